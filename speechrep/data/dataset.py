@@ -1,0 +1,162 @@
+"""A data folder and its dumped features as batches of tensors.
+
+Streams that a method may need:
+
+| stream | keys of the batch |
+|---|---|
+| feats | `feats` [B, N, D], `feats_lengths` [B] |
+| audio | `audio` [B, T] with T = N * hop, `audio_lengths` [B] |
+| phones | `phones` [B, U] ids with SIL, `durations` [B, U] in feature frames, `phones_lengths` [B] |
+| prompt | `prompt` [B, M, D], `prompt_lengths` [B]: another utterance of the same speaker where there is one |
+| speaker | `speaker` [B] |
+| text | `texts`, a list of transcripts |
+
+Every batch also has `utts`, `labelled` [B] (False where only the speech may be used: minimal supervision) and `seeds` [B], from which a method draws what is random about an utterance: they depend
+on (seed, epoch, utterance) alone, so that neither workers nor processes nor resuming change a draw. Padded positions hold zeros.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from speechrep.data.alignment import frames_per_phone, read_ali
+from speechrep.data.ark import read_scp
+from speechrep.data.audio import AudioReader
+from speechrep.data.batches import Key
+from speechrep.data.folder import DataFolder
+from speechrep.data.inventory import Inventory
+from speechrep.errors import SpeechrepError
+
+STREAMS = ("feats", "audio", "phones", "prompt", "speaker", "text")
+
+
+class SpeechDataset(torch.utils.data.Dataset):
+    """Utterances of a data folder with the streams in `needs`; indexed by position or by a sampler's `Key`.
+
+    Utterances without a line in `ali` (the aligner rejected them) are left out where `phones` are needed.
+    labelled: the utterances whose phones a method may learn from; None for all.
+    """
+
+    def __init__(self, folder: DataFolder, dump: Path, inventory: Inventory, needs: tuple[str, ...], seed: int = 0,
+                 max_sec: float = 30.0, min_sec: float = 0.3, labelled: frozenset[str] | None = None):
+        unknown = set(needs) - set(STREAMS)
+        if unknown:
+            raise SpeechrepError(f"streams {sorted(unknown)}", f"some of {STREAMS}")
+        self.folder, self.inventory, self.needs, self.seed = folder, inventory, needs, seed
+        self.labelled = labelled
+        self.feats = read_scp(Path(dump) / "feats.scp")
+        self.hop = int(inventory.features["hop_samples"])
+        self.rate_hz = int(inventory.features["rate_hz"])
+        ali = folder.read("ali") if "phones" in needs else None
+        self.texts = folder.read("text") if "text" in needs else None
+        seconds = folder.seconds
+        self.utts = [utt for utt in folder.utts if utt in self.feats and min_sec <= seconds[utt] <= max_sec
+                     and (ali is None or utt in ali) and (self.texts is None or utt in self.texts)]
+        if not self.utts:
+            raise SpeechrepError(f"{folder.path}: none of {len(folder.utts)} utterances has all of {', '.join(needs)}",
+                                 f"features in {dump} and {min_sec} to {max_sec} s of audio",
+                                 "run the earlier stages for this part")
+        self.seconds = np.array([seconds[utt] for utt in self.utts])
+        self.ali = ali
+        self.audio = AudioReader(folder, rate_hz=self.rate_hz) if "audio" in needs else None
+        self.speaker_ids = {speaker: i for i, speaker in enumerate(inventory.speakers)}
+        self.speakers = folder.read("utt2spk")
+        self.by_speaker: dict[str, list[int]] = {}
+        for i, utt in enumerate(self.utts):
+            self.by_speaker.setdefault(self.speakers[utt], []).append(i)
+
+    def __len__(self) -> int:
+        return len(self.utts)
+
+    def prompt_of(self, index: int, draw: int) -> int:
+        """The position of the prompt for utterance `index`: another of the same speaker where there is one."""
+        same = self.by_speaker[self.speakers[self.utts[index]]]
+        if len(same) == 1:
+            return index
+        choice = draw % (len(same) - 1)
+        return same[choice] if same[choice] < index else same[choice + 1]
+
+    def __getitem__(self, key: int | Key) -> dict[str, Any]:
+        epoch, index, micro = key if isinstance(key, tuple) else (0, key, 0)
+        utt = self.utts[index]
+        feats = torch.from_numpy(np.array(self.feats[utt], dtype=np.float32))
+        seed = int(np.random.default_rng((self.seed, epoch, index)).integers(2 ** 62))
+        item: dict[str, Any] = {"utt": utt, "micro": micro, "seed": seed, "feats": feats,
+                                "labelled": self.labelled is None or utt in self.labelled}
+        if self.audio is not None:
+            samples = torch.from_numpy(self.audio.read(utt)[0])[:len(feats) * self.hop]
+            item["audio"] = torch.nn.functional.pad(samples, (0, len(feats) * self.hop - len(samples)))
+        if "phones" in self.needs:
+            phones, ends = read_ali(self.ali[utt])
+            item["phones"] = torch.tensor([self._phone_id(phone, utt) for phone in phones])
+            item["durations"] = torch.from_numpy(
+                frames_per_phone(np.asarray(ends), len(feats), self.hop / self.rate_hz)).long()
+        if "prompt" in self.needs:
+            other = self.utts[self.prompt_of(index, seed)]
+            item["prompt"] = torch.from_numpy(np.array(self.feats[other], dtype=np.float32))
+        if "speaker" in self.needs:
+            item["speaker"] = self._speaker_id(utt)
+        if self.texts is not None:
+            item["text"] = self.texts[utt]
+        return item
+
+    def _phone_id(self, phone: str, utt: str) -> int:
+        number = self.inventory.phone_id(phone)
+        if number is None:
+            raise SpeechrepError(f"{self.folder.path}/ali: {utt} has the phone {phone}",
+                                 f"one of the {len(self.inventory.phones)} phones of the training part",
+                                 "leave the utterance out, or train on a part that has the phone")
+        return number
+
+    def _speaker_id(self, utt: str) -> int:
+        speaker = self.speakers[utt]
+        if speaker not in self.speaker_ids:
+            raise SpeechrepError(f"{self.folder.path}/utt2spk: {utt} is of the speaker {speaker}",
+                                 "a speaker of the training part")
+        return self.speaker_ids[speaker]
+
+
+def collate(items: list[dict[str, Any]]) -> dict[str, Any]:
+    """Pad items of one micro-batch with zeros into a batch (keys as in the table above)."""
+    batch: dict[str, Any] = {"utts": [item["utt"] for item in items],
+                             "seeds": torch.tensor([item["seed"] for item in items]),
+                             "labelled": torch.tensor([item["labelled"] for item in items])}
+    for key in ("feats", "audio", "phones", "prompt"):
+        if key in items[0]:
+            batch[key] = torch.nn.utils.rnn.pad_sequence([item[key] for item in items], batch_first=True)
+            batch[f"{key}_lengths"] = torch.tensor([len(item[key]) for item in items])
+    if "durations" in items[0]:
+        batch["durations"] = torch.nn.utils.rnn.pad_sequence([item["durations"] for item in items], batch_first=True)
+    if "speaker" in items[0]:
+        batch["speaker"] = torch.tensor([item["speaker"] for item in items])
+    if "text" in items[0]:
+        batch["texts"] = [item["text"] for item in items]
+    return batch
+
+
+def collate_step(items: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The micro-batches of one step of one process, in the order of their numbers."""
+    numbers = sorted({item["micro"] for item in items})
+    return [collate([item for item in items if item["micro"] == number]) for number in numbers]
+
+
+def to_device(batch: dict[str, Any], device: torch.device) -> dict[str, Any]:
+    """The batch with its tensors on `device`."""
+    return {key: value.to(device, non_blocking=True) if torch.is_tensor(value) else value for key, value in batch.items()}
+
+
+def take_inventory(folder: DataFolder, dump: Path, g2p: dict[str, str] | None = None) -> Inventory:
+    """The inventory of a training part: its phones (SIL first), speakers, feature settings and statistics."""
+    from speechrep.config import read_yaml
+    dump = Path(dump)
+    phones = sorted({phone for line in folder.read("ali").values() for phone in read_ali(line)[0]} - {"SIL"}) \
+        if folder.has("ali") else []
+    if not (dump / "cmvn.npz").is_file():
+        raise SpeechrepError(f"{dump}: no cmvn.npz", "feature statistics of the training part",
+                             "run `speechrep dump --cmvn` on it")
+    with np.load(dump / "cmvn.npz", allow_pickle=False) as stats:
+        mean, std = stats["mean"].astype(float).tolist(), stats["std"].astype(float).tolist()
+    return Inventory(("SIL", *phones), tuple(sorted(set(folder.read("utt2spk").values()))),
+                     read_yaml(dump / "feats.yaml"), tuple(mean), tuple(std), g2p or {})

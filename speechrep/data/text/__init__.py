@@ -1,0 +1,1 @@
+"""Text: normalisation, phonemisers, lexicons, tokenisers. Nothing here touches the network."""
