@@ -1,0 +1,87 @@
+"""The contract of a method: what the training loop, the upstream and the tasks may expect of a paper's file.
+
+A file `methods/x.py` holds one frozen dataclass `Config` and one class `Method`, a subclass of the one below. Whatever
+is trained is a method: a representation, a duration model, a vocoder.
+
+Letters: B utterances, T samples, N frames, D features, U tokens, K codes, C channels, L layers.
+"""
+
+import importlib
+import pkgutil
+from typing import Any, ClassVar
+
+import torch
+from torch import nn
+
+from speechrep.data.inventory import Inventory
+from speechrep.errors import SpeechrepError
+
+Batch = dict[str, Any]
+"""Tensors by name, padded with zeros at the end of the time axis; each padded tensor `x` has its `x_lengths` [B]."""
+
+
+class Method(nn.Module):
+    """One paper.
+
+    `needs` names the streams of a batch (see `speechrep.data.dataset`). `losses` names, for each phase, the losses
+    that `forward` returns; a phase has an optimiser of its own over the parameters of `phase_parameters`. `across_batch`
+    names the losses that compare across the whole batch: they change when a batch is split.
+    """
+
+    Config: ClassVar[type]
+    needs: ClassVar[tuple[str, ...]]
+    losses: ClassVar[dict[str, tuple[str, ...]]]
+    across_batch: ClassVar[frozenset[str]] = frozenset()
+
+    def __init__(self, config: Any, inventory: Inventory):
+        super().__init__()
+        self.config, self.inventory = config, inventory
+
+    def prepare(self, batch: Batch, generator: torch.Generator) -> Batch:
+        """Draw what is random in the targets (masks, crops) from `generator`, before anything is counted."""
+        return batch
+
+    def counts(self, batch: Batch, phase: str = "main") -> dict[str, float]:
+        """Over how many terms each named loss sums on this prepared batch. The loop adds the counts over micro-batches
+        and processes before the first backward pass and divides once, so that 1 x 8 equals 8 x 1."""
+        raise TypeError(f"{type(self).__name__} does not say what its losses count")
+
+    def forward(self, batch: Batch, phase: str = "main") -> dict[str, torch.Tensor]:
+        """Named losses of `phase`, each an unaveraged sum (a scalar tensor); keys as in `losses[phase]`."""
+        raise TypeError(f"{type(self).__name__} has no losses")
+
+    def layers(self, batch: Batch) -> tuple[list[torch.Tensor], torch.Tensor]:
+        """The frame features of every layer, each [B, N, D], and their lengths [B]."""
+        raise SpeechrepError(f"{type(self).__module__} has no frame features", "a method that represents speech")
+
+    def frame_lengths(self, lengths: torch.Tensor) -> torch.Tensor:
+        """Frames that `layers` gives for inputs of these lengths (samples or feature frames) [B]."""
+        raise SpeechrepError(f"{type(self).__module__} has no frame features", "a method that represents speech")
+
+    def phase_parameters(self, phase: str) -> list[nn.Parameter]:
+        """The parameters that the optimiser of `phase` moves."""
+        return list(self.parameters())
+
+    def after_step(self, step: int) -> None:
+        """Called after each optimiser step: EMA teachers, temperatures."""
+
+    def extras(self) -> dict[str, Any]:
+        """Plain values that the checkpoint must hold beside configuration, inventory and weights."""
+        return {}
+
+    def metrics(self, batch: Batch) -> dict[str, tuple[float, float]]:
+        """Named (sum, count) pairs that tell how training goes (accuracy, perplexity), computed on dev batches."""
+        return {}
+
+
+def method_names() -> list[str]:
+    """The methods there are: the files of this folder."""
+    import speechrep.methods as folder
+    return sorted(module.name for module in pkgutil.iter_modules(folder.__path__) if module.name != "base")
+
+
+def find_method(name: str) -> type[Method]:
+    """The `Method` of `speechrep/methods/NAME.py`."""
+    if name not in method_names():
+        raise SpeechrepError(f"method: {name}", f"one of {', '.join(method_names())}")
+    return importlib.import_module(f"speechrep.methods.{name}").Method

@@ -1,0 +1,40 @@
+"""A stack of blocks of one kind over frames or tokens."""
+
+import torch
+from torch import nn
+
+from speechrep.nn.tdnn import TDNNBlock
+from speechrep.nn.transformer import TransformerBlock, sinusoids
+
+KINDS = ("transformer", "tdnn")
+
+
+class Encoder(nn.Module):
+    """`layers` blocks and a final layer norm.
+
+    kind "transformer": sinusoidal positions are added first. kind "tdnn": time-delay blocks whose dilation runs
+    through `dilations` again and again; they need no positions.
+    """
+
+    def __init__(self, kind: str, layers: int, dim: int, heads: int, dropout: float,
+                 dilations: tuple[int, ...] = (1, 2, 3)):
+        super().__init__()
+        if kind not in KINDS:
+            raise ValueError(f"encoder kind {kind!r}, wanted one of {KINDS}")
+        self.kind = kind
+        if kind == "transformer":
+            self.blocks = nn.ModuleList(TransformerBlock(dim, heads, dropout) for _ in range(layers))
+        else:
+            self.blocks = nn.ModuleList(TDNNBlock(dim, dilations[i % len(dilations)], dropout) for i in range(layers))
+        self.norm = nn.LayerNorm(dim)
+
+    def forward(self, x: torch.Tensor, pad: torch.Tensor) -> list[torch.Tensor]:
+        """x [B, N, D], pad [B, N] -> the input and the output of every block, each [B, N, D]; the last is normed.
+        Padded positions of every output hold zeros."""
+        if self.kind == "transformer":
+            x = x + sinusoids(x.shape[1], x.shape[2], x.device).to(x.dtype)
+        outputs = [x]
+        for block in self.blocks:
+            outputs.append(block(outputs[-1], pad))
+        outputs[-1] = self.norm(outputs[-1])
+        return [output.masked_fill(pad[..., None], 0) for output in outputs]
