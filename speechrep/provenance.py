@@ -1,0 +1,41 @@
+"""Where a number comes from: what is stored beside every score and every trained model."""
+
+import datetime
+import importlib.metadata
+import platform
+import shlex
+import subprocess
+from pathlib import Path
+from typing import Any
+
+PACKAGES = ("torch", "torchaudio", "numpy", "soundfile", "kaldiio", "sentencepiece", "torchdata")
+
+
+def provenance(command: list[str] | None, config: dict[str, Any] | None, seed: int | None,
+               data: dict[str, Any]) -> dict[str, Any]:
+    """Commit, command, configuration, seed, data counts, library versions and time, as plain values."""
+    commit, changed = _commit()
+    return {"command": shlex.join(command) if command else None, "config": config, "seed": seed, "data": data,
+            "commit": commit, "uncommitted_changes": changed, "python": platform.python_version(),
+            "versions": {name: _version(name) for name in PACKAGES},
+            "time": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")}
+
+
+def _version(package: str) -> str | None:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _commit() -> tuple[str | None, bool | None]:
+    """The commit of the checkout that holds this package, and whether files differ from it."""
+    here = Path(__file__).resolve().parent
+
+    def git(*arguments: str) -> str:
+        return subprocess.run(["git", "-C", str(here), *arguments], capture_output=True, text=True, check=True).stdout
+
+    try:
+        return git("rev-parse", "HEAD").strip(), bool(git("status", "--porcelain", "--untracked-files=no").strip())
+    except (OSError, subprocess.CalledProcessError):
+        return None, None

@@ -1,0 +1,1 @@
+"""The training engine: it knows the contract of a method and imports none."""

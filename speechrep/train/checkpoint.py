@@ -1,0 +1,71 @@
+"""Checkpoints: tensors and plain values only, so that loading one never runs code from it."""
+
+import random
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from speechrep.config import build, plain
+from speechrep.data.inventory import Inventory
+from speechrep.errors import SpeechrepError
+from speechrep.files import atomic_path
+
+FORMAT = "speechrep-1"
+
+
+def save(path: str | Path, content: dict[str, Any]) -> None:
+    """Write a checkpoint atomically; `content` holds tensors and plain values."""
+    with atomic_path(path) as tmp:
+        torch.save({"format": FORMAT, **content}, tmp)
+
+
+def load(path: str | Path, device: str | torch.device = "cpu") -> dict[str, Any]:
+    """Read a checkpoint of ours. A missing, corrupt or foreign file, or one that wants to run code, is a `SpeechrepError`."""
+    path = Path(path)
+    if not path.is_file():
+        raise SpeechrepError(f"{path}: no such file", "a checkpoint", "train one first, or check the path")
+    try:
+        content = torch.load(path, map_location=device, weights_only=True)
+    except Exception as error:  # torch raises half a dozen types for a bad file
+        first_line = str(error).partition("\n")[0]
+        raise SpeechrepError(f"{path}: not readable as a checkpoint of tensors and plain values ({first_line})",
+                             "a file that speechrep wrote", "copy it again, or train it again") from None
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
+        raise SpeechrepError(f"{path}: a checkpoint of another program", f"the format {FORMAT}",
+                             "name a file that `speechrep pretrain` wrote")
+    return content
+
+
+def load_inventory(content: dict[str, Any]) -> Inventory:
+    """The inventory stored in a checkpoint."""
+    return build(Inventory, content["inventory"], "inventory of the checkpoint")
+
+
+def rng_state() -> dict[str, Any]:
+    """The state of every random generator a step may use, as plain values."""
+    numpy_state = np.random.get_state(legacy=True)
+    version, internal, gauss = random.getstate()
+    state = {"torch": torch.get_rng_state(), "python": [version, list(internal), gauss],
+             "numpy": [numpy_state[0], torch.from_numpy(numpy_state[1].astype(np.int64)), *numpy_state[2:]]}
+    if torch.cuda.is_available():
+        state["cuda"] = torch.cuda.get_rng_state()
+    return state
+
+
+def set_rng_state(state: dict[str, Any]) -> None:
+    """Undo everything drawn since `rng_state()`."""
+    torch.set_rng_state(state["torch"].cpu())
+    version, internal, gauss = state["python"]
+    random.setstate((version, tuple(internal), gauss))
+    name, keys, position, has_gauss, cached = state["numpy"]
+    np.random.set_state((name, keys.numpy().astype(np.uint32), position, has_gauss, cached))
+    if "cuda" in state and torch.cuda.is_available():
+        torch.cuda.set_rng_state(state["cuda"].cpu())
+
+
+def content_of(method_name: str, method: torch.nn.Module, state: dict[str, torch.Tensor]) -> dict[str, Any]:
+    """What every checkpoint of a method says of itself, with `state` as its weights."""
+    return {"method": method_name, "config": plain(method.config), "inventory": plain(method.inventory), "model": state,
+            **method.extras()}

@@ -1,0 +1,99 @@
+"""From a configuration and data folders to a trained method in an experiment folder."""
+
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from speechrep.config import apply_overrides, build, plain, read_yaml, write_yaml
+from speechrep.data.dataset import SpeechDataset, take_inventory
+from speechrep.data.folder import DataFolder, read_table
+from speechrep.errors import SpeechrepError
+from speechrep.files import write_json
+from speechrep.methods.base import Method, find_method
+from speechrep.provenance import provenance
+from speechrep.train import distributed
+from speechrep.train.loop import TrainConfig, fit
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """The YAML of a method, whole."""
+
+    method: str
+    """A file of speechrep/methods."""
+    train: TrainConfig
+    """How it is trained."""
+    weights: dict[str, float]
+    """The factor of each loss; exactly the names that the method's forward returns."""
+    model: dict[str, Any] = field(default_factory=dict)
+    """What the method's own Config says."""
+
+
+def read_experiment(path: Path, overrides: list[str] | None = None) -> tuple[Experiment, Any]:
+    """The experiment in a YAML and its method's config. Any mistake in it is a `SpeechrepError` that names the key."""
+    experiment = build(Experiment, apply_overrides(read_yaml(path), overrides or []), str(path))
+    return experiment, build(find_method(experiment.method).Config, experiment.model, f"{path}: model")
+
+
+def pretrain(conf: Path, train_path: Path, dev_path: Path, dump: Path, exp: Path, seed: int = 0,
+             device: str = "auto", overrides: list[str] | None = None, labelled: Path | None = None) -> None:
+    """Train the method that `conf` describes. `dump` has a sub-folder of features for each part; `labelled` lists the
+    utterances whose phones may be used, one a line, where not all may."""
+    experiment, config = read_experiment(conf, overrides)
+
+    def make() -> Method:
+        train = DataFolder(train_path)
+        return find_method(experiment.method)(config, take_inventory(train, dump / train_path.name))
+
+    conduct(experiment.method, plain(experiment) | {"model": plain(config)}, experiment.train, experiment.weights, make,
+            train_path, dev_path, dump, exp, seed, device, labelled)
+
+
+def conduct(name: str, resolved: dict[str, Any], config: TrainConfig, weights: dict[str, float],
+            make: Callable[[], Method], train_path: Path, dev_path: Path, dump: Path, exp: Path, seed: int,
+            device: str, labelled: Path | None = None) -> None:
+    """Make, train and record; leaves config.yaml, log.jsonl, last.pt, best.pt and, when finished, done.json in `exp`.
+
+    A finished run of the same configuration and seed is left alone, one that was stopped goes on; of another, refused.
+    """
+    chosen = None if labelled is None else frozenset(read_table(labelled))
+    if chosen is not None:
+        resolved = resolved | {"labelled": str(labelled), "labelled_utterances": len(chosen)}
+    resolved = resolved | {"seed": seed}
+    if (exp / "last.pt").is_file() and (exp / "config.yaml").is_file() and read_yaml(exp / "config.yaml") != resolved:
+        raise SpeechrepError(f"{exp}: a run of another configuration or seed",
+                             cure="choose another --exp, or remove the folder")
+    if (exp / "done.json").is_file():
+        print(f"{exp}: already trained")
+        return
+    world = distributed.start(device)
+    torch.manual_seed(seed)
+    method = make()
+    folders = DataFolder(train_path), DataFolder(dev_path)
+    datasets = [SpeechDataset(folder, dump / folder.path.name, method.inventory, method.needs, seed, config.max_sec,
+                              labelled=allowed) for folder, allowed in zip(folders, (chosen, None))]
+    if world.first:
+        exp.mkdir(parents=True, exist_ok=True)
+        write_yaml(exp / "config.yaml", resolved)
+        hours = [dataset.seconds.sum() / 3600 for dataset in datasets]
+        print(f"{name}: {sum(p.numel() for p in method.parameters()) / 1e6:.2f} M parameters, "
+              f"{len(datasets[0])} utterances ({hours[0]:.2f} h) to train on, {len(datasets[1])} ({hours[1]:.2f} h) "
+              f"for dev, {world.size} process(es) on {world.device.type}", flush=True)
+    # Each process draws its own dropout.
+    torch.manual_seed(seed * 1000 + world.rank)
+    started = time.monotonic()
+    values = fit(name, method, weights, config, *datasets, exp, seed, world)
+    if world.first:
+        data = {folder.path.name: {"utterances": len(dataset), "seconds": round(float(dataset.seconds.sum()), 2)}
+                for folder, dataset in zip(folders, datasets)}
+        write_json(exp / "done.json", {
+            "dev": values, "parameters": sum(p.numel() for p in method.parameters()),
+            "last_session_sec": round(time.monotonic() - started, 1),
+            "provenance": provenance(sys.argv, resolved, seed, data)})
+        print(f"{exp}: done; dev loss {values['loss']:.4f}")
+    distributed.finish(world)
