@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from speechrep.config import read_yaml
 from speechrep.data.alignment import frames_per_phone, read_ali
 from speechrep.data.ark import read_scp
 from speechrep.data.audio import AudioReader
@@ -147,9 +148,9 @@ def to_device(batch: dict[str, Any], device: torch.device) -> dict[str, Any]:
     return {key: value.to(device, non_blocking=True) if torch.is_tensor(value) else value for key, value in batch.items()}
 
 
-def take_inventory(folder: DataFolder, dump: Path, g2p: dict[str, str] | None = None) -> Inventory:
-    """The inventory of a training part: its phones (SIL first), speakers, feature settings and statistics."""
-    from speechrep.config import read_yaml
+def take_inventory(folder: DataFolder, dump: Path) -> Inventory:
+    """The inventory of a training part: its phones (SIL first), speakers, feature settings and statistics, and the
+    phonemisers that `speechrep phonemize` noted."""
     dump = Path(dump)
     phones = sorted({phone for line in folder.read("ali").values() for phone in read_ali(line)[0]} - {"SIL"}) \
         if folder.has("ali") else []
@@ -159,4 +160,5 @@ def take_inventory(folder: DataFolder, dump: Path, g2p: dict[str, str] | None = 
     with np.load(dump / "cmvn.npz", allow_pickle=False) as stats:
         mean, std = stats["mean"].astype(float).tolist(), stats["std"].astype(float).tolist()
     return Inventory(("SIL", *phones), tuple(sorted(set(folder.read("utt2spk").values()))),
-                     read_yaml(dump / "feats.yaml"), tuple(mean), tuple(std), g2p or {})
+                     read_yaml(dump / "feats.yaml"), tuple(mean), tuple(std),
+                     read_yaml(folder.path / "g2p.yaml") if (folder.path / "g2p.yaml").is_file() else {})

@@ -47,10 +47,10 @@ class Moments:
 
     def add(self, matrix: np.ndarray) -> None:
         """Count the frames of `matrix` [N, D]."""
-        matrix = matrix.astype(np.float64)
-        self.frames += len(matrix)
-        self.total += matrix.sum(0)
-        self.squares += (matrix ** 2).sum(0)
+        wide = matrix.astype(np.float64)
+        self.frames += len(wide)
+        self.total += wide.sum(0)
+        self.squares += np.square(wide, out=wide).sum(0)
 
     def merge(self, values: dict) -> None:
         """Count what another has counted, given as its `plain()`."""

@@ -150,7 +150,8 @@ def split_ipa(ipa: str, separator: str | None = "_") -> list[str]:
 def espeak_phones(text: str, lang: str) -> list[tuple[list[str], bool]]:
     """Each word that the engine made of `text`: its phones, and whether it was read by another language's rules.
 
-    Mandarin carries the engine's pitch digits (5 high, 3 rising, 2 low, 1 falling) and the prefix `zh_`.
+    Mandarin carries the prefix `zh_` and the engine's pitch digits: 5 high or falling, 3 rising, 2 low, 1 neutral. Its
+    IPA does not tell the first tone from the fourth; pypinyin does.
     """
     words: list[tuple[list[str], bool]] = []
     foreign = False
