@@ -82,28 +82,31 @@ def dump(data: str | Path, out: str | Path, config: FeatureConfig, *, nj: int = 
     folder, out = DataFolder(data), Path(out)
     if allow_pipes and not folder.has("utt2dur"):
         folder.write("utt2dur", {utt: f"{sec:.6f}" for utt, sec in measure_seconds(folder, allow_pipes=True).items()})
-    arks = _partition(folder)
-    source = _digest(folder)
+    arks = _ark_count(folder)
+    source = _digest(folder, arks)
     if _prepare(out, config, source, redo):
         if cmvn and not (out / "cmvn.npz").exists():
             _write_cmvn(out)
         _remove_parts(out)
         print(f"{out}: already there", file=sys.stderr)
         return False
-    _announce(folder, out, config, len(arks))
-    jobs = [(str(folder.path), str(out), plain(config), part, allow_pipes)
-            for part in split(list(range(1, len(arks) + 1)), nj)]
+    _announce(folder, out, config, arks)
+    jobs = [(str(folder.path), str(out), plain(config), part, arks, allow_pipes)
+            for part in split(list(range(1, arks + 1)), nj)]
     run_jobs(dump_arks, jobs, log_dir=log_dir or out / "log", nj=nj, title=f"dump {folder.name}", backend=backend)
-    _join(out, len(arks), config.dim, cmvn)
+    _join(out, arks, config.dim, cmvn)
     _remove_parts(out)
     return True
 
 
-def dump_arks(data: str, out: str, config: dict, numbers: list[int], allow_pipes: bool) -> None:
-    """One job: the arks with these numbers (from 1), except those that are there. Memory holds one utterance."""
+def dump_arks(data: str, out: str, config: dict, numbers: list[int], count: int, allow_pipes: bool) -> None:
+    """One job: those of the `count` arks that have these numbers (from 1) and are not there yet.
+
+    Of audio and features, memory holds one utterance.
+    """
     settings = build(FeatureConfig, config)
     folder = DataFolder(data)
-    arks = _partition(folder)
+    arks = split(folder.utts, count)
     reader = AudioReader(folder, rate_hz=settings.rate_hz, allow_pipes=allow_pipes)
     features = build_features(settings)
     seconds = folder.seconds
@@ -139,17 +142,17 @@ def dump_config(out: str | Path) -> FeatureConfig:
     return build(FeatureConfig, read_yaml(Path(out) / "feats.yaml"), where=f"{out}/feats.yaml")
 
 
-def _partition(folder: DataFolder) -> list[list[str]]:
+def _ark_count(folder: DataFolder) -> int:
     seconds = sum(folder.seconds.values())
-    utts = folder.utts
-    if not utts:
+    if not seconds:
         raise SpeechrepError(f"{folder.path}: no utterances", "at least one line in wav.scp")
-    return split(utts, math.ceil(seconds / min(MAX_ARK_SEC, max(MIN_ARK_SEC, seconds / MIN_ARKS))))
+    count = math.ceil(seconds / min(MAX_ARK_SEC, max(MIN_ARK_SEC, seconds / MIN_ARKS)))
+    return min(count, len(folder.utts))
 
 
-def _digest(folder: DataFolder) -> str:
-    """Changes when an utterance, its place or its length does."""
-    digest = hashlib.sha256()
+def _digest(folder: DataFolder, arks: int) -> str:
+    """Changes when an utterance, its place or its length does, or the number of arks."""
+    digest = hashlib.sha256(str(arks).encode())
     for stream in ("wav.scp", "segments"):
         if folder.has(stream):
             digest.update((folder.path / stream).read_bytes())

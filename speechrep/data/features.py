@@ -17,6 +17,9 @@ import torch
 BLOCK_FRAMES = 250
 """Frames computed at a time: the intermediate values, about 2 MB at 512 points, stay in the processor's cache."""
 
+MEL_GROUPS = 4
+"""Groups of neighbouring mel bands that are computed together."""
+
 PREEMPHASIS = 0.97
 """Kaldi's default, `--preemphasis-coefficient`."""
 
@@ -138,12 +141,15 @@ def log_mel(audio: torch.Tensor, config: FeatureConfig) -> torch.Tensor:
 
     The convention of HiFi-GAN (https://arxiv.org/abs/2010.05646, released code): the signal is mirrored by
     (n_fft - hop) / 2 at both ends, periodic Hann window, magnitude sqrt(re^2 + im^2 + 1e-9), Slaney's mel scale with
-    bands of equal area, natural logarithm clamped at `floor`. T must exceed (n_fft - hop) / 2.
+    bands of equal area, natural logarithm clamped at `floor`. T must exceed (n_fft - hop) / 2. Computed in float32 (or
+    float64, as `audio` is) under autocast too.
     """
     left, right = _logmel_padding(config)
     shape = audio.shape
-    padded = torch.nn.functional.pad(audio.reshape(1, -1, shape[-1]), (left, right), mode="reflect")
-    return _log_mel_frames(padded.reshape(*shape[:-1], -1), config)
+    with torch.autocast(audio.device.type, enabled=False):
+        audio = audio if audio.dtype == torch.float64 else audio.float()
+        padded = torch.nn.functional.pad(audio.reshape(1, -1, shape[-1]), (left, right), mode="reflect")
+        return _log_mel_frames(padded.reshape(*shape[:-1], padded.shape[-1]), config)
 
 
 def _logmel_padding(config: FeatureConfig) -> tuple[int, int]:
@@ -165,20 +171,41 @@ def _logmel_of(samples: np.ndarray, config: FeatureConfig) -> np.ndarray:
 def _log_mel_frames(padded: torch.Tensor, config: FeatureConfig) -> torch.Tensor:
     window, mel = _logmel_constants(config, padded.device, padded.dtype)
     frames = padded.unfold(-1, config.n_fft, config.hop_samples)
-    skip = (config.n_fft - config.win_samples) // 2
-    spectrum = torch.fft.rfft(frames[..., skip:skip + config.win_samples] * window, n=config.n_fft)
-    # real^2 + imag^2 is three times as fast as abs().
-    magnitude = torch.sqrt(spectrum.real.square() + spectrum.imag.square() + 1e-9)
-    return torch.log((magnitude @ mel).clamp(min=config.floor))
+    magnitude = torch.sqrt(_power(frames * window) + 1e-9)
+    return torch.log(_mel_bands(magnitude, mel).clamp(min=config.floor))
+
+
+def _power(frames: torch.Tensor) -> torch.Tensor:
+    """Power spectrum, [..., n_fft] -> [..., n_fft / 2 + 1]; squares and a sum are three times as fast as abs()."""
+    squares = torch.view_as_real(torch.fft.rfft(frames)).square()
+    return squares[..., 0] + squares[..., 1]
+
+
+def _mel_bands(spectrum: torch.Tensor, groups: list[tuple[slice, torch.Tensor]]) -> torch.Tensor:
+    """[..., bins] -> [..., D], one group of neighbouring bands after the other."""
+    return torch.cat([spectrum[..., bins] @ weights for bins, weights in groups], -1)
+
+
+def _grouped(mel: np.ndarray, device: torch.device, dtype: torch.dtype) -> list[tuple[slice, torch.Tensor]]:
+    """The bands [bins, D] in `MEL_GROUPS` groups, each with the bins that it needs: most weights are zero, and leaving
+    them out makes features up to twice as fast."""
+    groups = []
+    for columns in np.array_split(np.arange(mel.shape[1]), min(MEL_GROUPS, mel.shape[1])):
+        used = np.flatnonzero(mel[:, columns].any(1))
+        bins = slice(int(used[0]), int(used[-1]) + 1)
+        groups.append((bins, torch.from_numpy(mel[bins, columns].copy()).to(device, dtype)))
+    return groups
 
 
 @functools.lru_cache(maxsize=16)
 def _logmel_constants(config: FeatureConfig, device: torch.device, dtype: torch.dtype):
     # Cached across calls, so it must not be an inference tensor: those cannot take part in a later backward pass.
     with torch.inference_mode(False):
-        window = torch.hann_window(config.win_samples, periodic=True, dtype=torch.float64)
-        mel = torch.from_numpy(slaney_mel(config.n_fft, config.n_mels, config.rate_hz, config.low_hz, config.high_hz))
-        return window.to(device, dtype), mel.to(device, dtype)
+        window = torch.zeros(config.n_fft, dtype=torch.float64)
+        skip = (config.n_fft - config.win_samples) // 2
+        window[skip:skip + config.win_samples] = torch.hann_window(config.win_samples, periodic=True, dtype=torch.float64)
+        mel = slaney_mel(config.n_fft, config.n_mels, config.rate_hz, config.low_hz, config.high_hz)
+        return window.to(device, dtype), _grouped(mel, device, dtype)
 
 
 def slaney_mel(n_fft: int, n_mels: int, rate_hz: int, low_hz: float, high_hz: float) -> np.ndarray:
@@ -225,9 +252,8 @@ def _kaldi_of(samples: np.ndarray, config: FeatureConfig) -> np.ndarray:
         raw = signal[part].unfold(0, win, hop)
         mean = raw.mean(1, keepdim=True)
         frames = emphasised[part].unfold(0, win, hop) - (1 - PREEMPHASIS) * mean
-        spectrum = torch.fft.rfft(frames * window, n=config.n_fft)
-        power = spectrum.real.square() + spectrum.imag.square()
-        block = torch.log((power @ mel).clamp(min=FLOAT_EPSILON))
+        power = _power(torch.nn.functional.pad(frames * window, (0, config.n_fft - win)))
+        block = torch.log(_mel_bands(power, mel).clamp(min=FLOAT_EPSILON))
         if config.kind == "mfcc":
             block = block @ dct
             if config.energy:
@@ -240,13 +266,13 @@ def _kaldi_of(samples: np.ndarray, config: FeatureConfig) -> np.ndarray:
 def _kaldi_constants(config: FeatureConfig):
     win, count = config.win_samples, config.n_mels
     window = (0.5 - 0.5 * torch.cos(2 * math.pi * torch.arange(win, dtype=torch.float64) / max(1, win - 1))) ** 0.85
-    mel = torch.from_numpy(kaldi_mel(config.n_fft, count, config.rate_hz, config.low_hz, config.high_hz))
+    mel = kaldi_mel(config.n_fft, count, config.rate_hz, config.low_hz, config.high_hz)
     quefrency = torch.arange(config.n_ceps, dtype=torch.float64)
     band = torch.arange(count, dtype=torch.float64)[:, None]
     dct = math.sqrt(2 / count) * torch.cos(math.pi / count * (band + 0.5) * quefrency)
     dct[:, 0] = math.sqrt(1 / count)
     dct = dct * (1 + CEPSTRAL_LIFTER / 2 * torch.sin(math.pi * quefrency / CEPSTRAL_LIFTER))
-    return window.float(), mel.float(), dct.float()
+    return window.float(), _grouped(mel, torch.device("cpu"), torch.float32), dct.float()
 
 
 def kaldi_mel(n_fft: int, n_mels: int, rate_hz: int, low_hz: float, high_hz: float) -> np.ndarray:

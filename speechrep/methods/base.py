@@ -37,6 +37,11 @@ class Method(nn.Module):
         super().__init__()
         self.config, self.inventory = config, inventory
 
+    @classmethod
+    def losses_of(cls, config: Any) -> dict[str, tuple[str, ...]]:
+        """The phases and losses of a method so configured; all of `losses`, unless a method can leave some out."""
+        return cls.losses
+
     def prepare(self, batch: Batch, generator: torch.Generator) -> Batch:
         """Draw what is random in the targets (masks, crops) from `generator`, before anything is counted."""
         return batch

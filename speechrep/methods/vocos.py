@@ -103,11 +103,15 @@ class Method(base.Method):
             self.judges["period"] = Judges(PeriodJudge(period, config.period_channels) for period in config.periods)
             self.judges["resolution"] = Judges(
                 ResolutionJudge(n_fft, config.resolution_channels) for n_fft in config.resolutions)
-        names = ["mel"] + (["spectral"] if config.spectral_ffts else [])
-        names += [f"{kind}_{name}" for kind in ("fool", "match") for name in self.judges]
-        self.losses = {"generator": tuple(names)}
-        if config.adversarial:
-            self.losses["discriminator"] = tuple(f"judge_{name}" for name in self.judges)
+        self.losses = self.losses_of(config)
+
+    @classmethod
+    def losses_of(cls, config: Config) -> dict[str, tuple[str, ...]]:
+        """Without discriminators there is one phase; without windows no spectral loss."""
+        left_out = (set() if config.spectral_ffts else {"spectral"}) | (
+            set() if config.adversarial else {name for name in cls.losses["generator"] if "_" in name})
+        kept = {phase: tuple(name for name in names if name not in left_out) for phase, names in cls.losses.items()}
+        return kept if config.adversarial else {"generator": kept["generator"]}
 
     def synthesize(self, feats: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
         """Samples [B, N * hop] from raw log-mel features [B, N, D] with lengths [B]; zero beyond an utterance's end."""

@@ -62,8 +62,6 @@ class TrainConfig:
     """Loss name -> (first, last) step between which its weight rises from 0 to full."""
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     """Autocast: auto takes bf16 where the processor multiplies it natively."""
-    strategy: Literal["ddp", "fsdp"] = "ddp"
-    """How several processes share a model: copies of it (ddp), or its shards (fsdp), for models too large for one."""
     dev_every: int = 500
     """Steps between evaluations on the dev part."""
     save_every: int = 500

@@ -35,6 +35,12 @@ def folder(tmp_path):
         "utt2spk": {utt: utt[:2] for utt in sounds}})
 
 
+@pytest.fixture(autouse=True)
+def small_arks(monkeypatch):
+    """A second of audio an ark, so that the little folder has 28 of them."""
+    monkeypatch.setattr(room, "MIN_ARK_SEC", 1.0)
+
+
 def digests(path):
     return {p.name: hashlib.sha256(p.read_bytes()).hexdigest() for p in sorted(path.iterdir()) if p.is_file()}
 

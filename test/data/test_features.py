@@ -142,6 +142,10 @@ def test_batched_log_mel_equals_the_single_one_and_passes_gradients():
     audio = torch.from_numpy(np.stack([first, second])).requires_grad_()
     mel = log_mel(audio, config)
     np.testing.assert_allclose(mel[1].detach(), build_features(config)(second), atol=1e-4)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert torch.equal(log_mel(audio, config), mel)
+    single = log_mel(audio[0].detach().double(), config)
+    assert single.dtype == torch.float64 and single.shape == mel[0].shape
     mel.sum().backward()
     assert torch.isfinite(audio.grad).all() and (audio.grad != 0).float().mean() > 0.99
 

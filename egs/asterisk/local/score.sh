@@ -1,0 +1,51 @@
+#!/usr/bin/env bash
+# Stage 7: what a trained CTAP says, converts and recognises on the test part, scored beside natural speech and plain features.
+#
+#   local/score.sh EXP SEED      EXP as stage 5 left it, such as exp/ctap/quick-0
+#
+# Utterances that are spoken and judged: $count of the test part, and $pair_count for each pair of speakers.
+set -euo pipefail
+exp=$1 seed=$2
+count=${count:-40} pair_count=${pair_count:-4}
+name=$(basename "$(dirname "$exp")")-$(basename "$exp")
+best=$exp/best.pt
+vocoder=exp/vocoder/$seed/best.pt
+data=(--data data/test --dump dump)
+voices=(--prompts data/train --vocoder "$vocoder")
+
+# Speech: the ceilings once, then each system.
+speechrep decode natural "${data[@]}" --count "$count" --out exp/natural/test
+speechrep decode vocoded "${data[@]}" --count "$count" --vocoder "$vocoder" --out "exp/vocoded/$seed/test"
+speechrep decode vocoded "${data[@]}" --count "$count" --out exp/griffin-lim/test
+speechrep decode tts "${data[@]}" "${voices[@]}" --count "$count" --checkpoint "$best" --seed "$seed" \
+  --duration "exp/duration/diffusion-$seed/best.pt" --out "$exp/tts/test"
+speechrep decode tts "${data[@]}" "${voices[@]}" --count "$count" --checkpoint "$best" --seed "$seed" \
+  --duration "exp/duration/regression-$seed/best.pt" --out "$exp/tts_regression/test"
+speechrep decode vc "${data[@]}" "${voices[@]}" --count "$pair_count" --checkpoint "$best" --out "$exp/vc/test"
+
+score() {
+  speechrep score synthesis --reference data/test --enroll data/train --seed "$seed" --system "$1" --out "$2/score" "$2/data"
+}
+score natural exp/natural/test
+score "natural, vocoder" "exp/vocoded/$seed/test"
+score "natural, Griffin-Lim" exp/griffin-lim/test
+score "$name tts" "$exp/tts/test"
+score "$name tts, regressed durations" "$exp/tts_regression/test"
+score "$name vc" "$exp/vc/test"
+
+# Recognition of phones.
+speechrep decode prototype "${data[@]}" --prompts data/train --checkpoint "$best" --out "$exp/prototype/test"
+speechrep decode asr "${data[@]}" --checkpoint "$exp/asr_frozen/best.pt" --out "$exp/asr_frozen/test"
+speechrep decode asr "${data[@]}" --checkpoint "$exp/asr_finetuned/best.pt" --out "$exp/asr_finetuned/test"
+speechrep decode asr "${data[@]}" --checkpoint "exp/mfcc/asr_frozen-$seed/best.pt" --out "exp/mfcc/asr_frozen-$seed/test"
+for folder in "$exp/prototype" "$exp/asr_frozen" "$exp/asr_finetuned" "exp/mfcc/asr_frozen-$seed"; do
+  speechrep score recognition --part test --seed "$seed" --system "${folder#exp/}" --out "$folder/test" "$folder/test"
+done
+
+# What the joint space holds, beside the features it is made of and an untrained network.
+for system in "$name=$best" "untrained=random:$best" logmel=logmel mfcc=mfcc; do
+  speechrep score representation --upstream "${system#*=}" --system "${system%%=*}" --seed "$seed" --train data/train \
+    --test data/test --dump dump --out "exp/representation/${system%%=*}"
+done
+
+speechrep score table --out exp/RESULTS.md exp

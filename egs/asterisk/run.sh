@@ -1,0 +1,86 @@
+#!/usr/bin/env bash
+# asterisk: recorded telephone prompts in five languages, from the published packages to text-to-speech, voice
+# conversion and recognition with CTAP, their scores and a page to listen to.
+#
+#   ./run.sh                        everything, at the quick size
+#   ./run.sh --conf conf/full.yaml  the full size: a GPU, or about two hours on two cores
+#   ./run.sh --stage 5              from pretraining on
+#
+# --corpus FOLDER       the packages' files, already unpacked (default: stage 0 fetches them)
+# --nj N                jobs at a time
+# --stage N             begin with this stage
+# --stop-stage N        end with this one
+# --method NAME         the representation: ctap
+# --conf FILE           its configuration: conf/quick.yaml or conf/full.yaml
+# --seed N              seed of everything that is drawn
+# --set KEY=VALUE       override a value of --conf; may be repeated
+set -euo pipefail
+stage=0 stop_stage=100 nj=$(nproc) seed=0
+corpus=
+method=ctap
+conf=conf/quick.yaml
+. "$(dirname "$0")/../../utils/parse_options.sh"
+[ -z "$corpus" ] || corpus=$(cd "$corpus" && pwd)
+cd "$(dirname "$0")"
+. ./path.sh
+. ./cmd.sh
+. "$root/utils/stage.sh"
+
+corpus=${corpus:-downloads/corpus}
+size=$(basename "$conf" .yaml)
+exp=exp/$method/$size-$seed
+best=$exp/best.pt
+
+plan
+check_disk 1500 .
+
+if stage 0 "download: the packages, unpacked here, with their attribution" "20 s"; then
+  [ -d "$corpus" ] || local/download.sh downloads
+fi
+
+if stage 1 "prepare: data folders, checked, and phones" "40 s"; then
+  python local/prepare.py "$corpus" data
+  speechrep check data/train data/dev data/test
+  # The Spanish voice is Mexican.
+  speechrep phonemize --g2p es=espeak:es-419 data/train data/dev data/test
+fi
+
+if stage 2 "align: when each phone is said" "3 min"; then
+  speechrep align --exp exp/align --nj "$nj" data/train data/dev data/test
+fi
+
+if stage 3 "dump: log-mel and MFCC features" "15 s"; then
+  for kind in logmel mfcc; do
+    speechrep dump --conf "conf/$kind.yaml" --nj "$nj" --cmvn data/train "dump/$kind/train"
+    for part in dev test; do
+      speechrep dump --conf "conf/$kind.yaml" --nj "$nj" "data/$part" "dump/$kind/$part"
+    done
+  done
+fi
+
+if stage 5 "pretrain: the joint space, the durations, the vocoder" "12 min"; then
+  parts=(--train data/train --dev data/dev --dump dump/logmel --seed "$seed")
+  speechrep pretrain --conf "$conf" "${parts[@]}" --exp "$exp" "${set_args[@]}"
+  speechrep pretrain --conf conf/duration.yaml "${parts[@]}" --exp "exp/duration/diffusion-$seed"
+  speechrep pretrain --conf conf/duration.yaml "${parts[@]}" --exp "exp/duration/regression-$seed" \
+    --set model.kind=regression
+  speechrep pretrain --conf conf/vocoder.yaml "${parts[@]}" --exp "exp/vocoder/$seed"
+fi
+
+if stage 6 "downstream: recognition of phones by CTC, frozen and fine-tuned" "2 min"; then
+  parts=(--train data/train --dev data/dev --dump dump --seed "$seed")
+  speechrep train --conf conf/asr.yaml --upstream "$best" "${parts[@]}" --exp "$exp/asr_frozen"
+  speechrep train --conf conf/asr.yaml --upstream "$best" "${parts[@]}" --exp "$exp/asr_finetuned" \
+    --set model.finetune=true
+  speechrep train --conf conf/asr.yaml --upstream mfcc "${parts[@]}" --exp "exp/mfcc/asr_frozen-$seed"
+fi
+
+if stage 7 "decode and score" "4 min"; then
+  local/score.sh "$exp" "$seed"
+fi
+
+if stage 8 "report: tables, plots and audio" "30 s"; then
+  speechrep report --exp exp --data data --dump dump --ctap "$best" --out exp/report
+  cat exp/RESULTS.md
+  echo "Listen and look: $PWD/exp/report/index.html"
+fi

@@ -1,0 +1,1 @@
+"""Forced alignment from flat start, TextGrids and durations."""

@@ -1,0 +1,86 @@
+"""Run a trained system over a data folder: tts, vc, vocoded, natural (the same utterances untouched), prototype, asr.
+
+tts, vc, vocoded (natural speech through the vocoder) and natural leave a data folder of speech at OUT/data; prototype
+and asr leave OUT/hyp and OUT/ref.
+`speechrep score` reads both. What is already there is left alone.
+"""
+
+
+def add_arguments(parser):
+    parser.add_argument("task", choices=("tts", "vc", "vocoded", "natural", "prototype", "asr"))
+    parser.add_argument("--checkpoint", help="the method's best.pt, for asr the task's; not for vocoded")
+    parser.add_argument("--data", required=True, help="data folder to go over")
+    parser.add_argument("--dump", required=True, help="folder of dumped features: KIND/PART")
+    parser.add_argument("--out", required=True)
+    parser.add_argument("--prompts", help="tts, vc, prototype: data folder that voices (or prototypes) are taken from")
+    parser.add_argument("--vocoder", default="griffin-lim", help="a vocoder's best.pt, released weights, or griffin-lim")
+    parser.add_argument("--duration", help="tts: a duration model's best.pt; without it the natural durations are spoken")
+    parser.add_argument("--features", default="logmel", help="vocoded: which dump to read")
+    parser.add_argument("--count", type=int, default=0, help="tts, vocoded, natural: utterances; vc: utterances a pair; 0: all")
+    parser.add_argument("--seed", type=int, default=0, help="of the durations that are drawn")
+    parser.add_argument("--device", default="cpu")
+
+
+def main(args):
+    from pathlib import Path
+
+    from speechrep.data.folder import DataFolder
+    from speechrep.errors import SpeechrepError
+    data, dump, out = DataFolder(args.data), Path(args.dump), Path(args.out)
+    if (out / "data" / "wav.scp").is_file() or (out / "hyp").is_file():
+        print(f"{out}: already there")
+        return
+    needed = {"tts": ("checkpoint", "prompts"), "vc": ("checkpoint", "prompts"), "vocoded": (), "natural": (), "asr": ("checkpoint",),
+              "prototype": ("checkpoint", "prompts")}[args.task]
+    for name in needed:
+        if getattr(args, name) is None:
+            raise SpeechrepError(f"decode {args.task} without --{name}", cure=f"name it with --{name}")
+    if args.task == "natural":
+        from speechrep.tasks import generate
+        generate.natural_speech(out, data, generate.tts_items(data, data, args.count))
+    elif args.task == "asr":
+        from speechrep.tasks.base import load_task
+        from speechrep.tasks.recognise import recognise
+        recognise(load_task(args.checkpoint, args.device), data, dump, out, args.device)
+    elif args.task == "prototype":
+        from speechrep.data.dataset import SpeechDataset
+        from speechrep.tasks.prototype import Prototypes
+        from speechrep.tasks.recognise import recognise
+        from speechrep.upstream import load_method
+        method = load_method(args.checkpoint, args.device)
+        prompts = DataFolder(args.prompts)
+        part = dump / method.inventory.features["kind"] / prompts.path.name
+        dataset = SpeechDataset(prompts, part, method.inventory, ("feats", "phones"))
+        recognise((method, Prototypes.of(method, dataset, device=args.device)), data, dump, out, args.device)
+    else:
+        _speak(args, data, dump, out)
+    print(f"{out}: written")
+
+
+def _speak(args, data, dump, out):
+    from speechrep.config import build, read_yaml
+    from speechrep.data.features import FeatureConfig
+    from speechrep.data.folder import DataFolder
+    from speechrep.tasks import generate
+    from speechrep.upstream import load_method
+    from speechrep.vocoder.neural import Vocoder
+    alignments = None
+    if args.task == "vocoded":
+        settings = read_yaml(dump / args.features / data.path.name / "feats.yaml")
+        prompts = DataFolder(args.prompts) if args.prompts else data
+        items = generate.tts_items(data, prompts, args.count)
+        mels = generate.natural_mels(data, dump / args.features, items)
+    else:
+        method, prompts = load_method(args.checkpoint, args.device), DataFolder(args.prompts)
+        settings = method.inventory.features
+        mel_dump = dump / settings["kind"]
+        if args.task == "tts":
+            duration = load_method(args.duration, args.device) if args.duration else None
+            items = generate.tts_items(data, prompts, args.count)
+            mels, alignments = generate.tts_mels(method, duration, data, mel_dump, prompts, items, args.seed, args.device)
+        else:
+            items = generate.vc_items(data, prompts, args.count)
+            mels = generate.vc_mels(method, data, mel_dump, prompts, items, args.device)
+    features = build(FeatureConfig, settings, "feature settings")
+    vocoder = Vocoder.load(args.vocoder, features, args.device)
+    generate.write_speech(out, data, items, mels, vocoder, features.rate_hz, alignments)

@@ -1,0 +1,21 @@
+"""Train a downstream task (asr, ...) on an upstream: a checkpoint, plain features, or random:CHECKPOINT."""
+
+
+def add_arguments(parser):
+    parser.add_argument("--conf", required=True, help="YAML of the task")
+    parser.add_argument("--upstream", required=True, help="a checkpoint, mfcc, fbank, logmel, or random:CHECKPOINT")
+    parser.add_argument("--train", required=True, help="data folder of the training part")
+    parser.add_argument("--dev", required=True, help="data folder of the dev part, by which the best checkpoint is chosen")
+    parser.add_argument("--dump", required=True, help="folder of dumped features: KIND/PART")
+    parser.add_argument("--exp", required=True, help="folder of the run")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--device", default="auto", help="cpu, cuda, cuda:1 ...; auto takes a GPU where there is one")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="override a value of the YAML")
+
+
+def main(args):
+    from pathlib import Path
+
+    from speechrep.tasks.train import train_task
+    train_task(Path(args.conf), args.upstream, Path(args.train), Path(args.dev), Path(args.dump), Path(args.exp),
+               args.seed, args.device, args.set)

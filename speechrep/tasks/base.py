@@ -1,0 +1,90 @@
+"""The contract of a trained downstream task: an upstream, frozen or fine-tuned, and a head, trained by the same loop as a method.
+
+A file `tasks/x.py` holds a frozen dataclass `Config`, with the fields `finetune` and `layer`, and a class `Task`. The
+checkpoint of a task holds its upstream's weights too, so that it serves alone.
+"""
+
+import importlib
+import pkgutil
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from speechrep.config import build, plain
+from speechrep.errors import SpeechrepError
+from speechrep.methods.base import Batch, Method
+from speechrep.train import checkpoint
+from speechrep.upstream import Upstream
+
+
+class BaseTask(Method):
+    """A head on the layers of an upstream.
+
+    `config.finetune`: False keeps the upstream frozen and in eval mode. `config.layer`: "weighted" takes the
+    softmax-weighted sum of all layers as wide as the first (SUPERB's way), "last" the last layer alone.
+    `labels` are the names of classes or symbols in the order of their ids.
+    """
+
+    def __init__(self, config: Any, upstream: Upstream, labels: tuple[str, ...]):
+        super().__init__(config, upstream.inventory)
+        self.upstream, self.labels = upstream, labels
+        for parameter in upstream.parameters():
+            parameter.requires_grad_(config.finetune)
+        self.chosen = [i for i, dim in enumerate(upstream.dims) if dim == upstream.dims[0]] \
+            if config.layer == "weighted" else [len(upstream.dims) - 1]
+        self.layer_scalars = nn.Parameter(torch.zeros(len(self.chosen)), requires_grad=len(self.chosen) > 1)
+        self.dim = upstream.dims[self.chosen[0]]
+
+    def train(self, mode: bool = True) -> "BaseTask":
+        super().train(mode)
+        if not self.config.finetune:
+            self.upstream.eval()
+        return self
+
+    def features(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
+        """What the head sees: [B, N, D] and lengths [B]."""
+        with torch.set_grad_enabled(self.config.finetune and torch.is_grad_enabled()):
+            layers, lengths = self.upstream.layers(batch)
+        weights = self.layer_scalars.softmax(0)
+        return sum(weight * layers[i] for weight, i in zip(weights, self.chosen)), lengths
+
+    def extras(self) -> dict[str, Any]:
+        method = self.upstream.method
+        name = None if method is None else type(method).__module__.rpartition(".")[2]
+        config = None if method is None else plain(method.config)
+        return {"labels": list(self.labels),
+                "upstream": {"spec": self.upstream.spec, "method": name, "config": config}}
+
+    def frame_lengths(self, lengths: torch.Tensor) -> torch.Tensor:
+        return self.upstream.frame_lengths(lengths)
+
+
+def task_names() -> list[str]:
+    """The trained tasks there are: the files of this folder that define a `Task`."""
+    import speechrep.tasks as folder
+    return sorted(module.name for module in pkgutil.iter_modules(folder.__path__)
+                  if hasattr(importlib.import_module(f"speechrep.tasks.{module.name}"), "Task"))
+
+
+def find_task(name: str) -> type[BaseTask]:
+    """The `Task` of `speechrep/tasks/NAME.py`."""
+    if name not in task_names():
+        raise SpeechrepError(f"task: {name}", f"one of {', '.join(task_names())}")
+    return importlib.import_module(f"speechrep.tasks.{name}").Task
+
+
+def load_task(path: str | Path, device: str | torch.device = "cpu") -> BaseTask:
+    """The task in a checkpoint, in eval mode."""
+    content = checkpoint.load(path, device)
+    if "upstream" not in content:
+        raise SpeechrepError(f"{path}: the checkpoint of a method, {content['method']}", "the checkpoint of a task",
+                             "name the best.pt of a folder that `speechrep train` made")
+    inventory = checkpoint.load_inventory(content)
+    made = content["upstream"]
+    upstream = Upstream.build(made["spec"], made["method"], made["config"], inventory, device)
+    cls = find_task(content["method"])
+    task = cls(build(cls.Config, content["config"], f"{path}: config"), upstream, tuple(content["labels"]))
+    task.load_state_dict(content["model"])
+    return task.to(device).eval()

@@ -1,0 +1,180 @@
+"""Speech from a model, as a data folder: text-to-speech, voice conversion, and the ceiling, natural speech vocoded.
+
+The folder that a job leaves can be scored, aligned or listened to as any corpus can. Beside the usual streams:
+`utt2content` (the natural utterance with the same words), `utt2parallel` (the natural utterance of the same speaker with
+the same words, where there is one), `utt2source` (conversion: whose words), `prompt` (the utterance that gave the voice).
+"""
+
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from speechrep.data.ark import read_scp
+from speechrep.data.audio import write_wav
+from speechrep.data.folder import DataFolder, write_folder
+from speechrep.data.alignment import format_ali
+from speechrep.data.dataset import SpeechDataset, collate, to_device
+from speechrep.errors import SpeechrepError
+from speechrep.files import atomic_folder
+from speechrep.methods.base import Method
+
+Vocoder = Callable[[np.ndarray], np.ndarray]
+"""log-mel [N, D] -> samples [N * hop]."""
+
+
+@dataclass
+class Item:
+    """One utterance to make: its words from `content`, its voice from `prompt`."""
+
+    utt: str
+    content: str
+    prompt: str
+    speaker: str
+    streams: dict[str, str] = field(default_factory=dict)
+
+
+def some(utts: list[str], count: int) -> list[str]:
+    """`count` of the utterances (all for 0), the same ones at every call whatever their order, in the order of their ids."""
+    chosen = sorted(utts, key=lambda utt: (zlib.crc32(utt.encode()), utt))
+    return sorted(chosen[:count] if count else chosen)
+
+
+def prompt_for(speaker: str, prompts: DataFolder, min_sec: float = 2.0) -> str:
+    """The utterance of `prompts` whose voice stands for a speaker: of those of `min_sec` or more, the median in length."""
+    speakers, seconds = prompts.read("utt2spk"), prompts.seconds
+    own = sorted((seconds[utt], utt) for utt in prompts.utts if speakers[utt] == speaker)
+    if not own:
+        raise SpeechrepError(f"{prompts.path}: no utterance of the speaker {speaker}", "at least one, as the prompt",
+                             "name a folder with this speaker in --prompts")
+    long_enough = [utt for length, utt in own if length >= min_sec]
+    return long_enough[len(long_enough) // 2] if long_enough else own[-1][1]
+
+
+def tts_items(data: DataFolder, prompts: DataFolder, count: int) -> list[Item]:
+    """Each chosen utterance of `data` said again in its own speaker's voice, the voice taken from `prompts`."""
+    speakers = data.read("utt2spk")
+    aligned = data.read("ali")
+    chosen = some([utt for utt in data.utts if utt in aligned], count)
+    return [Item(utt, utt, prompt_for(speakers[utt], prompts), speakers[utt], {"utt2parallel": utt}) for utt in chosen]
+
+
+def vc_items(data: DataFolder, prompts: DataFolder, count: int) -> list[Item]:
+    """For each pair of different speakers, `count` utterances of the one in the voice of the other.
+
+    Where the target speaker says the same text in `data`, that utterance is named in `utt2parallel`.
+    """
+    speakers, texts = data.read("utt2spk"), data.read("text")
+    said = {(speakers[utt], texts[utt]): utt for utt in data.utts if utt in texts}
+    items = []
+    for source in sorted(set(speakers.values())):
+        own = some([utt for utt in data.utts if speakers[utt] == source], count)
+        for target in sorted(set(speakers.values()) - {source}):
+            prompt = prompt_for(target, prompts)
+            for utt in own:
+                streams = {"utt2source": source}
+                parallel = said.get((target, texts.get(utt, "")))
+                if parallel:
+                    streams["utt2parallel"] = parallel
+                items.append(Item(f"{target}-from-{utt}", utt, prompt, target, streams))
+    return items
+
+
+def write_speech(out: Path, data: DataFolder, items: list[Item], mels: dict[str, np.ndarray], vocoder: Vocoder,
+                 rate_hz: int, alignments: dict[str, str] | None = None) -> DataFolder:
+    """Vocode `mels` (utt -> [N, D]) into a data folder at `out`, complete or not at all."""
+    from tqdm import tqdm
+    texts = data.read("text")
+    languages = data.read("utt2lang") if data.has("utt2lang") else {}
+    tables: dict[str, dict[str, str]] = {"wav.scp": {}, "text": {}, "utt2spk": {}, "utt2content": {}, "prompt": {}}
+    seconds = {}
+    with atomic_folder(out / "wav") as folder:
+        for item in tqdm(items, desc=f"vocode {out.name}", unit="utt", mininterval=2.0):
+            samples = vocoder(mels[item.utt])
+            seconds[item.utt] = len(samples) / rate_hz
+            write_wav(folder / f"{item.utt}.wav", samples, rate_hz)
+    for item in items:
+        values = {"wav.scp": str(out / "wav" / f"{item.utt}.wav"), "text": texts.get(item.content, ""),
+                  "utt2spk": item.speaker, "utt2dur": f"{seconds[item.utt]:.4f}", "utt2content": item.content, "prompt": item.prompt} | item.streams
+        if item.content in languages:
+            values["utt2lang"] = languages[item.content]
+        for stream, value in values.items():
+            tables.setdefault(stream, {})[item.utt] = value
+    if alignments:
+        tables["ali"] = alignments
+    write_folder(out / "data", tables)
+    return DataFolder(out / "data")
+
+
+def natural_speech(out: Path, data: DataFolder, items: list[Item]) -> DataFolder:
+    """The items' content as it was recorded, as such a folder: what every other system is compared with."""
+    utts = [item.utt for item in items]
+    data.subset(utts, out / "data")
+    for stream in ("utt2content", "utt2parallel"):
+        DataFolder(out / "data").write(stream, {utt: utt for utt in utts})
+    return DataFolder(out / "data")
+
+
+@torch.no_grad()
+def tts_mels(method: Method, duration: Method | None, data: DataFolder, dump: Path, prompts: DataFolder,
+             items: list[Item], seed: int, device: str = "cpu") -> tuple[dict[str, np.ndarray], dict[str, str]]:
+    """Mels [N, D] of the items' phones in their prompts' voices, and the alignment that was spoken.
+
+    duration: a duration model; without one the natural durations of `ali` are spoken, which is a ceiling.
+    dump: the folder with a sub-folder of log-mels for each of the two parts.
+    """
+    dataset = SpeechDataset(data, dump / data.path.name, method.inventory, ("feats", "phones"), max_sec=60.0)
+    place = {utt: i for i, utt in enumerate(dataset.utts)}
+    voices = read_scp(dump / prompts.path.name / "feats.scp")
+    hop_sec = method.inventory.features["hop_samples"] / method.inventory.features["rate_hz"]
+    mels, alignments = {}, {}
+    generator = torch.Generator().manual_seed(seed)
+    for part in _parts(items, 16):
+        batch = to_device(collate([dataset[place[item.content]] for item in part]), torch.device(device))
+        prompt, prompt_lengths = _prompts(part, voices, device)
+        durations = batch["durations"] if duration is None else duration.durations(
+            batch["phones"], batch["phones_lengths"], prompt, prompt_lengths, generator)
+        spoken, lengths = method.synthesize(batch["phones"], batch["phones_lengths"], durations, prompt, prompt_lengths)
+        for row, item in enumerate(part):
+            mels[item.utt] = spoken[row, :int(lengths[row])].float().cpu().numpy()
+            count = int(batch["phones_lengths"][row])
+            names = [method.inventory.phones[i] for i in batch["phones"][row, :count].tolist()]
+            ends = (durations[row, :count].cumsum(0).cpu().numpy() * hop_sec).tolist()
+            alignments[item.utt] = format_ali(names, ends)
+    return mels, alignments
+
+
+@torch.no_grad()
+def vc_mels(method: Method, data: DataFolder, dump: Path, prompts: DataFolder, items: list[Item],
+            device: str = "cpu") -> dict[str, np.ndarray]:
+    """Mels [N, D] of the items' content utterances in their prompts' voices."""
+    feats = read_scp(dump / data.path.name / "feats.scp")
+    voices = read_scp(dump / prompts.path.name / "feats.scp")
+    mels = {}
+    for part in _parts(items, 16):
+        source = [torch.from_numpy(np.array(feats[item.content], dtype=np.float32)) for item in part]
+        lengths = torch.tensor([len(x) for x in source])
+        padded = torch.nn.utils.rnn.pad_sequence(source, batch_first=True).to(device)
+        converted = method.convert(padded, lengths.to(device), *_prompts(part, voices, device))
+        for row, item in enumerate(part):
+            mels[item.utt] = converted[row, :int(lengths[row])].float().cpu().numpy()
+    return mels
+
+
+def natural_mels(data: DataFolder, dump: Path, items: list[Item]) -> dict[str, np.ndarray]:
+    """The natural mels [N, D] of the items' content: through the vocoder, they are the ceiling."""
+    feats = read_scp(dump / data.path.name / "feats.scp")
+    return {item.utt: np.array(feats[item.content], dtype=np.float32) for item in items}
+
+
+def _parts(items: list[Item], size: int) -> list[list[Item]]:
+    return [items[start:start + size] for start in range(0, len(items), size)]
+
+
+def _prompts(items: list[Item], voices, device: str) -> tuple[torch.Tensor, torch.Tensor]:
+    prompts = [torch.from_numpy(np.array(voices[item.prompt], dtype=np.float32)) for item in items]
+    lengths = torch.tensor([len(prompt) for prompt in prompts])
+    return torch.nn.utils.rnn.pad_sequence(prompts, batch_first=True).to(device), lengths.to(device)

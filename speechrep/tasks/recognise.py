@@ -1,0 +1,55 @@
+"""Recognised symbols of a data folder as files: `ref` and `hyp`, one line an utterance, which scoring reads."""
+
+from pathlib import Path
+
+import torch
+
+from speechrep.data.dataset import SpeechDataset, collate, to_device
+from speechrep.data.folder import DataFolder, table_text
+from speechrep.errors import SpeechrepError
+from speechrep.files import atomic_folder
+from speechrep.methods.base import Method
+from speechrep.tasks.base import BaseTask
+from speechrep.tasks.prototype import Prototypes
+
+
+def recognise(recogniser: BaseTask | tuple[Method, Prototypes], folder: DataFolder, dump: Path, out: Path,
+              device: str = "cpu", batch: int = 16) -> None:
+    """Transcribe every utterance of `folder` that has a reference. `dump` has a sub-folder for each kind and part.
+
+    Phones are compared without stress, tone or silence; characters with the word boundary written as `_`.
+    Leaves `hyp`, `ref` and `units` in the folder `out`, complete or not at all.
+    """
+    if isinstance(recogniser, tuple):
+        method, units = recogniser[0], "phones"
+        transcribe = lambda part: recogniser[1].transcribe(method, part)  # noqa: E731
+    else:
+        method, units = recogniser, recogniser.config.units
+        transcribe = recogniser.transcribe
+    needs = ("feats", "phones") if units == "phones" else ("feats", "text")
+    kind = method.inventory.features["kind"]
+    dataset = SpeechDataset(folder, dump / kind / folder.path.name, method.inventory, needs, max_sec=60.0)
+    bases = [phone.rstrip("0123456789") for phone in method.inventory.phones]
+    hyp, ref = {}, {}
+    order = sorted(range(len(dataset)), key=lambda i: dataset.seconds[i])
+    for start in range(0, len(order), batch):
+        part = to_device(collate([dataset[i] for i in order[start:start + batch]]), torch.device(device))
+        for row, (utt, symbols) in enumerate(zip(part["utts"], transcribe(part))):
+            hyp[utt] = " ".join(spell(symbols))
+            if units == "phones":
+                count = int(part["phones_lengths"][row])
+                spoken = [bases[i] for i in part["phones"][row, :count].tolist()]
+                ref[utt] = " ".join(phone for phone in spoken if phone != "SIL")
+            else:
+                ref[utt] = " ".join(spell(part["texts"][row]))
+    if not hyp:
+        raise SpeechrepError(f"{folder.path}: no utterance to recognise")
+    with atomic_folder(out) as tmp:
+        (tmp / "hyp").write_text(table_text(hyp), encoding="utf-8")
+        (tmp / "ref").write_text(table_text(ref), encoding="utf-8")
+        (tmp / "units").write_text(units + "\n", encoding="utf-8")
+
+
+def spell(symbols: list[str] | str) -> list[str]:
+    """Symbols as words of a line: a space would vanish there."""
+    return ["_" if symbol == " " else symbol for symbol in symbols]

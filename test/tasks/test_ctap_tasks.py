@@ -1,0 +1,157 @@
+"""From a CTAP checkpoint trained for moments on chords to recognition, conversion, speech and probes, through files."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from toy_corpus import folder, make_corpus
+
+from speechrep.data.folder import DataFolder, read_table
+from speechrep.data.audio import read_wav
+from speechrep.errors import SpeechrepError
+from speechrep.metrics.score import read_score
+from speechrep.tasks import own_speech
+from speechrep.tasks.base import load_task
+from speechrep.tasks.represent import score_recognition, score_representation
+from speechrep.tasks.train import train_task
+from speechrep.train.pretrain import pretrain
+from speechrep.upstream import Upstream, load_method
+from speechrep.vocoder.neural import Vocoder
+
+CTAP = {"method": "ctap", "weights": {"contrast": 1.0, "mel_speech": 1.0, "mel_phone": 1.0, "kl": 0.01},
+        "model": {"kind": "tdnn", "dim": 48, "joint_dim": 32, "prompt_dim": 8, "prompt_frames": 40, "speech_layers": 2,
+                  "token_layers": 1, "frame_layers": 1, "decoder_layers": 2, "dropout": 0.0},
+        "train": {"steps": 80, "batch_sec": 15, "lr": 0.004, "warmup": 5, "dev_every": 40, "save_every": 80,
+                  "precision": "fp32"}}
+DURATION = {"method": "duration", "weights": {"duration": 1.0},
+            "model": {"dim": 24, "layers": 1, "denoiser_layers": 2, "prompt_dim": 8, "prompt_frames": 40},
+            "train": {"steps": 40, "batch_sec": 15, "lr": 0.003, "warmup": 5, "dev_every": 40, "save_every": 40}}
+ASR = {"task": "asr", "weights": {"ctc": 1.0}, "model": {"units": "chars"},
+       "train": {"steps": 60, "batch_sec": 15, "lr": 0.01, "warmup": 5, "dev_every": 30, "save_every": 60}}
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    """A toy corpus with a trained CTAP, duration model and recogniser."""
+    root = make_corpus(tmp_path_factory.mktemp("tasks"), {"train": 40, "dev": 6, "test": 8})
+    for name, conf in (("ctap", CTAP), ("duration", DURATION), ("asr", ASR)):
+        (root / f"{name}.yaml").write_text(yaml.safe_dump(conf))
+    torch.set_num_threads(1)
+    parts = root / "data/train", root / "data/dev"
+    for name in ("ctap", "duration"):
+        pretrain(root / f"{name}.yaml", *parts, root / "dump/logmel", root / "exp" / name, device="cpu")
+    train_task(root / "asr.yaml", str(root / "exp/ctap/best.pt"), *parts, root / "dump", root / "exp/asr", device="cpu")
+    return root
+
+
+def speechrep(root, *arguments):
+    return subprocess.run([sys.executable, "-m", "speechrep", *map(str, arguments)], cwd=root, capture_output=True, text=True)
+
+
+def decode(root, task, *arguments):
+    done = speechrep(root, "decode", task, "--data", "data/test", "--dump", "dump", "--out", f"out/{task}", *arguments)
+    assert done.returncode == 0, done.stderr
+    return root / "out" / task
+
+
+def test_prototypes_and_ctc_recognise_chords(root):
+    out = decode(root, "prototype", "--checkpoint", "exp/ctap/best.pt", "--prompts", "data/train")
+    score_recognition(out, "test", "prototype", 0, out)
+    assert read_score(out / "score.json")["metrics"]["per"]["value"] < 40
+    out = decode(root, "asr", "--checkpoint", "exp/asr/best.pt")
+    score_recognition(out, "test", "asr", 0, out)
+    assert read_score(out / "score.json")["metrics"]["cer"]["value"] < 60
+    assert set(read_table(out / "ref")) == set(folder(root, "test").utts)
+
+
+def test_a_missing_hypothesis_is_no_better_score(root, tmp_path):
+    out = decode(root, "prototype", "--checkpoint", "exp/ctap/best.pt", "--prompts", "data/train")
+    for name in ("units", "ref"):
+        (tmp_path / name).write_text((out / name).read_text())
+    (tmp_path / "hyp").write_text("".join((out / "hyp").read_text().splitlines(True)[1:]))
+    with pytest.raises(SpeechrepError):
+        score_recognition(tmp_path, "test", "x", 0, tmp_path)
+
+
+def test_probes_tell_the_joint_space_from_an_untrained_one(root):
+    errors = {}
+    for name, spec in (("ctap", "exp/ctap/best.pt"), ("untrained", "random:exp/ctap/best.pt"), ("logmel", "logmel")):
+        kind, _, path = spec.rpartition(":")
+        full = spec if spec == "logmel" else f"{kind}:{root / path}" if kind else str(root / path)
+        score_representation(full, folder(root, "train"), folder(root, "test"), root / "dump", root / "out/probe" / name,
+                             name, 0)
+        errors[name] = read_score(root / "out/probe" / name / "score.json")["metrics"]
+    assert errors["ctap"]["phone_probe_error"]["value"] < 15
+    assert errors["ctap"]["phone_probe_error"]["value"] < errors["untrained"]["phone_probe_error"]["value"]
+    assert errors["ctap"]["retrieval_speech_to_phone"]["value"] > errors["untrained"]["retrieval_speech_to_phone"]["value"]
+    assert "retrieval_speech_to_phone" not in errors["logmel"]
+
+
+def test_speech_is_left_as_a_data_folder(root):
+    tts = DataFolder(decode(root, "tts", "--checkpoint", "exp/ctap/best.pt", "--duration", "exp/duration/best.pt",
+                            "--prompts", "data/train") / "data")
+    assert tts.utts == folder(root, "test").utts and tts.read("utt2parallel") == {utt: utt for utt in tts.utts}
+    for utt, line in tts.read("ali").items():
+        samples, rate_hz = read_wav(root / tts.read("wav.scp")[utt])
+        assert rate_hz == 8000 and len(samples) / rate_hz == pytest.approx(float(line.split()[-1]), abs=1e-3)
+    vc = DataFolder(decode(root, "vc", "--checkpoint", "exp/ctap/best.pt", "--prompts", "data/train", "--count", "2")
+                    / "data")
+    source = folder(root, "test")
+    assert len(vc.utts) == 4
+    for utt in vc.utts:
+        content = vc.read("utt2content")[utt]
+        assert vc.read("utt2spk")[utt] != vc.read("utt2source")[utt] == source.read("utt2spk")[content]
+        assert vc.seconds[utt] == pytest.approx(source.seconds[content], abs=0.011)
+    natural = decode(root, "natural", "--count", "3") / "data"
+    assert len(DataFolder(natural).utts) == 3
+    again = speechrep(root, "decode", "natural", "--data", "data/test", "--dump", "dump", "--out", "out/natural")
+    assert "already there" in again.stdout
+
+
+def test_conversion_takes_the_voice_of_the_prompt(root):
+    """Speakers differ in the pitch of their chords: the converted mel must be nearer to the target's."""
+    method = load_method(root / "exp/ctap/best.pt")
+    test = folder(root, "test")
+    vocoder = Vocoder.load("griffin-lim", own_speech.feature_config(method))
+    wavs = test.read("wav.scp")
+    a, b = (next(wavs[utt] for utt in test.utts if utt.startswith(speaker)) for speaker in ("spk0", "spk1"))
+    samples = own_speech.convert(a, b, method, vocoder)
+    assert np.isfinite(samples).all() and len(samples) == len(read_wav(a)[0]) // 80 * 80
+    same, other = own_speech.convert(a, a, method, vocoder), own_speech.convert(a, b, method, vocoder)
+    assert not np.allclose(same, other)
+
+
+def test_the_verbs_on_own_files(root, tmp_path):
+    test = folder(root, "test")
+    wav = test.read("wav.scp")[test.utts[0]]
+    done = speechrep(root, "convert", "--checkpoint", "exp/ctap/best.pt", "--source", wav, "--prompt", wav, "--out",
+                     tmp_path / "c.wav")
+    assert done.returncode == 0 and read_wav(tmp_path / "c.wav")[1] == 8000, done.stderr
+    done = speechrep(root, "transcribe", "--checkpoint", "exp/asr/best.pt", wav)
+    assert done.returncode == 0 and done.stdout.startswith(wav), done.stderr
+    done = speechrep(root, "transcribe", "--checkpoint", "exp/ctap/best.pt", wav)
+    assert done.returncode == 1 and "checkpoint of a method" in done.stderr
+    done = speechrep(root, "synthesize", "--checkpoint", "exp/ctap/best.pt", "--duration", "exp/duration/best.pt",
+                     "--text", "hello", "--lang", "en", "--prompt", wav, "--out", tmp_path / "s.wav")
+    assert done.returncode == 1 and "phones that the checkpoint was trained on" in done.stderr
+
+
+def test_a_task_keeps_its_frozen_upstream_and_serves_alone(root):
+    task = load_task(root / "exp/asr/best.pt")
+    upstream = load_method(root / "exp/ctap/best.pt")
+    for key, value in upstream.state_dict().items():
+        assert torch.equal(task.state_dict()[f"upstream.method.{key}"], value), key
+    assert json.loads((root / "exp/asr/done.json").read_text())["provenance"]["config"]["upstream"].endswith("best.pt")
+
+
+def test_an_upstream_gives_the_same_layers_as_its_method(root):
+    upstream = Upstream.open(str(root / "exp/ctap/best.pt"))
+    batch = {"feats": torch.randn(2, 31, 20), "feats_lengths": torch.tensor([31, 20])}
+    with torch.no_grad():
+        layers, lengths = upstream.layers(batch)
+    assert upstream.dims == tuple(layer.shape[-1] for layer in layers) and lengths.tolist() == [16, 10]
+    assert upstream.stride == 2 and upstream.hop_samples == 160

@@ -1,0 +1,117 @@
+"""The shell that recipes share: options, stages, disk."""
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+
+SCRIPT = """#!/usr/bin/env bash
+# A recipe for the test.
+#
+# --stage N        first stage
+# --stop-stage N   last stage
+# --nj N           jobs
+# --conf FILE      configuration
+# --quick BOOL     true or false
+# --tag TEXT       a tag
+set -euo pipefail
+stage=0 stop_stage=100 nj=2 conf=conf/x.yaml quick=false tag=
+. ROOT/utils/parse_options.sh
+. ROOT/utils/stage.sh
+if stage 0 "first" "1 s"; then echo "nj=$nj conf=$conf quick=$quick tag=<$tag> rest=<$*>"; fi
+if stage 1 "second" "10 min"; then
+  printf '<%s>' "${set_args[@]}"; echo
+fi
+if stage 2 "third, no estimate"; then [ "$tag" != fail ]; fi
+"""
+
+
+@pytest.fixture
+def recipe(tmp_path):
+    path = tmp_path / "run.sh"
+    path.write_text(SCRIPT.replace("ROOT", str(ROOT)))
+
+    def run(*options, **more):
+        return subprocess.run(["bash", str(path), *options], capture_output=True, text=True, cwd=tmp_path, **more)
+    return run
+
+
+def test_defaults_and_values(recipe):
+    assert "nj=2 conf=conf/x.yaml quick=false tag=<> rest=<>" in recipe().stdout
+    answer = recipe("--nj", "8", "--conf=my conf.yaml", "--quick", "true", "--tag", "a=b c", "one", "two")
+    assert "nj=8 conf=my conf.yaml quick=true tag=<a=b c> rest=<one two>" in answer.stdout
+    assert "rest=<--nj 3>" in recipe("--", "--nj", "3").stdout
+
+
+def test_set_is_collected(recipe):
+    assert "\n<>\n" in recipe("--stage", "1").stdout
+    answer = recipe("--set", "train.steps=10", "--set=model.name=two words", "--stage", "1")
+    assert "<--set><train.steps=10><--set><model.name=two words>\n" in answer.stdout
+    assert recipe("--set", "steps").returncode == 2
+
+
+@pytest.mark.parametrize("options, words", [
+    (["--stop-stag", "3"], ["no option --stop-stag", "did you mean --stop-stage"]),
+    (["--stpo-stage", "3"], ["did you mean --stop-stage"]),
+    (["--Stage", "3"], ["did you mean --stage"]),
+    (["--config", "x"], ["did you mean --conf"]),
+    (["--nj", "two"], ["--nj two", "whole number"]),
+    (["--quick", "yes"], ["--quick yes", "true or false"]),
+    (["--nj"], ["--nj needs a value"]),
+    (["--PATH", "x"], ["no option --PATH"]),
+])
+def test_wrong_options_are_refused(recipe, options, words):
+    answer = recipe(*options)
+    assert answer.returncode == 2 and answer.stdout == ""
+    assert all(word in answer.stderr for word in words), answer.stderr
+
+
+def test_option_works_where_the_environment_has_the_name(recipe):
+    answer = recipe("--nj", "3", env={"PATH": "/usr/bin:/bin", "nj": "1"})
+    assert "nj=3" in answer.stdout
+
+
+def test_help_is_the_comment_at_the_top(recipe):
+    answer = recipe("--help")
+    assert answer.returncode == 0
+    assert answer.stdout.startswith("A recipe for the test.\n\n--stage N        first stage\n")
+    assert answer.stdout.endswith("--tag TEXT       a tag\n")
+
+
+@pytest.mark.parametrize("options, ran", [
+    ([], [0, 1, 2]), (["--stage", "1"], [1, 2]), (["--stop-stage", "1"], [0, 1]),
+    (["--stage", "1", "--stop-stage", "1"], [1]), (["--stage", "3"], []),
+])
+def test_stages_that_run(recipe, options, ran):
+    lines = [line for line in recipe(*options).stdout.splitlines() if line.startswith("== stage")]
+    assert [int(line.split()[2].rstrip(":")) for line in lines] == ran
+    if 1 in ran:
+        assert "== stage 1: second (about 10 min), 0 s since the start" in lines
+    if 2 in ran:
+        assert lines[-1].startswith("== stage 2: third, no estimate, ")
+
+
+def test_end_is_told(recipe):
+    answer = recipe()
+    assert answer.stdout.splitlines()[-1].startswith("Done in ") and "-- stage 2 took" in answer.stdout
+    answer = recipe("--tag", "fail")
+    assert answer.returncode == 1 and "Done in" not in answer.stdout
+    assert "stage 2 (third, no estimate) failed" in answer.stderr and "--stage 2" in answer.stderr
+
+
+def test_plan_lists_the_stages_of_the_script(tmp_path):
+    script = tmp_path / "run.sh"
+    script.write_text(SCRIPT.replace("ROOT", str(ROOT)).replace('if stage 0', 'plan\nif stage 0', 1))
+    lines = subprocess.run(["bash", str(script), "--stage", "1"], capture_output=True, text=True).stdout.splitlines()
+    assert [line.split() for line in lines[1:4]] == [
+        ["0", "first", "(not", "now)"], ["1", "second", "10", "min"], ["2", "third,", "no", "estimate"]]
+
+
+def test_disk(tmp_path):
+    script = f"stage=0 stop_stage=1; . {ROOT}/utils/stage.sh; check_disk $1 {tmp_path}; echo went on"
+    fine = subprocess.run(["bash", "-c", script, "x", "1"], capture_output=True, text=True)
+    assert fine.returncode == 0 and "about 1 MB" in fine.stdout and "went on" in fine.stdout
+    short = subprocess.run(["bash", "-c", script, "x", "999999999"], capture_output=True, text=True)
+    assert short.returncode == 1 and "wanted: 999999999 MB" in short.stderr and "went on" not in short.stdout

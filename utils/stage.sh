@@ -1,0 +1,56 @@
+# Source this in a recipe's run.sh, once $stage and $stop_stage are set. It gives
+#
+#   plan                              what will run: the stages of this script from $stage to $stop_stage
+#   if stage N TITLE [ESTIMATE]       true when stage N is to run; prints a heading
+#   check_disk MB [FOLDER]            stops here when less than that is free
+#
+# and tells, when the script ends, how long it took or at which stage to go on.
+
+set -euo pipefail
+_stage_now="" _stage_title="" _stage_began=0
+
+_clock() {
+  if [ "$1" -lt 60 ]; then echo "$1 s"; else echo "$(($1 / 60)) min $(($1 % 60)) s"; fi
+}
+
+_stage_close() {
+  [ -z "$_stage_now" ] || echo "-- stage $_stage_now took $(_clock $((SECONDS - _stage_began)))"
+  _stage_now=""
+}
+
+stage() {
+  [ "$1" -ge "$stage" ] && [ "$1" -le "$stop_stage" ] || { _stage_close; return 1; }
+  _stage_close
+  _stage_now=$1 _stage_title=$2 _stage_began=$SECONDS
+  echo "== stage $1: $2${3:+ (about $3)}, $(_clock $SECONDS) since the start"
+}
+
+# The list is read from the script itself, so that it cannot differ from what runs.
+plan() {
+  echo "Stages of ${0##*/}, with what each takes:"
+  sed -nE 's/^ *if stage +([0-9]+) +"([^"]*)"( +"([^"]*)")?.*/\1\t\2\t\4/p' "$0" |
+    awk -F'\t' -v from="$stage" -v to="$stop_stage" '{
+      printf "  %2d  %-58s %s\n", $1, $2, ($1 < from || $1 > to) ? "(not now)" : $3 }'
+}
+
+check_disk() {
+  local folder=${2:-.} free
+  free=$(df -Pm "$folder" | awk 'NR == 2 {print $4}')
+  if [ "$free" -lt "$1" ]; then
+    echo "${0##*/}: $free MB free in $folder; wanted: $1 MB; free some space or link that folder to another disk" >&2
+    exit 1
+  fi
+  echo "Disk: about $1 MB will be used in $folder, $free MB are free."
+}
+
+_stage_end() {
+  local status=$?
+  if [ "$status" -ne 0 ] && [ -n "$_stage_now" ]; then
+    echo "!! stage $_stage_now ($_stage_title) failed after $(_clock $((SECONDS - _stage_began)))." \
+      "Mend what it says above and go on with: $0 --stage $_stage_now" >&2
+  elif [ "$status" -eq 0 ]; then
+    _stage_close
+    echo "Done in $(_clock $SECONDS)."
+  fi
+}
+trap _stage_end EXIT
