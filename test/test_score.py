@@ -52,16 +52,18 @@ def _low_or_high(samples):
 def folder_of(corpus, tmp_path, name, **streams):
     """The test part under other utterance names, as a synthesised folder."""
     data = DataFolder(corpus / "data" / "test")
-    tables = {s: {f"x-{u}": data.read(s)[u] for u in data.utts} for s in ("wav.scp", "text", "utt2spk", "utt2lang", "ali")}
+    tables = {stream: {f"x-{u}": data.read(stream)[u] for u in data.utts}
+              for stream in ("wav.scp", "text", "utt2spk", "utt2lang", "ali")}
     tables |= {"utt2content": {f"x-{u}": u for u in data.utts}, "utt2parallel": {f"x-{u}": u for u in data.utts}}
     return write_folder(tmp_path / name, tables | streams)
 
 
 def test_error_rates_durations_and_files(corpus, tmp_path, judges):
-    ours = folder_of(corpus, tmp_path, "tts", text={f"x-{u}": "ah bee sea" for u in DataFolder(corpus / "data/test").utts})
+    utts = DataFolder(corpus / "data/test").utts
+    ours = folder_of(corpus, tmp_path, "tts", text={f"x-{utt}": "ah bee sea" for utt in utts})
     arguments = ["score", "synthesis", str(ours.path), "--reference", str(corpus / "data/test"), "--enroll",
-                 str(corpus / "data/train"), "--system", "tts", "--out", str(tmp_path / "out"), "--judges", "recogniser",
-                 "durations", "voice", "opinion"]
+                 str(corpus / "data/train"), "--system", "tts", "--out", str(tmp_path / "out"), "--judges",
+                 "recogniser,durations,voice,opinion"]
     assert main([*arguments, "--cache", str(tmp_path / "cache")]) == 0
     score = read_score(tmp_path / "out" / "score.json")
     assert (score["part"], score["system"], score["task"]) == ("test", "tts", "synthesis")
@@ -85,12 +87,14 @@ def test_conversion_is_compared_with_both_voices(corpus, tmp_path, judges):
     other = {"spk0": "spk1", "spk1": "spk0"}
     speakers = {f"x-{u}": data.read("utt2spk")[u] for u in data.utts}
     done = folder_of(corpus, tmp_path, "done", utt2source={u: other[s] for u, s in speakers.items()})
-    failed = folder_of(corpus, tmp_path, "failed", utt2source=speakers, utt2spk={u: other[s] for u, s in speakers.items()})
+    others = {utt: other[speaker] for utt, speaker in speakers.items()}
+    failed = folder_of(corpus, tmp_path, "failed", utt2source=speakers, utt2spk=others)
     enrolment = DataFolder(corpus / "data" / "train")
     found = score_synthesis(done, data, enrolment, Options(judges=("voice",)))
     assert found.metrics["closer_to_target"]["value"] == 1.0 and found.metrics["closer_to_target"]["n"] == 6
     assert found.metrics["cos_target"]["value"] > found.metrics["cos_source"]["value"] + 0.1
-    assert score_synthesis(failed, data, enrolment, Options(judges=("voice",))).metrics["closer_to_target"]["value"] == 0.0
+    found = score_synthesis(failed, data, enrolment, Options(judges=("voice",)))
+    assert found.metrics["closer_to_target"]["value"] == 0.0
     with pytest.raises(SpeechrepError, match="no utterance of the speaker 'spk9'"):
         stranger = folder_of(corpus, tmp_path, "stranger", utt2spk={u: "spk9" for u in speakers})
         score_synthesis(stranger, data, enrolment, Options(judges=("voice",)))
@@ -133,7 +137,8 @@ def test_a_missing_judge_leaves_a_note_or_stops(corpus, tmp_path, monkeypatch):
 def test_a_language_that_the_recogniser_lacks_is_said(corpus, tmp_path, judges, monkeypatch):
     monkeypatch.setattr(whisper, "languages", lambda: ("en",))
     data = DataFolder(corpus / "data" / "test")
-    mixed = folder_of(corpus, tmp_path, "mixed", utt2lang={f"x-{u}": "fr" if i < 2 else "en" for i, u in enumerate(data.utts)})
+    languages = {f"x-{utt}": "fr" if number < 2 else "en" for number, utt in enumerate(data.utts)}
+    mixed = folder_of(corpus, tmp_path, "mixed", utt2lang=languages)
     found = score_synthesis(mixed, data, None, Options(judges=("recogniser",)))
     assert sum("heard" in row for row in found.per_utt.values()) == 4
     assert any("2 utterances in 'fr' left out" in note for note in found.notes)
@@ -154,8 +159,8 @@ def test_the_same_contents_for_every_system(corpus, tmp_path):
 def test_table_and_seeds(tmp_path, capsys):
     def score(system, seed, value, **more):
         metrics = {"wer": metric(value, value - 0.03, value + 0.03, n=10, unit="", better="lower")} | more
-        return {"task": "tts", "part": "test", "system": system, "seed": seed, "metrics": metrics, "notes": ["by a judge"],
-                "provenance": {}}
+        return {"task": "tts", "part": "test", "system": system, "seed": seed, "metrics": metrics,
+                "notes": ["by a judge"], "provenance": {}}
     mcd = metric(6.0, n=3, unit="dB", better="lower")
     scores = [score("natural", None, 0.1), score("ctap", 1, 0.2, mcd=mcd, wer_fr=mcd), score("ctap", 2, 0.3)]
     joined = over_seeds([s["metrics"]["wer"] for s in scores[1:]])

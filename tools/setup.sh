@@ -39,7 +39,7 @@ fi
 
 wanted=()
 while read -r group package program _; do
-  { [ "$group" = recipe ] || [ "$group" = "$kind" ]; } || continue
+  [ "$group" != test ] || [ "$kind" = test ] || continue
   PATH=$PATH:/usr/sbin:/sbin command -v "$program" >/dev/null || wanted+=("$package")
 done < <(grep -v '^#' tools/debian-packages.txt)
 can_install() { command -v apt-get >/dev/null && [ "$(id -u)" = 0 ]; }
@@ -108,8 +108,9 @@ show() {
     fi
   done
 }
+pip_install() { .venv/bin/python -m pip install "$@" 2>&1 </dev/null | show; }
 install() {
-  .venv/bin/python -m pip install "$@" 2>&1 </dev/null | show || {
+  pip_install "$@" || {
     say "pip failed; the last lines of .venv/setup.log:"
     tail -n 15 .venv/setup.log | sed 's/^/  | /' >&2
     say "mend that (the network? the disk?) and run the same command again"
@@ -119,6 +120,9 @@ install() {
 : > .venv/setup.log
 install -e ".[$kind]"
 install --no-deps -r tools/no-deps.txt
+pip_install -e ".[world]" || {
+  say "pyworld did not compile; without it the scores lack MCD and F0. It needs a C++ compiler and Python's headers"
+  say "(Debian: apt-get install g++ python3-dev); then: .venv/bin/pip install -c tools/constraints.txt pyworld"; }
 .venv/bin/python -c 'import torch, torchaudio, soundfile, speechrep' || {
   say "the packages are there but do not import; remove .venv and run this again"; exit 1; }
 key > ".venv/setup.$kind.tmp"

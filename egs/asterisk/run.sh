@@ -26,7 +26,6 @@ cd "$(dirname "$0")"
 . ./cmd.sh
 . "$root/utils/stage.sh"
 
-corpus=${corpus:-downloads/corpus}
 size=$(basename "$conf" .yaml)
 exp=exp/$method/$size-$seed
 best=$exp/best.pt
@@ -35,11 +34,11 @@ plan
 check_disk 1500 .
 
 if stage 0 "download: the packages, unpacked here, with their attribution" "20 s"; then
-  [ -d "$corpus" ] || local/download.sh downloads
+  local/download.sh ${corpus:+--corpus "$corpus"} downloads
 fi
 
 if stage 1 "prepare: data folders, checked, and phones" "40 s"; then
-  python local/prepare.py "$corpus" data
+  python local/prepare.py downloads/corpus data
   speechrep check data/train data/dev data/test
   # The Spanish voice is Mexican.
   speechrep phonemize --g2p es=espeak:es-419 data/train data/dev data/test
@@ -76,7 +75,7 @@ if stage 6 "downstream: recognition of phones by CTC, frozen and fine-tuned" "2 
 fi
 
 if stage 7 "decode and score" "4 min"; then
-  local/score.sh "$exp" "$seed"
+  "$root/utils/score_ctap.sh" "$exp" "$seed" 40 3
 fi
 
 if stage 8 "report: tables, plots and audio" "30 s"; then

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from speechrep.align.model import Aligned, AlignConfig, Aligner
-from speechrep.align.textgrid import Interval, write_textgrid
+from speechrep.align.textgrid import Interval, read_textgrid, write_textgrid
 from speechrep.align.train import train
 from speechrep.config import plain, write_yaml
 from speechrep.data.alignment import format_ali, read_ali
@@ -22,8 +22,8 @@ def align_folders(folders: list[DataFolder], exp: str | Path, config: AlignConfi
     """Train an aligner on the first folder and align them all.
 
     Writes `ali` in each folder, EXP/aligner.pt, EXP/align.yaml, EXP/rejected.tsv (folder, utterance, score, reason) and, on
-    request, EXP/textgrids/FOLDER/UTT.TextGrid. An existing EXP/aligner.pt is used again when the configuration and seed are
-    the same. Returns folder path -> (aligned, rejected). Raises `SpeechrepError` if a folder lacks `phones`, before any work.
+    request, EXP/textgrids/FOLDER/UTT.TextGrid. The same for any `nj`. Returns folder path -> (aligned, rejected). Raises
+    `SpeechrepError` if a folder lacks `phones`, before any work, and if none of its utterances can be aligned.
     """
     exp = Path(exp)
     for folder in folders:
@@ -73,8 +73,8 @@ def align_part(model_path: str, folder_path: str, utts: list[str], textgrids: st
             for utt_, seconds, result in zip(chunk, lengths, model.align(feats, [phones[u] for u in chunk])):
                 if isinstance(result, str):
                     refused.append((utt_, "", result))
-                elif model.rejects(result):
-                    refused.append((utt_, f"{result.score:.4f}", f"score below {model.limit:.4f}: the text does not fit"))
+                elif result.score < model.least:
+                    refused.append((utt_, f"{result.score:.4f}", f"score below {model.least:.4f}: the text does not fit"))
                 else:
                     ends = [float(end) * model.hop_sec for end in result.ends]
                     ends[-1] = seconds
@@ -113,7 +113,6 @@ def import_textgrids(folder: DataFolder, textgrids: str | Path) -> tuple[int, li
 
     Raises `SpeechrepError` if there are none, or one ends more than 50 ms away from its audio.
     """
-    from speechrep.align.textgrid import read_textgrid
     root = Path(textgrids)
     found = {path.stem: path for path in sorted(root.rglob("*.TextGrid"))}
     seconds, lines, missing = folder.seconds, {}, []

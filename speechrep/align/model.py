@@ -2,7 +2,7 @@
 
 import dataclasses
 import unicodedata
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +22,8 @@ OTHER = "?"
 class AlignConfig:
     """Forced alignment."""
 
-    rate_hz: int = field(default=0, metadata={"help": "sampling rate in Hz; 0: that of the corpus, at most 16000"})
+    rate_hz: int = 0
+    """Sampling rate in Hz to which the audio is brought; 0: that of the corpus, at most 16000."""
     hop_ms: float = 5.0
     """Time between frames."""
     win_ms: float = 20.0
@@ -47,6 +48,8 @@ class AlignConfig:
 
 Features = tuple[torch.Tensor, torch.Tensor]
 
+MAX_CELLS = 200_000_000
+"""Frames x states of one utterance, five bytes each: about two minutes of speech."""
 SCORED = 8
 """The fit of the text is judged on one frame in so many."""
 
@@ -117,8 +120,10 @@ class Aligner:
             item = self.chain(line)
             if len(x) < item.min_frames:
                 results[i] = f"{len(x) * self.hop_sec:.2f} s of audio for {int((item.unit != SILENCE).sum())} phones"
+            elif len(x) * STATES * len(item.unit) > MAX_CELLS:
+                results[i] = f"{len(x) * self.hop_sec:.0f} s in one piece: cut it by segments"
             elif not torch.isfinite(x).all():
-                results[i] = "features that are not numbers"
+                results[i] = "samples that are not numbers"
             else:
                 kept.append(i)
                 chains.append(item)
@@ -158,9 +163,10 @@ class Aligner:
         score = min(float(gap.mean()), float(gap[spoken].mean()) if spoken.any() else 0.0)
         return Aligned([symbols[t] for t in tokens], last + 1, item.word[tokens], score)
 
-    def rejects(self, result: Aligned) -> bool:
-        """Whether the text does not fit the audio."""
-        return result.score < (self.config.reject_below or self.limit)
+    @property
+    def least(self) -> float:
+        """The least score per frame at which a text is taken to fit."""
+        return self.config.reject_below or self.limit
 
     def save(self, path: str | Path) -> None:
         """Write the model, tensors and plain values only."""

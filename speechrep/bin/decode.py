@@ -17,6 +17,7 @@ def add_arguments(parser):
     parser.add_argument("--duration", help="tts: a duration model's best.pt; without it the natural durations are spoken")
     parser.add_argument("--features", default="logmel", help="vocoded: which dump to read")
     parser.add_argument("--count", type=int, default=0, help="tts, vocoded, natural: utterances; vc: utterances a pair; 0: all")
+    parser.add_argument("--min-sec", type=float, default=0.0, help="only utterances of at least this length")
     parser.add_argument("--seed", type=int, default=0, help="of the durations that are drawn")
     parser.add_argument("--device", default="cpu")
 
@@ -37,7 +38,7 @@ def main(args):
             raise SpeechrepError(f"decode {args.task} without --{name}", cure=f"name it with --{name}")
     if args.task == "natural":
         from speechrep.tasks import generate
-        generate.natural_speech(out, data, generate.tts_items(data, data, args.count))
+        generate.natural_speech(out, data, generate.tts_items(data, data, args.count, args.min_sec))
     elif args.task == "asr":
         from speechrep.tasks.base import load_task
         from speechrep.tasks.recognise import recognise
@@ -68,7 +69,7 @@ def _speak(args, data, dump, out):
     if args.task == "vocoded":
         settings = read_yaml(dump / args.features / data.path.name / "feats.yaml")
         prompts = DataFolder(args.prompts) if args.prompts else data
-        items = generate.tts_items(data, prompts, args.count)
+        items = generate.tts_items(data, prompts, args.count, args.min_sec)
         mels = generate.natural_mels(data, dump / args.features, items)
     else:
         method, prompts = load_method(args.checkpoint, args.device), DataFolder(args.prompts)
@@ -76,10 +77,10 @@ def _speak(args, data, dump, out):
         mel_dump = dump / settings["kind"]
         if args.task == "tts":
             duration = load_method(args.duration, args.device) if args.duration else None
-            items = generate.tts_items(data, prompts, args.count)
+            items = generate.tts_items(data, prompts, args.count, args.min_sec)
             mels, alignments = generate.tts_mels(method, duration, data, mel_dump, prompts, items, args.seed, args.device)
         else:
-            items = generate.vc_items(data, prompts, args.count)
+            items = generate.vc_items(data, prompts, args.count, args.min_sec)
             mels = generate.vc_mels(method, data, mel_dump, prompts, items, args.device)
     features = build(FeatureConfig, settings, "feature settings")
     vocoder = Vocoder.load(args.vocoder, features, args.device)

@@ -9,12 +9,13 @@ def add_arguments(parser):
     parser.add_argument("--data", default="data", help="folder of data folders (default: %(default)s)")
     parser.add_argument("--dump", default="dump", help="folder of dumped features: KIND/PART (default: %(default)s)")
     parser.add_argument("--out", help="folder of the page (default: EXP/report)")
-    parser.add_argument("--ctap", help="checkpoint whose joint space is drawn (default: the largest finished one in EXP)")
+    parser.add_argument("--ctap", help="checkpoint whose joint space is drawn (default: the largest in EXP)")
     parser.add_argument("--part", default="test", help="part of the corpus that is shown (default: %(default)s)")
     parser.add_argument("--title", default="", help="heading of the page")
     parser.add_argument("--credits", action="append", default=[], metavar="FILE",
                         help="text that must go with the corpus's audio, such as its licence; may be repeated")
-    parser.add_argument("--frames", type=int, default=3000, help="frames in the map of the joint space (default: %(default)s)")
+    parser.add_argument("--frames", type=int, default=3000,
+                        help="frames in the map of the joint space (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="of the frames drawn and of the map")
 
 

@@ -12,43 +12,38 @@ from pathlib import Path
 
 def add_arguments(parser) -> None:
     kinds = parser.add_subparsers(dest="kind", required=True, metavar="KIND")
-    synthesis = kinds.add_parser("synthesis", help="a data folder of synthesised or natural speech")
-    synthesis.add_argument("folder", type=Path, help="the data folder to score")
-    synthesis.add_argument("--reference", type=Path, help="data folder with the natural utterances of utt2parallel")
-    synthesis.add_argument("--enroll", type=Path, help="data folder with other utterances of the speakers, for their voices")
-    synthesis.add_argument("--system", required=True, help="the name of the system in the table")
-    synthesis.add_argument("--task", default="synthesis", help="the name of the table: tts, vc, ... (%(default)s)")
-    synthesis.add_argument("--part", help="the part of the corpus whose words are said (default: the reference's name)")
-    synthesis.add_argument("--seed", type=int, help="the seed that the system was trained with")
-    synthesis.add_argument("--out", type=Path, required=True, help="folder for score.json and per_utt.tsv")
-    synthesis.add_argument("--max-utts", type=int, default=0, help="score at most so many utterances, the same contents "
-                           "for every system (0: all)")
-    synthesis.add_argument("--judges", nargs="+", metavar="JUDGE", help="only these: recogniser spectrum durations voice "
+    speech = kinds.add_parser("synthesis", help="a data folder of synthesised or natural speech")
+    speech.add_argument("folder", type=Path, help="the data folder to score")
+    speech.add_argument("--reference", type=Path, help="data folder with the natural utterances of utt2parallel")
+    speech.add_argument("--enroll", type=Path, help="data folder with other utterances of the speakers")
+    speech.add_argument("--system", required=True, help="the name of the system in the table")
+    speech.add_argument("--task", default="synthesis", help="the name of the table: tts, vc, ... (%(default)s)")
+    speech.add_argument("--part", help="the part of the corpus whose words are said (default: the reference's name)")
+    speech.add_argument("--seed", type=int, help="the seed that the system was trained with")
+    speech.add_argument("--out", type=Path, required=True, help="folder for score.json and per_utt.tsv")
+    speech.add_argument("--max-utts", type=int, default=0, help="score at most so many utterances, the same "
+                           "contents for every system (0: all)")
+    speech.add_argument("--judges", metavar="JUDGE,...", help="only these of recogniser,spectrum,durations,voice,"
                            "opinion")
-    synthesis.add_argument("--recogniser", default="whisper", choices=("whisper", "pocketsphinx"))
-    synthesis.add_argument("--tracker", default="dio", choices=("dio", "harvest"), help="F0 by DIO (quick) or Harvest")
-    synthesis.add_argument("--overall", action="store_true", help="also DNSMOS's overall quality (slow)")
-    synthesis.add_argument("--g2p", action="append", default=[], metavar="LANG=NAME", help="phonemiser for PER")
-    synthesis.add_argument("--cache", type=Path, help="folder to keep the judges' answers in, by sound")
-    synthesis.add_argument("--threads", type=int, default=2, help="threads of the recogniser (%(default)s)")
-    synthesis.add_argument("--require", action="store_true", help="fail if a judge is not installed, instead of a note")
-    table = kinds.add_parser("table", help="score files as a Markdown table")
-    table.add_argument("scores", nargs="+", type=Path, help="score.json files")
-    table.add_argument("--out", type=Path, help="Markdown file (default: to the screen)")
-    table.add_argument("--title", default="Results", help="heading of the file")
+    speech.add_argument("--recogniser", default="whisper", choices=("whisper", "pocketsphinx"))
+    speech.add_argument("--tracker", default="dio", choices=("dio", "harvest"), help="F0 by DIO (quick) or Harvest")
+    speech.add_argument("--overall", action="store_true", help="also DNSMOS's overall quality (slow)")
+    speech.add_argument("--g2p", action="append", default=[], metavar="LANG=NAME", help="phonemiser for PER")
+    speech.add_argument("--cache", type=Path, help="folder to keep the judges' answers in, by sound")
+    speech.add_argument("--threads", type=int, default=2, help="threads of the recogniser (%(default)s)")
+    speech.add_argument("--require", action="store_true", help="fail if a judge is not installed, instead of a note")
+    join = kinds.add_parser("table", help="score files as a Markdown table")
+    join.add_argument("scores", nargs="+", type=Path, help="score.json files")
+    join.add_argument("--out", type=Path, help="Markdown file (default: to the screen)")
+    join.add_argument("--title", default="Results", help="heading of the file")
 
 
 def main(args) -> None:
-    if args.kind == "table":
-        from speechrep.files import write_text
-        from speechrep.metrics.score import read_score
-        from speechrep.report.table import results_markdown
-        text = results_markdown([read_score(path) for path in args.scores], args.title)
-        if args.out:
-            write_text(args.out, text)
-        else:
-            print(text, end="")
-        return
+    {"synthesis": synthesis, "table": table}[args.kind](args)
+
+
+def synthesis(args) -> None:
+    """Score one data folder of speech and print its row."""
     import sys
 
     from speechrep.data.folder import DataFolder
@@ -61,12 +56,25 @@ def main(args) -> None:
     folder = DataFolder(args.folder)
     reference = DataFolder(args.reference) if args.reference else None
     enrolment = DataFolder(args.enroll) if args.enroll else None
-    options = Options(max_utts=args.max_utts, judges=tuple(args.judges or JUDGES), recogniser=args.recogniser,
-                      tracker=args.tracker, overall=args.overall, g2p=parse_g2p(args.g2p), threads=args.threads)
+    judges = tuple(args.judges.split(",")) if args.judges else JUDGES
+    options = Options(max_utts=args.max_utts, judges=judges, recogniser=args.recogniser, tracker=args.tracker,
+                      overall=args.overall, g2p=parse_g2p(args.g2p), threads=args.threads)
     result = score_synthesis(folder, reference, enrolment, options, Cache(args.cache), args.require)
     part = args.part or (reference or folder).name
     data = {"utterances": len(result.per_utt), "of": len(folder.utts)}
     score = write_score(args.out / "score.json", task=args.task, part=part, system=args.system, seed=args.seed,
-                        metrics=result.metrics, provenance=provenance(["speechrep", *sys.argv[1:]], None, args.seed, data),
-                        per_utt=result.per_utt, notes=result.notes)
+                        metrics=result.metrics, per_utt=result.per_utt, notes=result.notes,
+                        provenance=provenance(["speechrep", *sys.argv[1:]], None, args.seed, data))
     print(results_markdown([score], ""), end="")
+
+
+def table(args) -> None:
+    """Print or write score files as a Markdown table."""
+    from speechrep.files import write_text
+    from speechrep.metrics.score import read_score
+    from speechrep.report.table import results_markdown
+    text = results_markdown([read_score(path) for path in args.scores], args.title)
+    if args.out:
+        write_text(args.out, text)
+    else:
+        print(text, end="")

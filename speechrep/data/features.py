@@ -203,7 +203,7 @@ def _logmel_constants(config: FeatureConfig, device: torch.device, dtype: torch.
     with torch.inference_mode(False):
         window = torch.zeros(config.n_fft, dtype=torch.float64)
         skip = (config.n_fft - config.win_samples) // 2
-        window[skip:skip + config.win_samples] = torch.hann_window(config.win_samples, periodic=True, dtype=torch.float64)
+        window[skip:skip + config.win_samples] = torch.hann_window(config.win_samples, dtype=torch.float64)
         mel = slaney_mel(config.n_fft, config.n_mels, config.rate_hz, config.low_hz, config.high_hz)
         return window.to(device, dtype), _grouped(mel, device, dtype)
 

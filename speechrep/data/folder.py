@@ -93,7 +93,8 @@ def split(utts: list[str], n: int) -> list[list[str]]:
 
 
 def write_folder(path: str | Path, streams: Mapping[str, Mapping[str, str]]) -> "DataFolder":
-    """Make the data folder `path` from `streams` (stream -> utterance -> line), replacing one that is there.
+    """Make the data folder `path` from `streams` (stream -> utterance -> line), replacing all that is there: sound files
+    belong elsewhere.
 
     `spk2utt` is derived from `utt2spk`. Raises `SpeechrepError` for a bad id, or an utterance that is in a stream but
     not in `segments` (or `wav.scp`, where there are no segments).

@@ -7,10 +7,10 @@ def retrieval_top1(speech: torch.Tensor, phones: torch.Tensor, segments: torch.T
                    chunk: int = 2048) -> tuple[torch.Tensor, torch.Tensor]:
     """Hits of the nearest neighbour by cosine among the N frames given (one utterance, or several joined).
 
-    speech, phones: paired frames [N, D]. Returns two bool vectors [N]: whether the phoneme frame nearest to speech frame
-    i is frame i, and whether the speech frame nearest to phoneme frame i is frame i. With `segments` [N], the phone
-    segment of each frame by number, any frame of the same segment is a hit. Chance is 1/N without segments. Of equally
-    near frames the first counts. Memory: chunk x N.
+    speech, phones: paired frames [N, D]. Returns two bool vectors [N]: whether the phoneme frame nearest to speech
+    frame i is frame i, and whether the speech frame nearest to phoneme frame i is frame i. With `segments` [N], the
+    phone segment of each frame by number, any frame of the same segment is a hit. Chance is 1/N without segments. Of
+    equally near frames the first counts. Memory: chunk x N.
     """
     if speech.shape != phones.shape or speech.dim() != 2:
         raise ValueError(f"shapes {tuple(speech.shape)} and {tuple(phones.shape)}, wanted two of [N, D]")

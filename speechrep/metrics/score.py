@@ -24,7 +24,8 @@ def metric(value: float, low: float | None = None, high: float | None = None, *,
 
 def write_score(path: str | Path, *, task: str, part: str, system: str, seed: int | None,
                 metrics: Mapping[str, Mapping[str, Any]], provenance: Mapping[str, Any],
-                per_utt: Mapping[str, Mapping[str, Any]] | None = None, notes: list[str] | None = None) -> dict[str, Any]:
+                per_utt: Mapping[str, Mapping[str, Any]] | None = None,
+                notes: list[str] | None = None) -> dict[str, Any]:
     """Write `path` (a score.json) and, with `per_utt` (utterance -> column -> value), per_utt.tsv beside it.
 
     A column that an utterance lacks stays empty. The score is written last: where it stands, all stands.

@@ -37,7 +37,7 @@ def characters(line: str) -> list[str]:
 
 
 def phones(line: str, tones: bool = True) -> list[str]:
-    """The phones of a line without word bounds `|` and silences; without `tones` also without stress and tone digits."""
+    """The phones of a line without bounds `|` and silences; without `tones`, also without stress and tone digits."""
     found = [phone for phone in line.split() if phone not in ("|", "SIL")]
     return found if tones else [phone.rstrip("0123456789") or phone for phone in found]
 

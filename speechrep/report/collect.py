@@ -1,4 +1,4 @@
-"""What an experiment folder holds that is worth showing: scores, runs and synthesised speech, found by what they are."""
+"""What an experiment folder holds that is worth showing: scores, runs, synthesised speech, found by what they are."""
 
 import json
 import re
@@ -81,7 +81,7 @@ def find_runs(exp: Path) -> list[Run]:
 
 
 def find_speech(exp: Path) -> list[Spoken]:
-    """Every data folder of synthesised speech below `exp` (one with the stream `utt2content`), sorted by kind and path."""
+    """Every data folder of synthesised speech below `exp` (it has the stream `utt2content`), by kind and path."""
     found = []
     for stream in sorted(exp.rglob("utt2content")):
         folder = stream.parent

@@ -23,7 +23,7 @@ MAX_ROWS = 24
 AUDIO_BYTES = 15_000_000
 """All clips together, before base64 adds a third."""
 CODECS = (("FLAC", "PCM_16", "audio/flac"), ("MP3", "MPEG_LAYER_III", "audio/mpeg"))
-"""Lossless while the page stays small, else MP3: both play in every browser, and encode to the same bytes every time."""
+"""Lossless while the page stays small, else MP3: both play in every browser and encode to the same bytes each time."""
 
 
 @dataclass
@@ -179,7 +179,8 @@ def _about(natural: DataFolder | None, found: list[Spoken]) -> tuple[dict, dict,
         for spoken in found:
             if spoken.folder.has(stream):
                 content = spoken.folder.read("utt2content")
-                table.update({content[utt]: value for utt, value in spoken.folder.read(stream).items() if utt in content})
+                said = spoken.folder.read(stream)
+                table.update({content[utt]: said[utt] for utt in said if utt in content})
         if natural and natural.has(stream):
             table.update(natural.read(stream))
     return *tables, natural.seconds if natural else {}

@@ -52,8 +52,8 @@ def make_report(exp: Path, data: Path, dump: Path, out: Path, ctap: Path | None 
     """Write OUT/index.html and return its path.
 
     exp: everything trained, decoded and scored; data: a folder of data folders; dump: KIND/PART features; ctap: the
-    checkpoint whose joint space is drawn (by default the largest finished one below `exp`); credits: text files that must
-    go with the corpus's audio; frames: so many are drawn in the map.
+    checkpoint whose joint space is drawn (by default the largest finished one below `exp`); credits: text files that
+    must go with the corpus's audio; frames: so many are drawn in the map.
 
     What is not there is named with the command that makes it. Raises `SpeechrepError` for a missing `exp`, for a named
     checkpoint or file that is missing or foreign, and for a score file that is none.
@@ -76,8 +76,9 @@ def make_report(exp: Path, data: Path, dump: Path, out: Path, ctap: Path | None 
         if named:
             raise
         upstream, problem = None, str(error)
-    sections += [_similarity(upstream, data, dump, part, problem), _map(upstream, data, dump, part, problem, frames, seed)]
-    sections += [_curves(runs), _details(runs), _data(data, said)]
+    sections += [_similarity(upstream, data, dump, part, problem),
+                 _map(upstream, data, dump, part, problem, frames, seed),
+                 _curves(runs), _details(runs), _data(data, said)]
     for section in sections:
         if section.problem:
             say(f"{section.title}: {section.problem}")
@@ -175,8 +176,8 @@ def _draw_alignment(folder: DataFolder, dump: Path) -> Figure:
         errors = 1000 * np.abs(_bounds(phones, ends) - _bounds(true_phones, true_ends))
         caption += (f". Phone ends lie {errors.mean():.1f} ms from the true ones on average, "
                     f"{100 * (errors <= 20).mean():.0f}\u00a0% within 20 ms")
-    return Figure(listen.data_uri(plots.png(figure), "image/png"), f"Waveform and log-mel of {utt} with phone boundaries",
-                  caption + ".")
+    return Figure(listen.data_uri(plots.png(figure), "image/png"),
+                  f"Waveform and log-mel of {utt} with phone boundaries", caption + ".")
 
 
 def _bounds(phones: list[str], ends: list[float]) -> np.ndarray:
@@ -192,7 +193,8 @@ def pick_utterance(folder: DataFolder, utts: list[str], good_sec: float = 2.5) -
     return min(known, key=lambda utt: (abs(seconds[utt] - good_sec), utt))
 
 
-def _joint_section(section: Section, upstream: Upstream | None, data: Path, part: str, problem: str) -> DataFolder | None:
+def _joint_section(section: Section, upstream: Upstream | None, data: Path, part: str,
+                   problem: str) -> DataFolder | None:
     folder = _folder(data / part)
     if problem:
         section.problem = problem
@@ -201,7 +203,7 @@ def _joint_section(section: Section, upstream: Upstream | None, data: Path, part
     elif folder is None or not folder.has("ali"):
         section.missing = f"No aligned part {data / part} yet. Stage 2 makes it: speechrep align."
     elif not hasattr(upstream.method, "joint"):
-        section.missing = f"{upstream.spec} has no joint space of speech and phones; name a CTAP checkpoint with --ctap."
+        section.missing = f"{upstream.spec} has no joint space of speech and phones; name one with --ctap."
     else:
         return folder
     return None
@@ -221,10 +223,11 @@ def _similarity(upstream: Upstream | None, data: Path, dump: Path, part: str, pr
     figure = plots.similarity(found.matrix, found.phones, found.durations, found.hop_sec)
     text = folder.read("text").get(utt, "") if folder.has("text") else ""
     to_phone, to_speech = found.hits
-    section.content["figures"] = [Figure(
-        listen.data_uri(plots.png(figure), "image/png"), f"Similarity of speech and phoneme frames of {utt}",
-        f"{utt}" + (f": “{text}”" if text else "") + f", {upstream.spec}. {100 * to_phone:.0f}\u00a0% of the speech frames "
-        f"find a frame of their own phone among the phoneme frames, {100 * to_speech:.0f}\u00a0% the other way round.", width_rem=46)]
+    caption = f"{utt}" + (f": “{text}”" if text else "") + f", {upstream.spec}. " \
+        f"{100 * to_phone:.0f}\u00a0% of the speech frames find a frame of their own phone among the phoneme frames, " \
+        f"{100 * to_speech:.0f}\u00a0% the other way round."
+    section.content["figures"] = [Figure(listen.data_uri(plots.png(figure), "image/png"),
+                                         f"Similarity of speech and phoneme frames of {utt}", caption, width_rem=46)]
     return section
 
 

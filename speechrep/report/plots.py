@@ -21,7 +21,8 @@ TRAIN, DEV = "#9aa5b1", "#0b5394"
 ALIGNED, TRUE = "#0b5394", "#d55e00"
 STYLE = {"font.size": 9, "font.family": "DejaVu Sans", "axes.spines.top": False, "axes.spines.right": False,
          "axes.edgecolor": "#60707f", "axes.labelcolor": "#2b3640", "xtick.color": "#60707f", "ytick.color": "#60707f",
-         "xtick.labelcolor": "#2b3640", "ytick.labelcolor": "#2b3640", "axes.titlesize": 9.5, "axes.titleweight": "bold",
+         "xtick.labelcolor": "#2b3640", "ytick.labelcolor": "#2b3640", "axes.titlesize": 9.5,
+         "axes.titleweight": "bold",
          "axes.titlecolor": "#1c242b", "axes.titlelocation": "left", "axes.linewidth": 0.7, "figure.facecolor": "white",
          "axes.facecolor": "white", "svg.hashsalt": "speechrep", "svg.fonttype": "path", "legend.frameon": False}
 
@@ -39,8 +40,9 @@ def svg(figure: Figure) -> bytes:
 def loss_curves(log: dict[str, dict[str, list[tuple[int, float]]]], columns: int = 4) -> Figure:
     """One small plot for each value that a run logged, training and dev.
 
-    log: part -> name -> [(step, value)] as `speechrep.report.collect.read_log` returns it. The total comes
-    first, the norm of the gradient and the learning rate last. Values that span more than a factor of 30 and are positive get a logarithmic axis.
+    log: part -> name -> [(step, value)] as `speechrep.report.collect.read_log` returns it. The total comes first, the
+    norm of the gradient and the learning rate last. Positive values that span more than a factor of 30 get a
+    logarithmic axis.
     """
     names = list(dict.fromkeys(name for part in ("train", "dev") for name in log.get(part, {})))
     last = [name for name in names if name.startswith("grad_norm")] + [name for name in names if name == "lr"]
@@ -227,8 +229,8 @@ def _clouds(axis, points: np.ndarray, labels: np.ndarray, names: list[str], mixe
                          rasterized=True)
         return
     for i, name in enumerate(names):
-        axis.scatter(*points[labels == name].T, s=_dot(points), color=COLOURS[i % len(COLOURS)], linewidths=0, alpha=0.75,
-                     marker=MARKERS[i // len(COLOURS) % len(MARKERS)], rasterized=True)
+        axis.scatter(*points[labels == name].T, s=_dot(points), color=COLOURS[i % len(COLOURS)], linewidths=0,
+                     alpha=0.75, marker=MARKERS[i // len(COLOURS) % len(MARKERS)], rasterized=True)
 
 
 def _dot(points: np.ndarray) -> float:

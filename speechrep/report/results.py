@@ -5,8 +5,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 CEILINGS = ("natural", "vocoded")
-TASKS = ("tts", "vc", "synthesis", "representation", "recognition")
-"""The tables that come first, in this order; others follow by name."""
+TASKS = {"tts": "Text-to-speech", "vc": "Voice conversion", "synthesis": "Synthesis", "representation": "Representation",
+         "recognition": "Recognition"}
+"""The tables that come first, in this order, with their headings; others follow by name."""
 FLOORS = ("chance", "random", "mfcc", "fbank", "logmel")
 
 
@@ -47,6 +48,11 @@ class ResultTable:
     rows: list[ResultRow] = field(default_factory=list)
     notes: list[tuple[str, str]] = field(default_factory=list)
 
+    @property
+    def title(self) -> str:
+        """The heading of the table."""
+        return TASKS.get(self.task, self.task)
+
 
 def role_of(system: str) -> str:
     """"ceiling" (what could be reached: natural speech, natural speech vocoded), "floor" (what is to be beaten: chance,
@@ -70,8 +76,8 @@ def tables(scores: list[dict[str, Any]], order: tuple[str, ...] = (),
            pool: Callable[[list[dict[str, Any]]], dict[str, Any]] | None = None) -> list[ResultTable]:
     """The tables, by task and part: ceilings first, floors last, the best of the systems marked in each column.
 
-    scores as `speechrep.report.collect.find_scores` gives them. order: the metrics that come first. pool: joins one metric
-    of several seeds (a list of entries -> an entry); the joint row stands above those of the seeds.
+    scores as `speechrep.report.collect.find_scores` gives them. order: the metrics that come first. pool: joins one
+    metric of several seeds (a list of entries -> an entry); the joint row stands above those of the seeds.
     A metric that tells its `chance` adds a row "chance" to the floors.
     """
     groups: dict[tuple[str, str], list[dict[str, Any]]] = {}
@@ -127,7 +133,7 @@ def _mark_best(table: ResultTable) -> None:
 
 
 def _place(task: str) -> tuple[int, str]:
-    return TASKS.index(task) if task in TASKS else len(TASKS), task
+    return list(TASKS).index(task) if task in TASKS else len(TASKS), task
 
 
 def _rank(system: str) -> int:

@@ -7,17 +7,17 @@ import numpy as np
 
 from speechrep.report.results import number
 
-ORDER = ("wer", "cer", "per", "mcd", "logf0_rmse", "f0_corr", "vuv", "msep", "duration_error", "cos_target", "cos_source",
-         "closer_to_target", "dnsmos_p808", "dnsmos_ovrl")
+ORDER = ("wer", "cer", "per", "per_toneless", "mcd", "logf0_rmse", "f0_corr", "vuv", "msep", "duration_error",
+         "cos_target", "cos_source", "closer_to_target", "dnsmos_p808", "dnsmos_ovrl")
 """The columns that come first, in this order; others follow as they are met."""
 
 
 def over_seeds(entries: list[dict[str, Any]]) -> dict[str, Any]:
     """One metric of several seeds as one: the mean, with an interval for utterances and seeds together.
 
-    The two half widths add as independent errors do: that of the bootstrap (mean of the seeds') and 1.96 standard errors
-    of the mean over seeds. With two or three seeds the second is itself uncertain: the seeds' own rows stay in their
-    score files. One seed: its entry as it is.
+    The two half widths add as independent errors do: that of the bootstrap (mean of the seeds') and 1.96 standard
+    errors of the mean over seeds. With two or three seeds the second is itself uncertain: the seeds' own rows stay in
+    their score files. One seed: its entry as it is.
     """
     if len(entries) == 1:
         return dict(entries[0])
@@ -34,8 +34,8 @@ def over_seeds(entries: list[dict[str, Any]]) -> dict[str, Any]:
 def results_markdown(scores: list[dict[str, Any]], title: str = "Results") -> str:
     """A table a task and part: systems down, metrics across, each value with its 95 % interval.
 
-    Rows stand in the order of the scores. Several seeds of a system share a row (see `over_seeds`). Below each table stand
-    the notes, each once.
+    Rows stand in the order of the scores. Several seeds of a system share a row (see `over_seeds`). Below each table
+    stand the notes, each once.
     """
     lines = [f"# {title}", ""] if title else []
     groups: dict[tuple[str, str], dict[str, list[dict[str, Any]]]] = {}
@@ -70,8 +70,8 @@ def results_markdown(scores: list[dict[str, Any]], title: str = "Results") -> st
                   for note, names in notes.items()]
         lines += [""] if notes else []
     if len(scores) > 1:
-        lines += ["Values with 95 % bootstrap intervals by utterance; several seeds: mean, the interval also over seeds. "
-                  "↓ lower is better, ↑ higher is better.", ""]
+        lines += ["Values with 95 % bootstrap intervals by utterance; several seeds: mean, the interval also over "
+                  "seeds. ↓ lower is better, ↑ higher is better.", ""]
     return "\n".join(lines)
 
 

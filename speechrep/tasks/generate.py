@@ -54,24 +54,26 @@ def prompt_for(speaker: str, prompts: DataFolder, min_sec: float = 2.0) -> str:
     return long_enough[len(long_enough) // 2] if long_enough else own[-1][1]
 
 
-def tts_items(data: DataFolder, prompts: DataFolder, count: int) -> list[Item]:
-    """Each chosen utterance of `data` said again in its own speaker's voice, the voice taken from `prompts`."""
-    speakers = data.read("utt2spk")
-    aligned = data.read("ali")
-    chosen = some([utt for utt in data.utts if utt in aligned], count)
+def tts_items(data: DataFolder, prompts: DataFolder, count: int, min_sec: float = 0.0) -> list[Item]:
+    """Each chosen utterance of `data` said again in its own speaker's voice, the voice taken from `prompts`.
+
+    count: how many, 0 for all; min_sec: of at least this length, since an error rate says little of single words.
+    """
+    speakers, seconds, aligned = data.read("utt2spk"), data.seconds, data.read("ali")
+    chosen = some([utt for utt in data.utts if utt in aligned and seconds[utt] >= min_sec], count)
     return [Item(utt, utt, prompt_for(speakers[utt], prompts), speakers[utt], {"utt2parallel": utt}) for utt in chosen]
 
 
-def vc_items(data: DataFolder, prompts: DataFolder, count: int) -> list[Item]:
-    """For each pair of different speakers, `count` utterances of the one in the voice of the other.
+def vc_items(data: DataFolder, prompts: DataFolder, count: int, min_sec: float = 0.0) -> list[Item]:
+    """For each pair of different speakers, `count` utterances of the one in the voice of the other (as for TTS).
 
     Where the target speaker says the same text in `data`, that utterance is named in `utt2parallel`.
     """
-    speakers, texts = data.read("utt2spk"), data.read("text")
+    speakers, texts, seconds = data.read("utt2spk"), data.read("text"), data.seconds
     said = {(speakers[utt], texts[utt]): utt for utt in data.utts if utt in texts}
     items = []
     for source in sorted(set(speakers.values())):
-        own = some([utt for utt in data.utts if speakers[utt] == source], count)
+        own = some([utt for utt in data.utts if speakers[utt] == source and seconds[utt] >= min_sec], count)
         for target in sorted(set(speakers.values()) - {source}):
             prompt = prompt_for(target, prompts)
             for utt in own:

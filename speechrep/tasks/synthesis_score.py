@@ -1,8 +1,8 @@
 """Scores of synthesised speech that lies in a data folder (see `speechrep.tasks.generate`), and of natural speech.
 
 Whatever applies is computed: recognition against `text`, spectrum and pitch against the natural utterance named in
-`utt2parallel`, durations where both sides have `ali`, the voice against enrolment utterances of the target (`utt2spk`) and
-the source (`utt2source`), and predicted opinion. A judge that is not installed leaves a note instead of its rows.
+`utt2parallel`, durations where both sides have `ali`, the voice against enrolment utterances of the target (`utt2spk`)
+and the source (`utt2source`), and predicted opinion. A judge that is not installed leaves a note instead of its rows.
 """
 
 import hashlib
@@ -154,7 +154,7 @@ def _recognition(hypothesis, reference, enrolment, utts, options, cache, result)
     for lang, own in sorted(by_language.items()):
         own = [utt for utt in own if texts.get(utt, "").strip()]
         if known is not None and lang not in known:
-            result.notes.append(f"recogniser: {len(own)} utterances in '{lang}' left out, it does not know the language")
+            result.notes.append(f"recogniser: {len(own)} utterances in '{lang}' left out, a language it does not know")
             continue
         for utt, text in zip(own, _transcripts(judge, hypothesis, own, lang, cache, options)):
             references[utt], heard[utt] = normalise(texts[utt], lang), _readable(text, lang)
@@ -202,7 +202,8 @@ def _error_rates(references: dict[str, str], heard: dict[str, str], languages: d
         result.notes.append(f"no PER: {error.found}")
         said = {}
     for name, utts, true, hypothesis, symbols in (
-            ("wer", segmented, references, heard, wer.words), ("cer", list(references), references, heard, wer.characters),
+            ("wer", segmented, references, heard, wer.words),
+            ("cer", list(references), references, heard, wer.characters),
             ("per", list(said), said, understood, wer.phones),
             ("per_toneless", list(said), said, understood, lambda line: wer.phones(line, tones=False))):
         counts = wer.corpus_edits({utt: true[utt] for utt in utts}, {utt: hypothesis[utt] for utt in utts}, symbols)
@@ -226,7 +227,7 @@ def _spectrum(hypothesis, reference, enrolment, utts, options, cache, result) ->
     if not pairs:
         return
     _installed(world.ready)
-    result.notes.append(f"spectrum and pitch: WORLD ({world.PACKAGE}), {options.tracker}, paths by mel-cepstra without c0")
+    result.notes.append(f"spectrum and pitch: WORLD ({world.PACKAGE}), {options.tracker}, mel-cepstra without c0")
     distortions, pitches = {}, {}
     for utt, natural in pairs.items():
         (ours, our_rate), (true, true_rate) = AudioReader(hypothesis).read(utt), AudioReader(reference).read(natural)
@@ -244,8 +245,8 @@ def _spectrum(hypothesis, reference, enrolment, utts, options, cache, result) ->
     frames, voiced = sum(p.frames for p in found), sum(p.voiced for p in found)
     result.metrics["mcd"] = metric(*mean_interval(list(distortions.values())), n=len(found), unit="dB", better="lower")
     if voiced:
-        result.metrics["logf0_rmse"] = metric(*ratio_interval([p.square_log for p in found], [p.voiced for p in found],
-                                                              transform=np.sqrt), n=voiced, unit="ln Hz", better="lower")
+        value = ratio_interval([p.square_log for p in found], [p.voiced for p in found], transform=np.sqrt)
+        result.metrics["logf0_rmse"] = metric(*value, n=voiced, unit="ln Hz", better="lower")
         result.metrics["msep"] = metric(*ratio_interval([p.square_hz for p in found], [p.voiced for p in found]),
                                         n=voiced, unit="Hz²", better="lower")
     correlations = [p.correlation for p in found if p.correlation is not None]
@@ -275,7 +276,8 @@ def _durations(hypothesis, reference, enrolment, utts, options, cache, result) -
     if unlike:
         result.notes.append(f"durations: {unlike} utterances left out, they have no alignment or other phones")
     if counts:
-        result.metrics["duration_error"] = metric(*ratio_interval(sums, counts), n=sum(counts), unit="ms", better="lower")
+        value = ratio_interval(sums, counts)
+        result.metrics["duration_error"] = metric(*value, n=sum(counts), unit="ms", better="lower")
 
 
 def _parallel(hypothesis: DataFolder, reference: DataFolder | None, utts: list[str]) -> dict[str, str]:
@@ -308,8 +310,8 @@ def _voices(hypothesis, reference, enrolment, utts, options, cache, result) -> N
     own = {name: sorted((utt for utt in enrolment.utts if enrolled.get(utt) == name), key=_hash) for name in wanted}
     silent = sorted(name for name, found in own.items() if not found)
     if silent:
-        raise SpeechrepError(f"{enrolment.path}: no utterance of the speaker '{silent[0]}'", "at least one for enrolment",
-                             "name a folder with these speakers: --enroll")
+        raise SpeechrepError(f"{enrolment.path}: no utterance of the speaker '{silent[0]}'",
+                             "at least one for enrolment", "name a folder with these speakers: --enroll")
     voices: dict[tuple[str, str], np.ndarray] = {}
 
     def of_speaker(name: str, without: str) -> np.ndarray:

@@ -5,8 +5,8 @@
 Every contestant turns the same wav files (600 s as 60 files of 10 s, 16 kHz) into 80 log-mel or Kaldi bands, 100 frames
 a second, once in memory alone and once from wav to ark (soundfile and kaldiio around the libraries). The rounds are
 interleaved and the best of each counts. Speeds are seconds of audio per second of processor time, which other load on
-the machine disturbs least; the clock also counts waiting for the disk, to which dump, unlike the peers, syncs its files.
-Prints a Markdown table.
+the machine disturbs least; the clock also counts waiting for the disk, to which dump, unlike the peers, syncs its
+files. Prints a Markdown table.
 """
 
 import argparse
@@ -66,7 +66,8 @@ def peers() -> dict[str, Callable[[np.ndarray], np.ndarray]]:
     kaldi = torchaudio.compliance.kaldi
     found["torchaudio MelSpectrogram + log"] = lambda x: torch.log(mel(torch.from_numpy(x)).clamp(min=1e-5)).T.numpy()
     found["the same, 1024 points"] = lambda x: torch.log(mel_1024(torch.from_numpy(x)).clamp(min=1e-5)).T.numpy()
-    found["torchaudio.compliance.kaldi.fbank"] = lambda x: kaldi.fbank(torch.from_numpy(x)[None], num_mel_bins=80).numpy()
+    found["torchaudio.compliance.kaldi.fbank"] = lambda x: kaldi.fbank(
+        torch.from_numpy(x)[None], num_mel_bins=80).numpy()
     found["torchaudio.compliance.kaldi.mfcc"] = lambda x: kaldi.mfcc(torch.from_numpy(x)[None]).numpy()
     try:
         import lhotse
@@ -138,8 +139,8 @@ def main() -> None:
         shutil.rmtree(root)
     speed = {name: [FILES * FILE_SEC / sec for sec in row] for name, row in best.items()}
     fastest = [max(row[column] for name, row in speed.items() if name not in OURS) for column in (0, 1)]
-    print("| one core, x real time | features alone | wav to ark | by the clock | wav to ark / fastest peer's wav to ark "
-          "| wav to ark / fastest peer's features alone |")
+    print("| one core, x real time | features alone | wav to ark | by the clock "
+          "| wav to ark / fastest peer's wav to ark | wav to ark / fastest peer's features alone |")
     print("|---|---|---|---|---|---|")
     for name, (alone, whole, clock) in speed.items():
         print(f"| {name} | {alone:,.0f} | {whole:,.0f} | {clock:,.0f} | {whole / fastest[1]:.2f} "

@@ -43,7 +43,8 @@ def test_a_missing_package_is_named_with_its_cure():
 
 def test_nothing_heavy_is_imported_before_a_judge_is_asked():
     code = ("import sys; from speechrep.metrics.judges import opinion, sphinx, voice, whisper, world; "
-            "print(sorted({'torch', 'librosa', 'onnxruntime', 'ctranslate2', 'pyworld', 'resemblyzer'} & set(sys.modules)))")
+            "heavy = {'torch', 'librosa', 'onnxruntime', 'ctranslate2', 'pyworld', 'resemblyzer'}; "
+            "print(sorted(heavy & set(sys.modules)))")
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
 
 
@@ -94,8 +95,9 @@ def test_whisper_understands(spoken):
 @pytest.mark.slow
 def test_pocketsphinx_understands(spoken):
     needs(sphinx)
-    assert "leave a message after" in sphinx.transcribe([spoken["slt", 0]])[0]
-    assert sphinx.transcribe([np.zeros(RATE_HZ, dtype=np.float32)]) in ([""], ["[silence]"])
+    texts = sphinx.transcribe([spoken["slt", 0], spoken["slt", 1]])
+    assert "leave a message after" in texts[0]
+    assert sphinx.transcribe([spoken["slt", 1], spoken["slt", 0]]) == texts[::-1]
 
 
 def test_voice_tells_speakers_apart(spoken):

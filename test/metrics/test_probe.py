@@ -37,7 +37,8 @@ def test_error_is_that_of_the_best_plane():
 def test_scale_and_offset_do_not_matter():
     (x, y), (test_x, test_y) = clouds(0), clouds(1)
     scale, offset = np.array([1e-3, 1, 10, 1e3, 1, 1]), np.array([0, 5, 0, -100, 0, 0])
-    plain, moved = probe_error(x, y, test_x, test_y), probe_error(x * scale + offset, y, test_x * scale + offset, test_y)
+    plain = probe_error(x, y, test_x, test_y)
+    moved = probe_error(x * scale + offset, y, test_x * scale + offset, test_y)
     assert moved.error == pytest.approx(plain.error, abs=0.01)
 
 

@@ -8,8 +8,8 @@ from speechrep.metrics.score import metric, read_per_utt, read_score, write_scor
 
 def test_what_is_written_is_read(tmp_path):
     metrics = {"wer": metric(0.5, 0.25, 0.75, n=4, unit="", better="lower")}
-    written = write_score(tmp_path / "x" / "score.json", task="tts", part="test", system="ctap", seed=1, metrics=metrics,
-                          provenance={"commit": None}, notes=["a note"],
+    written = write_score(tmp_path / "x" / "score.json", task="tts", part="test", system="ctap", seed=1,
+                          metrics=metrics, provenance={"commit": None}, notes=["a note"],
                           per_utt={"b": {"errors": 1, "text": "x\ty"}, "a": {"errors": 0, "mcd": 1.25}})
     assert read_score(tmp_path / "x" / "score.json") == written
     assert written["metrics"]["wer"] == {"value": 0.5, "low": 0.25, "high": 0.75, "n": 4, "unit": "", "better": "lower"}

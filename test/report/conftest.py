@@ -107,3 +107,21 @@ def report(recipe):
                            **({"frames": 120} | options))
         return path.read_text(encoding="utf-8")
     return make
+
+
+@pytest.fixture(scope="session")
+def page(made) -> str:
+    """The page of the whole recipe, made once."""
+    from speechrep.report.page import make_report
+    path = make_report(made / "exp", made / "data", made / "dump", made / "page", title="Toys & <b>tests</b>",
+                       frames=120)
+    return path.read_text(encoding="utf-8")
+
+
+@pytest.fixture
+def undrawn(monkeypatch):
+    """Figures are built but not drawn, and the plane is the first two dimensions: for tests of what surrounds them."""
+    from speechrep.report import joint_space, plots
+    monkeypatch.setattr(plots, "png", lambda figure: b"png")
+    monkeypatch.setattr(plots, "svg", lambda figure: b"svg")
+    monkeypatch.setattr(joint_space, "to_plane", lambda feats, seed: (feats[:, :2], "two dimensions"))

@@ -8,8 +8,8 @@ from speechrep.report.table import over_seeds
 
 def score(system, value, seed=0, task="tts", better="lower", path=None, notes=(), **more):
     entry = {"value": value, "low": value - 1, "high": value + 1, "n": 1234, "unit": "%", "better": better, **more}
-    return {"task": task, "part": "test", "system": system, "seed": seed, "metrics": {"wer": entry}, "notes": list(notes),
-            "provenance": {}, "path": path or f"{system}/{seed}"}
+    return {"task": task, "part": "test", "system": system, "seed": seed, "metrics": {"wer": entry},
+            "notes": list(notes), "provenance": {}, "path": path or f"{system}/{seed}"}
 
 
 @pytest.mark.parametrize("value, text", [(None, "–"), (0.12345, "0.123"), (-5.678, "−5.68"), (312.04, "312.0"),

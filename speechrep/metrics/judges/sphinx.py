@@ -11,7 +11,7 @@ PACKAGE = "pocketsphinx==5.1.1"
 
 @functools.lru_cache(maxsize=1)
 def _decoder():
-    return load("pocketsphinx", PACKAGE).Decoder(samprate=RATE_HZ, loglevel="FATAL")
+    return load("pocketsphinx", PACKAGE).Decoder(samprate=RATE_HZ, loglevel="FATAL", cmn="batch")
 
 
 def ready() -> None:
@@ -34,6 +34,7 @@ def transcribe(audio: list[np.ndarray], lang: str = "en") -> list[str]:
 
     Raises `SpeechrepError` if the package is missing.
     """
+    # With the mean of each utterance (cmn "batch") no utterance depends on those before it.
     decoder = _decoder()
     texts = []
     for samples in audio:

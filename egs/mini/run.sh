@@ -1,0 +1,84 @@
+#!/usr/bin/env bash
+# mini: a corpus that the recipe makes itself, with true phone times, from nothing to text-to-speech, voice conversion
+# and recognition with CTAP, their scores and a page to listen to.
+#
+#   ./run.sh                        everything, at the quick size
+#   ./run.sh --speakers 3 --texts 20    on a corpus of a minute or two
+#   ./run.sh --stage 5              from pretraining on
+#
+# --speakers N          speakers of the corpus; 10 and 2 held out where not given
+# --texts N             texts of the corpus; all 260 where not given
+# --nj N                jobs at a time
+# --stage N             begin with this stage
+# --stop-stage N        end with this one
+# --method NAME         the representation: ctap
+# --conf FILE           its configuration: conf/quick.yaml
+# --seed N              seed of everything that is drawn
+# --set KEY=VALUE       override a value of --conf; may be repeated
+set -euo pipefail
+stage=0 stop_stage=100 nj=$(nproc) seed=0
+speakers= texts=
+method=ctap
+conf=conf/quick.yaml
+. "$(dirname "$0")/../../utils/parse_options.sh"
+cd "$(dirname "$0")"
+. ./path.sh
+. ./cmd.sh
+. "$root/utils/stage.sh"
+
+size=$(basename "$conf" .yaml)
+exp=exp/$method/$size-$seed
+best=$exp/best.pt
+
+plan
+check_disk 1500 .
+
+if stage 0 "download: the corpus is spoken by a synthesiser" "2 min"; then
+  python local/synthesise.py --nj "$nj" ${speakers:+--speakers "$speakers"} ${texts:+--texts "$texts"} downloads
+fi
+
+if stage 1 "prepare: data folders, checked, and phones" "40 s"; then
+  python local/prepare.py downloads/corpus data
+  speechrep check data/train data/dev data/test
+  speechrep phonemize data/train data/dev data/test
+fi
+
+if stage 2 "align: when each phone is said" "3 min"; then
+  speechrep align --exp exp/align --nj "$nj" data/train data/dev data/test
+fi
+
+if stage 3 "dump: log-mel and MFCC features" "15 s"; then
+  for kind in logmel mfcc; do
+    speechrep dump --conf "conf/$kind.yaml" --nj "$nj" --cmvn data/train "dump/$kind/train"
+    for part in dev test; do
+      speechrep dump --conf "conf/$kind.yaml" --nj "$nj" "data/$part" "dump/$kind/$part"
+    done
+  done
+fi
+
+if stage 5 "pretrain: the joint space, the durations, the vocoder" "12 min"; then
+  parts=(--train data/train --dev data/dev --dump dump/logmel --seed "$seed")
+  speechrep pretrain --conf "$conf" "${parts[@]}" --exp "$exp" "${set_args[@]}"
+  speechrep pretrain --conf conf/duration.yaml "${parts[@]}" --exp "exp/duration/diffusion-$seed"
+  speechrep pretrain --conf conf/duration.yaml "${parts[@]}" --exp "exp/duration/regression-$seed" \
+    --set model.kind=regression
+  speechrep pretrain --conf conf/vocoder.yaml "${parts[@]}" --exp "exp/vocoder/$seed"
+fi
+
+if stage 6 "downstream: recognition of phones by CTC, frozen and fine-tuned" "2 min"; then
+  parts=(--train data/train --dev data/dev --dump dump --seed "$seed")
+  speechrep train --conf conf/asr.yaml --upstream "$best" "${parts[@]}" --exp "$exp/asr_frozen"
+  speechrep train --conf conf/asr.yaml --upstream "$best" "${parts[@]}" --exp "$exp/asr_finetuned" \
+    --set model.finetune=true
+  speechrep train --conf conf/asr.yaml --upstream mfcc "${parts[@]}" --exp "exp/mfcc/asr_frozen-$seed"
+fi
+
+if stage 7 "decode and score" "4 min"; then
+  "$root/utils/score_ctap.sh" "$exp" "$seed" 60 1
+fi
+
+if stage 8 "report: tables, plots and audio" "30 s"; then
+  speechrep report --exp exp --data data --dump dump --ctap "$best" --out exp/report
+  cat exp/RESULTS.md
+  echo "Listen and look: $PWD/exp/report/index.html"
+fi
