@@ -46,7 +46,7 @@ setup(
     long_description_content_type="text/markdown",
     license="Apache-2.0",
     packages=find_packages(include=["speechrep", "speechrep.*"]),
-    include_package_data=True,
+    package_data={"speechrep.report": ["template.html"]},
     python_requires=">=3.11,<3.13",
     install_requires=core,
     extras_require=extras,

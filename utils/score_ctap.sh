@@ -27,14 +27,16 @@ speechrep decode tts "${speech[@]}" "${voices[@]}" --count "$count" --checkpoint
 speechrep decode vc "${speech[@]}" "${voices[@]}" --count "$pair_count" --checkpoint "$best" --out "$exp/vc/test"
 
 score() {
-  speechrep score synthesis --reference data/test --enroll data/train --seed "$seed" --system "$1" --out "$2/score" "$2/data"
+  [ -f "$3/score/score.json" ] ||
+    speechrep score synthesis --reference data/test --enroll data/train --seed "$seed" --task "$1" --system "$2" \
+      --out "$3/score" "$3/data"
 }
-score natural exp/natural/test
-score "natural, vocoder" "exp/vocoded/$seed/test"
-score "natural, Griffin-Lim" exp/griffin-lim/test
-score "$name tts" "$exp/tts/test"
-score "$name tts, regressed durations" "$exp/tts_regression/test"
-score "$name vc" "$exp/vc/test"
+score speech natural exp/natural/test
+score speech "natural, vocoder" "exp/vocoded/$seed/test"
+score speech "natural, Griffin-Lim" exp/griffin-lim/test
+score speech "$name tts" "$exp/tts/test"
+score speech "$name tts, regressed durations" "$exp/tts_regression/test"
+score speech "$name vc" "$exp/vc/test"
 
 # Recognition of phones.
 speechrep decode prototype "${data[@]}" --prompts data/train --checkpoint "$best" --out "$exp/prototype/test"
@@ -48,7 +50,8 @@ done
 # What the joint space holds, beside the features it is made of and an untrained network.
 for system in "$name=$best" "untrained=random:$best" logmel=logmel mfcc=mfcc; do
   speechrep score representation --upstream "${system#*=}" --system "${system%%=*}" --seed "$seed" --train data/train \
-    --test data/test --dump dump --out "exp/representation/${system%%=*}"
+    --test data/test --dump dump --out "exp/representation/${system%%=*}-$seed"
 done
 
-speechrep score table --out exp/RESULTS.md exp
+readarray -t scores < <(find exp -name score.json | sort)
+speechrep score table --out exp/RESULTS.md "${scores[@]}"

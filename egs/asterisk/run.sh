@@ -79,7 +79,8 @@ if stage 7 "decode and score" "4 min"; then
 fi
 
 if stage 8 "report: tables, plots and audio" "30 s"; then
-  speechrep report --exp exp --data data --dump dump --ctap "$best" --out exp/report
+  speechrep report --exp exp --data data --dump dump --ctap "$best" --out exp/report \
+    --credits downloads/attribution/ATTRIBUTION.txt
   cat exp/RESULTS.md
   echo "Listen and look: $PWD/exp/report/index.html"
 fi

@@ -71,8 +71,8 @@ def flat_start(feats: list[torch.Tensor], units: int, stay: float) -> Gmm:
     quiet = torch.cat([x[x[:, 0] <= x[:, 0].quantile(0.1)] for x in feats])
     loud = torch.cat([x[x[:, 0] >= x[:, 0].quantile(0.3)] for x in feats])
     mean = loud.mean(0).repeat(units * PDFS, 1, 1)
-    var = (loud.var(0) + 1e-6).repeat(units * PDFS, 1, 1)
-    mean[:PDFS], var[:PDFS] = quiet.mean(0), quiet.var(0).clamp_min(0.1 * loud.var(0))
+    var = loud.var(0).clamp_min(1e-3).repeat(units * PDFS, 1, 1)
+    mean[:PDFS], var[:PDFS] = quiet.mean(0), torch.maximum(quiet.var(0), 0.1 * var[0, 0])
     log_weight = torch.zeros(units * PDFS, 1)
     return Gmm(log_weight, mean, var, np.full(units * PDFS, stay))
 
@@ -137,7 +137,7 @@ def _maximise(gmm: Gmm, count: torch.Tensor, first: torch.Tensor, second: torch.
     speech = slice(PDFS, None)
     all_count = count[speech].sum()
     all_mean = first[speech].sum((0, 1)) / all_count
-    all_var = (second[speech].sum((0, 1)) / all_count - all_mean.square()).clamp_min(1e-6)
+    all_var = (second[speech].sum((0, 1)) / all_count - all_mean.square()).clamp_min(1e-3)
     # A component is pulled towards its state, a state towards all speech.
     state_count = count.sum(1, keepdim=True)
     state_mean = (first.sum(1) + PRIOR_FRAMES * all_mean) / (state_count + PRIOR_FRAMES)

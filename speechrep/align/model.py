@@ -26,9 +26,9 @@ class AlignConfig:
     """Sampling rate in Hz to which the audio is brought; 0: that of the corpus, at most 16000."""
     hop_ms: float = 5.0
     """Time between frames."""
-    win_ms: float = 20.0
+    win_ms: float = 15.0
     """Length of the window of a frame."""
-    max_train_min: float = 25.0
+    max_train_min: float = 16.0
     """Minutes of speech that the model is trained on, drawn from all speakers; the rest is only aligned."""
     scales: tuple[float, ...] = (0.1, 0.1, 0.1, 0.2, 0.2, 0.2, 0.3, 0.3)
     """Weight of the log likelihoods in each iteration of training with one Gaussian a state. Small weights keep early

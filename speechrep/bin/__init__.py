@@ -31,8 +31,9 @@ def main(argv: list[str] | None = None) -> int:
         return 0
     if not (Path(__file__).parent / f"{verb}.py").is_file() or verb.startswith("_"):
         import difflib
-        near = difflib.get_close_matches(verb, verbs(), n=1, cutoff=0.0)
-        print(f"speechrep: no verb '{verb}'; did you mean '{near[0]}'?", file=sys.stderr)
+        near = difflib.get_close_matches(verb, verbs(), n=1)
+        print(f"speechrep: no verb '{verb}'{f'; did you mean {near[0]!r}?' if near else ''} (speechrep --help lists them)",
+              file=sys.stderr)
         return 2
 
     import argparse

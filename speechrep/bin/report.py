@@ -14,7 +14,7 @@ def add_arguments(parser):
     parser.add_argument("--title", default="", help="heading of the page")
     parser.add_argument("--credits", action="append", default=[], metavar="FILE",
                         help="text that must go with the corpus's audio, such as its licence; may be repeated")
-    parser.add_argument("--frames", type=int, default=3000,
+    parser.add_argument("--frames", type=int, default=2000,
                         help="frames in the map of the joint space (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="of the frames drawn and of the map")
 

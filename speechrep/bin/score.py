@@ -1,9 +1,13 @@
 """Score what a system made, against the truth and by independent judges.
 
   speechrep score synthesis --reference data/test --enroll data/train --system NAME --out DIR FOLDER
+  speechrep score recognition --part test --system NAME --out DIR FOLDER
+  speechrep score representation --upstream SPEC --train data/train --test data/test --dump dump --system NAME --out DIR
   speechrep score table exp/*/score.json --out RESULTS.md
 
 `synthesis` scores a data folder of synthesised (or natural) speech and writes DIR/score.json and DIR/per_utt.tsv.
+`recognition` scores FOLDER/hyp against FOLDER/ref, as `speechrep decode` left them. `representation` probes an upstream for
+phones and speakers.
 `table` joins score files to a Markdown table, several seeds of a system in one row.
 """
 
@@ -32,6 +36,19 @@ def add_arguments(parser) -> None:
     speech.add_argument("--cache", type=Path, help="folder to keep the judges' answers in, by sound")
     speech.add_argument("--threads", type=int, default=2, help="threads of the recogniser (%(default)s)")
     speech.add_argument("--require", action="store_true", help="fail if a judge is not installed, instead of a note")
+    spelt = kinds.add_parser("recognition", help="recognised phones or characters")
+    spelt.add_argument("folder", type=Path, help="folder with hyp, ref and units")
+    spelt.add_argument("--part", required=True, help="the part of the corpus that was recognised")
+    held = kinds.add_parser("representation", help="what the frames of an upstream hold")
+    held.add_argument("--upstream", required=True, help="a checkpoint, mfcc, fbank, logmel, or random:CHECKPOINT")
+    held.add_argument("--train", type=Path, required=True, help="data folder that the probes are trained on")
+    held.add_argument("--test", type=Path, required=True, help="data folder that they are tested on")
+    held.add_argument("--dump", type=Path, required=True, help="folder of dumped features: KIND/PART")
+    held.add_argument("--layer", type=int, default=-1, help="which layer (default: the last)")
+    for parser_of in (spelt, held):
+        parser_of.add_argument("--system", required=True, help="the name of the system in the table")
+        parser_of.add_argument("--seed", type=int, default=0, help="the seed that the system was trained with")
+        parser_of.add_argument("--out", type=Path, required=True, help="folder for score.json and per_utt.tsv")
     join = kinds.add_parser("table", help="score files as a Markdown table")
     join.add_argument("scores", nargs="+", type=Path, help="score.json files")
     join.add_argument("--out", type=Path, help="Markdown file (default: to the screen)")
@@ -39,7 +56,21 @@ def add_arguments(parser) -> None:
 
 
 def main(args) -> None:
-    {"synthesis": synthesis, "table": table}[args.kind](args)
+    {"synthesis": synthesis, "recognition": recognition, "representation": representation, "table": table}[args.kind](args)
+
+
+def recognition(args) -> None:
+    """Score recognised symbols."""
+    from speechrep.tasks.represent import score_recognition
+    score_recognition(args.folder, args.part, args.system, args.seed, args.out)
+
+
+def representation(args) -> None:
+    """Probe an upstream."""
+    from speechrep.data.folder import DataFolder
+    from speechrep.tasks.represent import score_representation
+    score_representation(args.upstream, DataFolder(args.train), DataFolder(args.test), args.dump, args.out, args.system,
+                         args.seed, args.layer)
 
 
 def synthesis(args) -> None:

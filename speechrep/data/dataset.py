@@ -36,7 +36,8 @@ STREAMS = ("feats", "audio", "phones", "prompt", "speaker", "text")
 class SpeechDataset(torch.utils.data.Dataset):
     """Utterances of a data folder with the streams in `needs`; indexed by position or by a sampler's `Key`.
 
-    Utterances without a line in `ali` (the aligner rejected them) are left out where `phones` are needed.
+    Where `phones` are needed, utterances are left out that have no line in `ali` (the aligner rejected them) or a phone
+    that the inventory lacks; `left_out` counts them.
     labelled: the utterances whose phones a method may learn from; None for all.
     """
 
@@ -53,8 +54,14 @@ class SpeechDataset(torch.utils.data.Dataset):
         ali = folder.read("ali") if "phones" in needs else None
         self.texts = folder.read("text") if "text" in needs else None
         seconds = folder.seconds
-        self.utts = [utt for utt in folder.utts if utt in self.feats and min_sec <= seconds[utt] <= max_sec
-                     and (ali is None or utt in ali) and (self.texts is None or utt in self.texts)]
+        def usable(utt: str) -> bool:
+            return (utt in self.feats and min_sec <= seconds[utt] <= max_sec
+                    and (self.texts is None or utt in self.texts)
+                    and (ali is None or utt in ali and all(inventory.phone_id(p) is not None
+                                                           for p in set(ali[utt].split()[0::2]))))
+
+        self.utts = [utt for utt in folder.utts if usable(utt)]
+        self.left_out = len(folder.utts) - len(self.utts)
         if not self.utts:
             raise SpeechrepError(f"{folder.path}: none of {len(folder.utts)} utterances has all of {', '.join(needs)}",
                                  f"features in {dump} and {min_sec} to {max_sec} s of audio",
@@ -91,7 +98,7 @@ class SpeechDataset(torch.utils.data.Dataset):
             item["audio"] = torch.nn.functional.pad(samples, (0, len(feats) * self.hop - len(samples)))
         if "phones" in self.needs:
             phones, ends = read_ali(self.ali[utt])
-            item["phones"] = torch.tensor([self._phone_id(phone, utt) for phone in phones])
+            item["phones"] = torch.tensor([self.inventory.phone_id(phone) for phone in phones])
             item["durations"] = torch.from_numpy(
                 frames_per_phone(np.asarray(ends), len(feats), self.hop / self.rate_hz)).long()
         if "prompt" in self.needs:
@@ -102,14 +109,6 @@ class SpeechDataset(torch.utils.data.Dataset):
         if self.texts is not None:
             item["text"] = self.texts[utt]
         return item
-
-    def _phone_id(self, phone: str, utt: str) -> int:
-        number = self.inventory.phone_id(phone)
-        if number is None:
-            raise SpeechrepError(f"{self.folder.path}/ali: {utt} has the phone {phone}",
-                                 f"one of the {len(self.inventory.phones)} phones of the training part",
-                                 "leave the utterance out, or train on a part that has the phone")
-        return number
 
     def _speaker_id(self, utt: str) -> int:
         speaker = self.speakers[utt]

@@ -49,6 +49,9 @@ class Config:
     """ConvNeXt blocks (paper, 3.2)."""
     kernel: int = 7
     """Frames that the depthwise convolution of a block sees; odd."""
+    head_fft: int | None = None
+    """Points of the transform that the head inverts, at least two hops; by default those of the features. A short one
+    has fewer phases to learn: at 8 kHz 256 instead of 512 is worth 0.4 of PESQ in the first minutes."""
     crop_frames: int = 64
     """Frames of the random crop of each utterance in training (released code: 16384 samples at 24 kHz, hop 256)."""
     guess: bool = False
@@ -89,14 +92,16 @@ class Method(base.Method):
         if self.features.kind != "logmel":
             raise SpeechrepError(f"features of kind {self.features.kind}", "logmel",
                                  "dump log-mel features for the vocoder")
-        features, dim = self.features, self.features.dim
-        bands = torch.from_numpy(slaney_mel(features.n_fft, features.n_mels, features.rate_hz, features.low_hz,
-                                            features.high_hz)).float()
+        features = self.features
+        if config.head_fft is not None and config.head_fft < 2 * features.hop_samples:
+            raise SpeechrepError(f"head_fft {config.head_fft}", f"at least two hops, {2 * features.hop_samples}")
+        head_fft = config.head_fft or features.n_fft
         self.generator = FourierVocoder(
-            dim, config.dim, config.hidden_dim, config.layers, features.n_fft, features.hop_samples, config.kernel,
-            torch.tensor(inventory.mean or [0.0] * dim), torch.tensor(inventory.std or [1.0] * dim).clamp_min(1e-3),
-            spread_bands(bands) if config.guess else None)
-        self.mel_loss = MelLoss(bands, features.hop_samples, features.floor)
+            features.dim, config.dim, config.hidden_dim, config.layers, head_fft, features.hop_samples, config.kernel,
+            torch.tensor(inventory.mean or [0.0] * features.dim),
+            torch.tensor(inventory.std or [1.0] * features.dim).clamp_min(1e-3),
+            spread_bands(_bands(features, head_fft)) if config.guess else None)
+        self.mel_loss = MelLoss(_bands(features, features.n_fft), features.hop_samples, features.floor)
         self.spectral_loss = SpectralLoss(config.spectral_ffts)
         self.judges = nn.ModuleDict()
         if config.adversarial:
@@ -164,6 +169,11 @@ class Method(base.Method):
         """generator: the vocoder itself; discriminator: the judges."""
         modules = (self.judges,) if phase == "discriminator" else (self.generator,)
         return [parameter for module in modules for parameter in module.parameters()]
+
+
+def _bands(features: FeatureConfig, n_fft: int) -> torch.Tensor:
+    return torch.from_numpy(slaney_mel(n_fft, features.n_mels, features.rate_hz, features.low_hz,
+                                       features.high_hz)).float()
 
 
 @contextlib.contextmanager

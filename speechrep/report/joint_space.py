@@ -62,7 +62,7 @@ def frame_similarity(method: Method, folder: DataFolder, dump: Path, utt: str) -
     return Similarity(utt, matrix.cpu().numpy(), names, durations[0].tolist(), total)
 
 
-def some_frames(upstream: Upstream, folder: DataFolder, dump: Path, most: int = 3000,
+def some_frames(upstream: Upstream, folder: DataFolder, dump: Path, most: int = 2000,
                 seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """At most `most` frames of the last layer, equally many of every speaker where it has them, silence left out.
 

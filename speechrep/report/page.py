@@ -48,7 +48,7 @@ class Section:
 
 
 def make_report(exp: Path, data: Path, dump: Path, out: Path, ctap: Path | None = None, part: str = "test",
-                title: str = "", credits: list[Path] = (), frames: int = 3000, seed: int = 0) -> Path:
+                title: str = "", credits: list[Path] = (), frames: int = 2000, seed: int = 0) -> Path:
     """Write OUT/index.html and return its path.
 
     exp: everything trained, decoded and scored; data: a folder of data folders; dump: KIND/PART features; ctap: the

@@ -7,10 +7,13 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from speechrep.data.alignment import frames_per_phone, read_ali
 from speechrep.data.dataset import SpeechDataset, collate, take_inventory, to_device
 from speechrep.data.folder import DataFolder
-from speechrep.nn.length_regulator import strided, token_of_frame
 from speechrep.upstream import FEATURES, Upstream
+
+MOST_AT_ONCE = 40
+"""Utterances in a batch, at the most."""
 
 
 @dataclass(frozen=True)
@@ -35,22 +38,24 @@ def labelled_frames(upstream: Upstream, folder: DataFolder, dump: Path, layer: i
                     batch_sec: float = 200.0, utts: set[str] | None = None) -> Iterator[LabelledFrames]:
     """The frames of a layer of `upstream`, utterance by utterance; a frame's phone is the one at its place in `ali`.
 
-    Utterances without an alignment, and phones that the upstream's training never saw, are left out.
+    Utterances without an alignment are left out.
     """
-    dataset = SpeechDataset(folder, dump / upstream.kind / folder.path.name, upstream.inventory, ("feats", "phones"))
+    dataset = SpeechDataset(folder, dump / upstream.kind / folder.path.name, upstream.inventory, ("feats",), max_sec=60.0)
     languages = folder.read("utt2lang") if folder.has("utt2lang") else {}
-    names = np.array([phone.rstrip("0123456789") for phone in upstream.inventory.phones])
-    chosen = [i for i, utt in enumerate(dataset.utts) if utts is None or utt in utts]
-    device = next(iter(upstream.buffers())).device
-    stride = upstream.stride
+    alignments = folder.read("ali")
+    hop_sec = upstream.hop_samples / upstream.rate_hz
+    chosen = [i for i, utt in enumerate(dataset.utts) if utt in alignments and (utts is None or utt in utts)]
+    device = upstream.mean.device
     start = 0
     while start < len(chosen):
-        size = max(1, int(batch_sec / max(dataset.seconds[i] for i in chosen[start:start + 40])))
-        batch = to_device(collate([dataset[i] for i in chosen[start:start + min(size, 40)]]), device)
+        some = chosen[start:start + MOST_AT_ONCE]
+        some = some[:max(1, int(batch_sec / max(dataset.seconds[i] for i in some)))]
+        batch = to_device(collate([dataset[i] for i in some]), device)
         layers, lengths = upstream.layers(batch)
-        tokens = token_of_frame(strided(batch["durations"], stride), layers[layer].shape[1])
-        phones = torch.gather(batch["phones"], 1, tokens).cpu().numpy()
         for row, (utt, length) in enumerate(zip(batch["utts"], lengths.tolist())):
-            yield LabelledFrames(utt, layers[layer][row, :length].float().cpu().numpy(), names[phones[row, :length]],
+            phones, ends = read_ali(alignments[utt])
+            names = np.array([phone.rstrip("0123456789") for phone in phones])
+            yield LabelledFrames(utt, layers[layer][row, :length].float().cpu().numpy(),
+                                 np.repeat(names, frames_per_phone(np.array(ends), length, hop_sec)),
                                  dataset.speakers[utt], languages.get(utt, ""))
-        start += len(batch["utts"])
+        start += len(some)

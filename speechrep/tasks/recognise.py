@@ -1,9 +1,11 @@
 """Recognised symbols of a data folder as files: `ref` and `hyp`, one line an utterance, which scoring reads."""
 
+import math
 from pathlib import Path
 
 import torch
 
+from speechrep.data.alignment import read_ali
 from speechrep.data.dataset import SpeechDataset, collate, to_device
 from speechrep.data.folder import DataFolder, table_text
 from speechrep.errors import SpeechrepError
@@ -26,22 +28,20 @@ def recognise(recogniser: BaseTask | tuple[Method, Prototypes], folder: DataFold
     else:
         method, units = recogniser, recogniser.config.units
         transcribe = recogniser.transcribe
-    needs = ("feats", "phones") if units == "phones" else ("feats", "text")
+    references = folder.read("ali" if units == "phones" else "text")
     kind = method.inventory.features["kind"]
-    dataset = SpeechDataset(folder, dump / kind / folder.path.name, method.inventory, needs, max_sec=60.0)
-    bases = [phone.rstrip("0123456789") for phone in method.inventory.phones]
+    dataset = SpeechDataset(folder, dump / kind / folder.path.name, method.inventory, ("feats",), max_sec=math.inf)
     hyp, ref = {}, {}
-    order = sorted(range(len(dataset)), key=lambda i: dataset.seconds[i])
+    order = sorted((i for i, utt in enumerate(dataset.utts) if utt in references), key=lambda i: dataset.seconds[i])
     for start in range(0, len(order), batch):
         part = to_device(collate([dataset[i] for i in order[start:start + batch]]), torch.device(device))
-        for row, (utt, symbols) in enumerate(zip(part["utts"], transcribe(part))):
+        for utt, symbols in zip(part["utts"], transcribe(part)):
             hyp[utt] = " ".join(spell(symbols))
             if units == "phones":
-                count = int(part["phones_lengths"][row])
-                spoken = [bases[i] for i in part["phones"][row, :count].tolist()]
+                spoken = (phone.rstrip("0123456789") for phone in read_ali(references[utt])[0])
                 ref[utt] = " ".join(phone for phone in spoken if phone != "SIL")
             else:
-                ref[utt] = " ".join(spell(part["texts"][row]))
+                ref[utt] = " ".join(spell(references[utt]))
     if not hyp:
         raise SpeechrepError(f"{folder.path}: no utterance to recognise")
     with atomic_folder(out) as tmp:

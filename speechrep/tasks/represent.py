@@ -40,7 +40,8 @@ def score_representation(spec: str, train: DataFolder, test: DataFolder, dump: P
     found = {"phone_probe_error": _metric(_phone_probe(parts))}
     speakers = {item.speaker for item in parts[0]}
     if len(speakers) > 1:
-        found["speaker_probe_error"] = _metric(_speaker_probe(parts))
+        # What is said should not tell who says it.
+        found["speaker_probe_error"] = _metric(_speaker_probe(parts), better="higher")
     per_utt: dict[str, dict[str, float]] = {item.utt: {"frames": len(item.feats)} for item in parts[1]}
     if upstream.method is not None and hasattr(upstream.method, "joint"):
         for name, (hits, frames) in _retrieval(upstream, test, dump).items():
@@ -75,8 +76,8 @@ def score_recognition(hypotheses: Path, part: str, system: str, seed: int, out: 
                                       {part: {"utterances": len(order), "symbols": total}}))
 
 
-def _metric(result: ProbeResult) -> dict:
-    return metric(100 * result.error, 100 * result.low, 100 * result.high, n=result.n, unit="%", better="lower") | {
+def _metric(result: ProbeResult, better: str = "lower") -> dict:
+    return metric(100 * result.error, 100 * result.low, 100 * result.high, n=result.n, unit="%", better=better) | {
         "chance": 100 * result.chance}
 
 

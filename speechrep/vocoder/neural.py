@@ -114,11 +114,12 @@ def _ours(path: Path, content: dict[str, Any], features: FeatureConfig, device) 
     config, inventory = content["config"], content["inventory"]
     trained_on = build(FeatureConfig, inventory["features"], f"{path}: features")
     _check(path, features, {field.name: getattr(trained_on, field.name) for field in fields(FeatureConfig)})
+    head_fft = config["head_fft"] or features.n_fft
     network = FourierVocoder(
-        features.dim, config["dim"], config["hidden_dim"], config["layers"], features.n_fft, features.hop_samples,
+        features.dim, config["dim"], config["hidden_dim"], config["layers"], head_fft, features.hop_samples,
         config["kernel"], torch.tensor(inventory["mean"] or [0.0] * features.dim),
         torch.tensor(inventory["std"] or [1.0] * features.dim).clamp_min(1e-3),
-        spread_bands(_bands(features)) if config["guess"] else None)
+        spread_bands(_bands(features, head_fft)) if config["guess"] else None)
     state = {key.removeprefix("generator."): value for key, value in content["model"].items()
              if key.startswith("generator.")}
     _fill(path, network, state, device)
@@ -164,7 +165,7 @@ def _vocos(path: Path, state: dict[str, torch.Tensor], features: FeatureConfig, 
                              "ISTFTHead") from None
     _fill(path, network, {key: value for key, value in state.items()
                           if key.startswith(("backbone.", "head.out."))}, device)
-    same = torch.allclose(theirs, _bands(features), atol=1e-4)
+    same = torch.allclose(theirs, _bands(features, features.n_fft), atol=1e-4)
 
     def samples_of(log_mel: torch.Tensor) -> torch.Tensor:
         if not same:
@@ -208,8 +209,8 @@ def _beside(path: Path, name: str) -> Path:
     return path.parent / name
 
 
-def _bands(features: FeatureConfig) -> torch.Tensor:
-    return torch.from_numpy(slaney_mel(features.n_fft, features.n_mels, features.rate_hz, features.low_hz,
+def _bands(features: FeatureConfig, n_fft: int) -> torch.Tensor:
+    return torch.from_numpy(slaney_mel(n_fft, features.n_mels, features.rate_hz, features.low_hz,
                                        features.high_hz)).float()
 
 

@@ -176,6 +176,8 @@ def test_refusals():
     inventory = Inventory(features=dataclasses.asdict(FeatureConfig(kind="fbank")))
     with pytest.raises(SpeechrepError, match="fbank"):
         Method(SMALL, inventory)
+    with pytest.raises(SpeechrepError, match="head_fft 100"):
+        method_of(dataclasses.replace(SMALL, head_fft=100))
     with pytest.raises(ValueError, match="kernel 6"):
         Config(kernel=6)
     with pytest.raises(ValueError, match="adversarial"):

@@ -37,7 +37,8 @@ def our_checkpoint(path, **changes):
     return method
 
 
-@pytest.mark.parametrize("changes", [{}, {"guess": True}, {"adversarial": True}, {"kernel": 5}])
+@pytest.mark.parametrize("changes", [{}, {"guess": True}, {"adversarial": True}, {"kernel": 5},
+                                     {"head_fft": 160, "guess": True}])
 def test_ours(tmp_path, changes):
     method = our_checkpoint(tmp_path / "best.pt", **changes)
     mel = mel_of(FEATURES)
