@@ -8,8 +8,10 @@
 # for a speechrep verb. `--help` prints the comment at the top of the script. What is not an option stays in "$@".
 
 set_args=()
+# The script changes its folder later, and $0 may be relative.
+_script=$(cd "$(dirname "$0")" && pwd)/${0##*/}
 
-_usage() { sed -n '2,/^[^#]/{/^#/s/^# \{0,1\}//p}' "$0"; }
+_usage() { sed -n '2,/^[^#]/{/^#/s/^# \{0,1\}//p}' "$_script"; }
 
 # The documented option nearest to $1, by Levenshtein's distance.
 _nearest_option() {

@@ -2,15 +2,15 @@
 # What a trained CTAP says, converts and recognises on the test part, scored beside natural speech and plain features.
 # Run it in a recipe's folder, behind its stages 1 to 6.
 #
-#   utils/score_ctap.sh EXP SEED COUNT PAIR_COUNT
+#   utils/score_ctap.sh EXP SEED VOCODER NEURAL COUNT PAIR_COUNT
 #
-# EXP is what pretraining left, such as exp/ctap/quick-0. COUNT utterances of the test part are spoken and judged, and
+# EXP is what pretraining left, such as exp/ctap/quick-0. VOCODER makes the speech of CTAP; natural speech goes through
+# griffin-lim and through NEURAL, a trained vocoder's best.pt. COUNT utterances of the test part are spoken and judged, and
 # PAIR_COUNT for each pair of speakers.
 set -euo pipefail
-exp=$1 seed=$2 count=$3 pair_count=$4
+exp=$1 seed=$2 vocoder=$3 neural=$4 count=$5 pair_count=$6
 name=$(basename "$(dirname "$exp")")-$(basename "$exp")
 best=$exp/best.pt
-vocoder=exp/vocoder/$seed/best.pt
 data=(--data data/test --dump dump)
 # Half of some test parts are words of under a second, of which an error rate says little.
 speech=("${data[@]}" --min-sec 1.5)
@@ -18,8 +18,8 @@ voices=(--prompts data/train --vocoder "$vocoder")
 
 # Speech: the ceilings once, then each system.
 speechrep decode natural "${speech[@]}" --count "$count" --out exp/natural/test
-speechrep decode vocoded "${speech[@]}" --count "$count" --vocoder "$vocoder" --out "exp/vocoded/$seed/test"
-speechrep decode vocoded "${speech[@]}" --count "$count" --out exp/griffin-lim/test
+speechrep decode vocoded "${speech[@]}" --count "$count" --vocoder "$neural" --out "exp/vocoded/neural-$seed/test"
+speechrep decode vocoded "${speech[@]}" --count "$count" --out exp/vocoded/griffin-lim/test
 speechrep decode tts "${speech[@]}" "${voices[@]}" --count "$count" --checkpoint "$best" --seed "$seed" \
   --duration "exp/duration/diffusion-$seed/best.pt" --out "$exp/tts/test"
 speechrep decode tts "${speech[@]}" "${voices[@]}" --count "$count" --checkpoint "$best" --seed "$seed" \
@@ -32,8 +32,8 @@ score() {
       --out "$3/score" "$3/data"
 }
 score speech natural exp/natural/test
-score speech "natural, vocoder" "exp/vocoded/$seed/test"
-score speech "natural, Griffin-Lim" exp/griffin-lim/test
+score speech "natural, neural vocoder" "exp/vocoded/neural-$seed/test"
+score speech "natural, Griffin-Lim" exp/vocoded/griffin-lim/test
 score speech "$name tts" "$exp/tts/test"
 score speech "$name tts, regressed durations" "$exp/tts_regression/test"
 score speech "$name vc" "$exp/vc/test"

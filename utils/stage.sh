@@ -28,7 +28,7 @@ stage() {
 # The list is read from the script itself, so that it cannot differ from what runs.
 plan() {
   echo "Stages of ${0##*/}, with what each takes:"
-  sed -nE 's/^ *if stage +([0-9]+) +"([^"]*)"( +"([^"]*)")?.*/\1\t\2\t\4/p' "$0" |
+  sed -nE 's/^ *if stage +([0-9]+) +"([^"]*)"( +"([^"]*)")?.*/\1\t\2\t\4/p' "${_script:-$0}" |
     awk -F'\t' -v from="$stage" -v to="$stop_stage" '{
       printf "  %2d  %-58s %s\n", $1, $2, ($1 < from || $1 > to) ? "(not now)" : $3 }'
 }
@@ -47,7 +47,7 @@ _stage_end() {
   local status=$?
   if [ "$status" -ne 0 ] && [ -n "$_stage_now" ]; then
     echo "!! stage $_stage_now ($_stage_title) failed after $(_clock $((SECONDS - _stage_began)))." \
-      "Mend what it says above and go on with: $0 --stage $_stage_now" >&2
+      "Mend what it says above and go on with: ${_script:-$0} --stage $_stage_now" >&2
   elif [ "$status" -eq 0 ]; then
     _stage_close
     echo "Done in $(_clock $SECONDS)."

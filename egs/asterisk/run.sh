@@ -12,6 +12,7 @@
 # --stop-stage N        end with this one
 # --method NAME         the representation: ctap
 # --conf FILE           its configuration: conf/quick.yaml or conf/full.yaml
+# --vocoder NAME        what speech is made with: griffin-lim, or neural, the one that stage 5 trains
 # --seed N              seed of everything that is drawn
 # --set KEY=VALUE       override a value of --conf; may be repeated
 set -euo pipefail
@@ -19,6 +20,7 @@ stage=0 stop_stage=100 nj=$(nproc) seed=0
 corpus=
 method=ctap
 conf=conf/quick.yaml
+vocoder=griffin-lim
 . "$(dirname "$0")/../../utils/parse_options.sh"
 [ -z "$corpus" ] || corpus=$(cd "$corpus" && pwd)
 cd "$(dirname "$0")"
@@ -29,6 +31,8 @@ cd "$(dirname "$0")"
 size=$(basename "$conf" .yaml)
 exp=exp/$method/$size-$seed
 best=$exp/best.pt
+neural=exp/vocoder/$seed/best.pt
+[ "$vocoder" != neural ] || vocoder=$neural
 
 plan
 check_disk 1500 .
@@ -75,7 +79,7 @@ if stage 6 "downstream: recognition of phones by CTC, frozen and fine-tuned" "2 
 fi
 
 if stage 7 "decode and score" "4 min"; then
-  "$root/utils/score_ctap.sh" "$exp" "$seed" 40 3
+  "$root/utils/score_ctap.sh" "$exp" "$seed" "$vocoder" "$neural" 40 3
 fi
 
 if stage 8 "report: tables, plots and audio" "30 s"; then

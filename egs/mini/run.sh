@@ -13,6 +13,7 @@
 # --stop-stage N        end with this one
 # --method NAME         the representation: ctap
 # --conf FILE           its configuration: conf/quick.yaml
+# --vocoder NAME        what speech is made with: griffin-lim, or neural, the one that stage 5 trains
 # --seed N              seed of everything that is drawn
 # --set KEY=VALUE       override a value of --conf; may be repeated
 set -euo pipefail
@@ -20,6 +21,7 @@ stage=0 stop_stage=100 nj=$(nproc) seed=0
 speakers= texts=
 method=ctap
 conf=conf/quick.yaml
+vocoder=griffin-lim
 . "$(dirname "$0")/../../utils/parse_options.sh"
 cd "$(dirname "$0")"
 . ./path.sh
@@ -29,6 +31,8 @@ cd "$(dirname "$0")"
 size=$(basename "$conf" .yaml)
 exp=exp/$method/$size-$seed
 best=$exp/best.pt
+neural=exp/vocoder/$seed/best.pt
+[ "$vocoder" != neural ] || vocoder=$neural
 
 plan
 check_disk 1500 .
@@ -74,7 +78,7 @@ if stage 6 "downstream: recognition of phones by CTC, frozen and fine-tuned" "2 
 fi
 
 if stage 7 "decode and score" "4 min"; then
-  "$root/utils/score_ctap.sh" "$exp" "$seed" 60 1
+  "$root/utils/score_ctap.sh" "$exp" "$seed" "$vocoder" "$neural" 60 1
 fi
 
 if stage 8 "report: tables, plots and audio" "30 s"; then

@@ -21,9 +21,10 @@ def align_folders(folders: list[DataFolder], exp: str | Path, config: AlignConfi
                   textgrids: bool = False, allow_pipes: bool = False) -> dict[str, tuple[int, int]]:
     """Train an aligner on the first folder and align them all.
 
-    Writes `ali` in each folder, EXP/aligner.pt, EXP/align.yaml, EXP/rejected.tsv (folder, utterance, score, reason) and, on
-    request, EXP/textgrids/FOLDER/UTT.TextGrid. The same for any `nj`. Returns folder path -> (aligned, rejected). Raises
-    `SpeechrepError` if a folder lacks `phones`, before any work, and if none of its utterances can be aligned.
+    Writes `ali` in each folder, EXP/aligner.pt, EXP/align.yaml, EXP/rejected.tsv (folder, utterance, score, reason)
+    and, on request, EXP/textgrids/FOLDER/UTT.TextGrid. The same for any `nj`. Returns folder path -> (aligned,
+    rejected). Raises `SpeechrepError` if a folder lacks `phones`, before any work, and if none of its utterances can
+    be aligned.
     """
     exp = Path(exp)
     for folder in folders:
@@ -74,7 +75,8 @@ def align_part(model_path: str, folder_path: str, utts: list[str], textgrids: st
                 if isinstance(result, str):
                     refused.append((utt_, "", result))
                 elif result.score < model.least:
-                    refused.append((utt_, f"{result.score:.4f}", f"score below {model.least:.4f}: the text does not fit"))
+                    reason = f"score below {model.least:.4f}: the text does not fit"
+                    refused.append((utt_, f"{result.score:.4f}", reason))
                 else:
                     ends = [float(end) * model.hop_sec for end in result.ends]
                     ends[-1] = seconds
@@ -108,8 +110,10 @@ def write_utterance_textgrid(path: Path, result: Aligned, ends: list[float], wor
 
 
 def import_textgrids(folder: DataFolder, textgrids: str | Path) -> tuple[int, list[str]]:
-    """Write the stream `ali` from `phones` tiers of DIR/UTT.TextGrid or DIR/SPEAKER/UTT.TextGrid, as the Montreal Forced Aligner
-    writes them; empty labels, spn, sil and sp become SIL. Returns how many were read and the utterances without a file.
+    """Write the stream `ali` from the tiers `phones` of DIR/UTT.TextGrid or DIR/SPEAKER/UTT.TextGrid.
+
+    That is how the Montreal Forced Aligner writes them; empty labels, spn, sil and sp become SIL. Returns how many were
+    read and the utterances without a file.
 
     Raises `SpeechrepError` if there are none, or one ends more than 50 ms away from its audio.
     """

@@ -12,8 +12,8 @@ __all__ = ["format_ali", "frames_per_phone", "read_ali", "strided", "folder_dura
 def strided(durations: np.ndarray, stride: int) -> np.ndarray:
     """Durations after keeping one frame of each `stride`: sums to ceil(sum / stride).
 
-    durations: frames of each phone [U]. The boundaries are rounded, not the durations, so that errors do not add up; a phone
-    shorter than the stride may get 0 frames. Raises ValueError for a stride below 1 or a negative duration.
+    durations: frames of each phone [U]. The boundaries are rounded, not the durations, so that errors do not add up; a
+    phone shorter than the stride may get 0 frames. Raises ValueError for a stride below 1 or a negative duration.
     """
     durations = np.asarray(durations, dtype=np.int64)
     if stride < 1 or (durations < 0).any():

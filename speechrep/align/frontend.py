@@ -62,8 +62,8 @@ def normalise(mel: torch.Tensor) -> torch.Tensor:
 def change(mel: torch.Tensor, width: int = 3) -> torch.Tensor:
     """How much the spectrum changes between frames n - 1 and n, [N], in standard deviations of the utterance.
 
-    mel: normalised log mel [N, MELS]. The change is the distance of the means over `width` frames after and before; only
-    60 % of the range of `normalise` is kept, so that a change within a near-silence counts for little.
+    mel: normalised log mel [N, MELS]. The change is the distance of the means over `width` frames after and before;
+    only 60 % of the range of `normalise` is kept, so that a change within a near-silence counts for little.
     """
     frames = len(mel)
     sums = torch.nn.functional.pad(mel.clamp_min(0.6 * FLOOR).cumsum(0), (0, 0, 1, 0))

@@ -64,7 +64,7 @@ def fill_scores(likely: list[torch.Tensor], bonus: list[torch.Tensor], states: l
 
 
 def flat_start(feats: list[torch.Tensor], units: int, stay: float) -> Gmm:
-    """One Gaussian a state: silence from the quietest fifth of the frames of each utterance, all else from the loudest 70 %.
+    """One Gaussian a state: silence from the quietest tenth of each utterance, all else from the loudest 70 %.
 
     feats: [N, D] of each utterance, whose first value is the energy.
     """
@@ -81,16 +81,17 @@ def reestimate(gmm: Gmm, feats: list[torch.Tensor], bonus: list[torch.Tensor], c
                silence: float, cells: int = 3_000_000, threads: int = 1) -> tuple[Gmm, np.ndarray]:
     """One iteration of Baum-Welch with the log likelihoods multiplied by `scale`.
 
-    feats: [N, D] each; bonus: [N] each, what a boundary before each frame is worth. Returns the new mixtures and the log
-    likelihood per frame of each utterance under the old ones. The same to the last bit for any number of threads, since
-    each batch is summed by itself and batches are added in order.
+    feats: [N, D] each; bonus: [N] each, what a boundary before each frame is worth. Returns the new mixtures and the
+    log likelihood per frame of each utterance under the old ones. The same to the last bit for any number of threads,
+    since each batch is summed by itself and batches are added in order.
     """
     shape = gmm.mean.shape
     fit = np.zeros(len(feats))
     sums = [torch.zeros(shape[:2]), torch.zeros(shape), torch.zeros(shape), np.zeros(shape[0]), np.zeros(shape[0])]
 
     def expect(rows: list[int]):
-        return _expect(gmm, [feats[i] for i in rows], [bonus[i] for i in rows], [chains[i] for i in rows], scale, silence)
+        picked = ([items[i] for i in rows] for items in (feats, bonus, chains))
+        return _expect(gmm, *picked, scale, silence)
 
     with ThreadPoolExecutor(threads) as pool:
         groups = batches(chains, [len(x) for x in feats], cells)
@@ -103,7 +104,7 @@ def reestimate(gmm: Gmm, feats: list[torch.Tensor], bonus: list[torch.Tensor], c
 
 def _expect(gmm: Gmm, feats: list[torch.Tensor], bonus: list[torch.Tensor], chains: list[Chain], scale: float,
             silence: float) -> tuple[np.ndarray, list]:
-    """Log likelihoods per frame, and sums over frames: count [P, M], first and second [P, M, D], visits and entries [P]."""
+    """Log likelihoods per frame; sums over frames: count [P, M], first, second [P, M, D], visits, entries [P]."""
     shape = gmm.mean.shape
     count, first, second = torch.zeros(shape[:2]), torch.zeros(shape), torch.zeros(shape)
     visits, entries = np.zeros(shape[0]), np.zeros(shape[0])
@@ -117,7 +118,8 @@ def _expect(gmm: Gmm, feats: list[torch.Tensor], bonus: list[torch.Tensor], chai
                                     stack(chains, gmm.stay, silence))
     for row, x in enumerate(feats):
         g = gamma[:len(x), row, :len(states[row])]
-        posterior = torch.zeros(len(x), len(used[row])).index_add_(1, torch.from_numpy(columns[row]), torch.from_numpy(g))
+        posterior = torch.zeros(len(x), len(used[row]))
+        posterior.index_add_(1, torch.from_numpy(columns[row]), torch.from_numpy(g))
         share = (each[row] - total[row][:, :, None]).exp_().mul_(posterior[:, :, None])
         flat = share.flatten(1).T
         block = (len(used[row]), *shape[1:])

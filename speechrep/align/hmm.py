@@ -1,6 +1,6 @@
 """Left-to-right hidden Markov models of one utterance, many utterances at a time.
 
-An utterance's phones become a chain of states: `STATES` for each phone, with an optional silence (its own states in
+An utterance's phones become a chain of states: STATES for each phone, with an optional silence (its own states in
 the chain, which may be jumped over as a whole) at both edges and between words. Because a chain has no other arcs, one
 step of Viterbi or of the forward-backward pass is three shifted additions over all states of all utterances of a batch;
 the only loop is over the frames of the longest one.
@@ -13,8 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 
 TIES = (0, 0, 1, 2)
-"""Which distribution of its unit each chain state of a token has. The first state lasts exactly one frame, where the boundary is
-scored; so a segment lasts at least this many frames."""
+"""Which distribution of its unit each chain state of a token has. The first state lasts exactly one frame, where the
+boundary is scored; so a segment lasts at least this many frames."""
 STATES = len(TIES)
 PDFS = max(TIES) + 1
 SILENCE = 0
@@ -149,8 +149,9 @@ def viterbi(scores: np.ndarray, frames: np.ndarray, batch: Chains) -> tuple[np.n
 def forward_backward(scores: np.ndarray, frames: np.ndarray, batch: Chains) -> tuple[np.ndarray, np.ndarray]:
     """Posterior probability of each chain state in each frame, and the log likelihood of each utterance.
 
-    Arguments as for `viterbi`. Returns gamma [N, B, S] float32 (zero after the end) and the log likelihood [B]. Linear domain with
-    a scale per frame (Rabiner 1989, section V.A), in double precision; states 600 nats below the frame's best are dropped.
+    Arguments as for `viterbi`. Returns gamma [N, B, S] float32 (zero after the end) and the log likelihood [B]. Linear
+    domain with a scale per frame (Rabiner 1989, section V.A), in double precision; states 600 nats below the frame's
+    best are dropped.
     """
     total, rows, size = scores.shape
     jump = STATES + 1

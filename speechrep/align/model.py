@@ -38,8 +38,8 @@ class AlignConfig:
     split_iterations: int = 3
     """Iterations after each doubling."""
     boundary: float = 1.5
-    """Weight of the prior that boundaries lie where the spectrum changes: log probability of a boundary for each standard
-    deviation of change. Without it the states of a consonant take in the first 20 to 30 ms of the vowel."""
+    """Weight of the prior that boundaries lie where the spectrum changes: log probability of a boundary for each
+    standard deviation of change. Without it the states of a consonant take in the first 20 to 30 ms of the vowel."""
     silence: float = 0.1
     """Probability of a silence between two words before the audio is seen."""
     reject_below: float = 0.0
@@ -56,7 +56,7 @@ SCORED = 8
 
 @dataclass(frozen=True)
 class Aligned:
-    """Units (SIL or the phone as written), their end frames, the word of each (-1 for silence), and the score per frame."""
+    """Phones as written and SIL, their end frames, the word of each (-1 for silence), and the score per frame."""
 
     phones: list[str]
     ends: np.ndarray
@@ -65,7 +65,7 @@ class Aligned:
 
 
 def base_phone(phone: str) -> str:
-    """The phone without the digit of its stress or tone: AH0 -> AH, zh_ong1 -> zh_ong; a phone of digits only is kept."""
+    """The phone without the digit of its stress or tone: AH0 -> AH, zh_ong1 -> zh_ong; one of digits only is kept."""
     return phone.rstrip("0123456789") or phone
 
 
@@ -110,7 +110,8 @@ class Aligner:
     def align(self, feats: list[Features], phones: list[str], cells: int = 4_000_000) -> list[Aligned | str]:
         """Phone times of each utterance, or the reason why there are none.
 
-        feats: of `features`; phones: lines of the stream `phones`. Results do not depend on which utterances come together.
+        feats: of `features`; phones: lines of the stream `phones`. Results do not depend on which utterances come
+        together.
         """
         results: list[Aligned | str] = ["no phones"] * len(feats)
         kept, chains = [], []
@@ -144,7 +145,8 @@ class Aligner:
                 some = torch.arange(0, int(frames[k]), SCORED)
                 chosen = likely[k][some, torch.from_numpy(columns[k][states[::SCORED]])]
                 best = self._scores(feats[kept[r]][0][some], torch.arange(len(self.gmm.stay))).amax(1)
-                results[kept[r]] = self._result(chains[r], phone_words(phones[kept[r]]), states, (chosen - best).numpy())
+                words = phone_words(phones[kept[r]])
+                results[kept[r]] = self._result(chains[r], words, states, (chosen - best).numpy())
         return results
 
     def _scores(self, feats: torch.Tensor, states: torch.Tensor) -> torch.Tensor:
@@ -157,8 +159,8 @@ class Aligner:
         symbols = ["SIL"]
         for word in words:
             symbols += [*word, "SIL"]
-        # How much worse each frame fits than in the best of all states: near 0 when the text is right. Silences in which
-        # something is said and phones where nothing is must both show.
+        # How much worse each frame fits than in the best of all states: near 0 when the text is right. Silences in
+        # which something is said and phones where nothing is must both show.
         spoken = item.unit[token[::SCORED]] != SILENCE
         score = min(float(gap.mean()), float(gap[spoken].mean()) if spoken.any() else 0.0)
         return Aligned([symbols[t] for t in tokens], last + 1, item.word[tokens], score)

@@ -60,7 +60,8 @@ def read_textgrid(path: str | Path) -> dict[str, list[Interval]]:
             next(tokens), next(tokens)
             size = int(next(tokens))
             if kind == "IntervalTier":
-                tiers[name] = [Interval(float(next(tokens)), float(next(tokens)), str(next(tokens))) for _ in range(size)]
+                tiers[name] = [Interval(float(next(tokens)), float(next(tokens)), str(next(tokens)))
+                               for _ in range(size)]
             else:
                 for _ in range(size):
                     next(tokens), next(tokens)

@@ -18,13 +18,13 @@ from speechrep.errors import SpeechrepError
 MAX_TRAIN_SEC = 30.0
 """Utterances longer than this are aligned, but not trained on."""
 REJECT = 0.5
-"""Closer to 0 rejects more. At 0.4 one of 500 clean utterances of an odd voice was lost, and 1 wrong text in 20 kept."""
+"""Closer to 0 rejects more: at 0.4, one of 500 clean utterances, of an odd voice, was lost."""
 MIN_TOKENS = 4
 """Phones with fewer tokens in the training part share the model of all speech."""
 
 
 def choose(folder: DataFolder, max_min: float, seed: int) -> list[str]:
-    """The utterances to train on: in turns from each speaker and language, in an order drawn by `seed`, up to `max_min` minutes."""
+    """Up to `max_min` minutes of utterances, in turns from each speaker and language, in an order drawn by `seed`."""
     phones, seconds = folder.read("phones"), folder.seconds
     speaker = folder.read("utt2spk") if folder.has("utt2spk") else {}
     lang = folder.read("utt2lang") if folder.has("utt2lang") else {}
@@ -53,11 +53,12 @@ def choose(folder: DataFolder, max_min: float, seed: int) -> list[str]:
     return sorted(chosen)
 
 
-def train(folder: DataFolder, config: AlignConfig, seed: int = 0, allow_pipes: bool = False, threads: int = 1) -> Aligner:
+def train(folder: DataFolder, config: AlignConfig, seed: int = 0, allow_pipes: bool = False,
+          threads: int = 1) -> Aligner:
     """Train an aligner on (at most `config.max_train_min` minutes of) a data folder with the stream `phones`.
 
-    The result depends on the data, the configuration and the seed, not on `threads`. Raises `SpeechrepError` if there is
-    nothing to train on.
+    The result depends on the data, the configuration and the seed, not on `threads`. Raises `SpeechrepError` if there
+    is nothing to train on.
     """
     before = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -111,11 +112,12 @@ def _train(folder: DataFolder, config: AlignConfig, seed: int, allow_pipes: bool
 
 
 def reject_limit(model: Aligner, feats: list[Features], phones: list[str], utterances: int = 200) -> float:
-    """The score per frame below which a text does not fit: REJECT of the way from the median score of the utterances with
-    their own phones to the median with those of others."""
+    """The score per frame below which a text does not fit: REJECT of the way from the median score of the utterances
+    with their own phones to the median with those of others."""
     step = -(-len(feats) // utterances)
     own = list(range(0, len(feats), step))
-    pairs = [(i, next((j for j in own[k + len(own) // 2:] + own if phones[j] != phones[i]), -1)) for k, i in enumerate(own)]
+    pairs = [(i, next((j for j in own[k + len(own) // 2:] + own if phones[j] != phones[i]), -1))
+             for k, i in enumerate(own)]
     pairs = [(i, j) for i, j in pairs if j >= 0]
     right = [r.score for r in model.align([feats[i] for i in own], [phones[i] for i in own]) if isinstance(r, Aligned)]
     wrong = [r.score for r in model.align([feats[i] for i, _ in pairs], [phones[j] for _, j in pairs])

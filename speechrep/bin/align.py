@@ -1,20 +1,21 @@
 """When each phone is said: forced alignment trained on the corpus itself, or imported from TextGrids.
 
-Trains on the first data folder (stream `phones`), aligns all of them and writes the stream `ali`: phones and silences with
-their end times in seconds. Utterances whose text does not fit their audio are left out and listed in EXP/rejected.tsv.
+Trains on the first data folder (stream `phones`), aligns all of them and writes the stream `ali`: phones and silences
+with their end times in seconds. Utterances whose text does not fit their audio are left out and listed in
+EXP/rejected.tsv.
 """
 
 
 def add_arguments(parser):
     parser.add_argument("data", nargs="+", help="data folders; the aligner is trained on the first")
-    parser.add_argument("--exp", default="exp/align", help="where model, logs and rejected.tsv go (default: %(default)s)")
+    parser.add_argument("--exp", default="exp/align", help="for model, logs and rejected.tsv (default: %(default)s)")
     parser.add_argument("--nj", type=int, default=2, help="parallel jobs (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--conf", help="YAML with fields of AlignConfig, see speechrep/align/model.py")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="set one field")
     parser.add_argument("--textgrids", action="store_true", help="write EXP/textgrids/FOLDER/UTT.TextGrid too")
     parser.add_argument("--from-textgrids", metavar="DIR",
-                        help="take phone times from UTT.TextGrid in DIR (of the Montreal Forced Aligner, say) and train nothing")
+                        help="train nothing: phone times from UTT.TextGrid in DIR, by MFA say")
     parser.add_argument("--allow-pipes", action="store_true", help="run commands that stand in wav.scp")
 
 

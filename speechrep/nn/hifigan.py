@@ -70,7 +70,8 @@ def merge_weight_norm(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]
 
     Both of PyTorch's spellings are known: `weight_g`, `weight_v` and `parametrizations.weight.original0`, `original1`.
     """
-    spellings = ((".weight_g", ".weight_v"), (".parametrizations.weight.original0", ".parametrizations.weight.original1"))
+    spellings = ((".weight_g", ".weight_v"),
+                 (".parametrizations.weight.original0", ".parametrizations.weight.original1"))
     merged = dict(state)
     for of_length, of_direction in spellings:
         for key in [key for key in merged if key.endswith(of_length)]:

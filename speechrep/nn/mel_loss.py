@@ -61,7 +61,8 @@ class SpectralLoss(nn.Module):
             ours, theirs = magnitude(made, window, hop), magnitude(real, window, hop)
             keep = inside(lengths, hop, ours.shape[1])
             ours, theirs = ours * keep, theirs * keep
-            convergence = (ours - theirs).square().sum((1, 2)).add(1e-9).sqrt() / (theirs.square().sum((1, 2)) + 1e-9).sqrt()
+            apart, size = (x.square().sum((1, 2)).add(1e-9).sqrt() for x in (ours - theirs, theirs))
+            convergence = apart / size
             logs = F.l1_loss(ours.clamp_min(self.floor).log(), theirs.clamp_min(self.floor).log(), reduction="none")
             total = total + convergence + logs.sum((1, 2)) / (keep.sum((1, 2)) * ours.shape[2])
         return total / len(self.n_ffts)

@@ -34,8 +34,8 @@ def test_gaps_are_filled(tmp_path):
 
 
 def test_utf16_and_point_tiers(tmp_path):
-    text = ('File type = "ooTextFile"\nObject class = "TextGrid"\n\nxmin = 0\nxmax = 1\ntiers? <exists>\nsize = 2\nitem []:\n'
-            ' item [1]:\n class = "TextTier"\n name = "tones"\n xmin = 0\n xmax = 1\n points: size = 1\n'
+    text = ('File type = "ooTextFile"\nObject class = "TextGrid"\n\nxmin = 0\nxmax = 1\n'
+            'tiers? <exists>\nsize = 2\nitem []:\n item [1]:\n class = "TextTier"\n name = "tones"\n xmin = 0\n xmax = 1\n points: size = 1\n'
             ' points [1]:\n number = 0.5\n mark = "H*"\n'
             ' item [2]:\n class = "IntervalTier"\n name = "phones"\n xmin = 0\n xmax = 1\n intervals: size = 1\n'
             ' intervals [1]:\n xmin = 0\n xmax = 1\n text = "é"\n')
@@ -43,7 +43,10 @@ def test_utf16_and_point_tiers(tmp_path):
     assert read_textgrid(tmp_path / "a.TextGrid") == {"phones": [(0.0, 1.0, "é")]}
 
 
-@pytest.mark.parametrize("text", ["", "hello", 'File type = "ooTextFile"\nObject class = "TextGrid"\n0 1 <exists> 1 "IntervalTier"'])
+HEAD = 'File type = "ooTextFile"\nObject class = "TextGrid"\n'
+
+
+@pytest.mark.parametrize("text", ["", "hello", HEAD, HEAD + '0 1 <exists> 1 "IntervalTier" "x" 0 1 1 0 1'])
 def test_malformed(tmp_path, text):
     (tmp_path / "a.TextGrid").write_text(text)
     with pytest.raises(SpeechrepError, match="a.TextGrid"):

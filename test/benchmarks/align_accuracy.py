@@ -3,8 +3,9 @@
     python test/benchmarks/align_accuracy.py [--utterances 400] [--work FOLDER]
 
 Prints a Markdown table. All three are given the true phones of every word; pocketsphinx comes with a model trained on
-English read by people, the other two train on the corpus from flat start. RTF: processor seconds on one core to align, features
-included, per second of audio. Needs flite and `pip install pocketsphinx==5.1.1 kaldi-hmm-gmm==1.1.4 kaldifst==1.7.17`.
+English read by people, the other two train on the corpus from flat start. RTF: processor seconds on one core to align,
+features included, per second of audio. Needs flite and `pip install pocketsphinx==5.1.1 kaldi-hmm-gmm==1.1.4
+kaldifst==1.7.17`.
 """
 
 import argparse
@@ -108,9 +109,11 @@ class Kaldi:
         self.lexicon = self._lexicon({word: [number[p] for p in word] for word in prons})
 
     def _topology(self) -> str:
-        states = " ".join(f"<State> {s} <PdfClass> {s} <Transition> {s} 0.75 <Transition> {s + 1} 0.25 </State>" for s in range(3))
+        states = " ".join(f"<State> {s} <PdfClass> {s} <Transition> {s} 0.75 <Transition> {s + 1} 0.25 </State>"
+                          for s in range(3))
         names = " ".join(str(i + 1) for i in range(len(self.phones)))
-        return f"<Topology> <TopologyEntry> <ForPhones> {names} </ForPhones> {states} <State> 3 </State> </TopologyEntry> </Topology>"
+        entry = f"<ForPhones> {names} </ForPhones> {states} <State> 3 </State>"
+        return f"<Topology> <TopologyEntry> {entry} </TopologyEntry> </Topology>"
 
     def _lexicon(self, prons):
         import kaldifst
@@ -171,7 +174,8 @@ class Kaldi:
         # Without the model's probabilities, which change and are added to a copy before each alignment.
         options = khg.TrainingGraphCompilerOptions(transition_scale=0.0, self_loop_scale=0.0)
         compiler = khg.TrainingGraphCompiler(tm, self.tree, self.lexicon, [], options)
-        graphs = {utt: compiler.compile_graph_from_text([self.ids[w] for w in words]) for utt, words in self.words.items()}
+        graphs = {utt: compiler.compile_graph_from_text([self.ids[w] for w in words])
+                  for utt, words in self.words.items()}
         paths: dict[str, list[int]] = {}
         for utt, graph in graphs.items():
             done, path = kaldifst.equal_align(graph, len(feats[utt]), 1, 10)
@@ -214,8 +218,8 @@ class Kaldi:
     def _segments(self, tm, path: list[int]) -> Segments:
         segments: Segments = []
         for n, transition in enumerate(path):
-            if n == 0 or tm.transition_ids_is_start_of_phone(transition) and not tm.is_self_loop(transition) \
-                    and tm.id2state(path[n - 1]) != tm.id2state(transition):
+            # In Kaldi's order a state's loops come after the arc that leaves it.
+            if n == 0 or tm.transition_ids_is_start_of_phone(transition) and not tm.is_self_loop(transition):
                 segments.append((self.phones[tm.transition_id_to_phone(transition) - 1], n * 0.01, n * 0.01))
             segments[-1] = (*segments[-1][:2], (n + 1) * 0.01)
         return [item for item in segments if item[0] != "SIL"]
@@ -253,13 +257,15 @@ def main() -> int:
         print(f"{len(folder.utts)} utterances, {seconds / 60:.1f} min, truth {checksum(folder.path)}\n")
         print("| aligner | aligned | MAE ms | median ms | < 20 ms | training s | RTF, one core | x real time |\n"
               "|---|---|---|---|---|---|---|---|")
-        systems = [("speechrep align", lambda: ours(folder, work)), ("pocketsphinx 5.1.1", lambda: pocketsphinx(folder)),
+        systems = [("speechrep align", lambda: ours(folder, work)),
+                   ("pocketsphinx 5.1.1", lambda: pocketsphinx(folder)),
                    ("kaldi-hmm-gmm 1.1.4, monophones", lambda: Kaldi(folder).run())]
         for name, system in systems:
             found, training, spent = system()
             gaps = np.abs(boundary_errors(found, true))
-            print(f"| {name} | {len(found)} of {len(folder.utts)} | {1e3 * gaps.mean():.1f} | {1e3 * np.median(gaps):.1f} | "
-                  f"{(gaps < 0.02).mean():.3f} | {training:.0f} | {spent / seconds:.4f} | {seconds / spent:.0f} |", flush=True)
+            print(f"| {name} | {len(found)} of {len(folder.utts)} | {1e3 * gaps.mean():.1f} "
+                  f"| {1e3 * np.median(gaps):.1f} | {(gaps < 0.02).mean():.3f} | {training:.0f} "
+                  f"| {spent / seconds:.4f} | {seconds / spent:.0f} |", flush=True)
     return 0
 
 

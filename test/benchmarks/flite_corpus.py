@@ -17,11 +17,12 @@ SLOTS = {
     "det": "the a this that every another my your his her our their some".split(),
     "adj": "quick brown lazy young old green yellow purple tiny huge golden silver noisy quiet gentle clever strange "
            "ancient modern wooden heavy bright foggy cheerful thirsty frozen hollow smooth royal useful".split(),
-    "noun": "fox dog teacher garden window mountain river village engineer doctor kitchen bottle feather thunder jacket "
-            "measure island orange lizard picture voyage treasure machine baker judge pigeon shadow father brother "
+    "noun": "fox dog teacher garden window mountain river village engineer doctor kitchen bottle feather thunder "
+            "jacket measure island orange lizard picture voyage treasure machine baker judge pigeon shadow father brother "
             "mother language church watch book moon boat house voice toy joke castle violin zebra guitar".split(),
     "verb": "watched followed carried painted measured opened forgot discovered pushed borrowed enjoyed visited chased "
-            "described remembered finished noticed avoided washed loved fixed broke taught brought saw heard joined".split(),
+            "described remembered finished noticed avoided washed loved fixed broke taught brought saw heard "
+            "joined".split(),
     "prep": "near behind above under beyond inside without across through around toward beside".split(),
     "adv": "slowly quietly usually almost never always suddenly together yesterday tonight again outside early".split(),
     "name": "George Alice Jonathan Vivian Theodore Zoe Charlotte Hugh Ursula Joy Matthew Beth Roy Faith".split(),

@@ -62,7 +62,8 @@ def vocos_release(folder, padding="same", **mel):
     """The layout of charactr/vocos-mel-24khz and of its descendants: config.yaml and pytorch_model.bin."""
     torch.manual_seed(0)
     kinds = {"feature_extractor": ("vocos.feature_extractors.MelSpectrogramFeatures",
-                                   dict(sample_rate=24000, n_fft=256, hop_length=64, n_mels=20, padding=padding, **mel)),
+                                   dict(sample_rate=24000, n_fft=256, hop_length=64, n_mels=20, padding=padding,
+                                        **mel)),
              "backbone": ("vocos.models.VocosBackbone",
                           dict(input_channels=20, dim=16, intermediate_dim=24, num_layers=2)),
              "head": ("vocos.heads.ISTFTHead", dict(dim=16, n_fft=256, hop_length=64, padding=padding))}
