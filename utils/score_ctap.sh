@@ -24,10 +24,12 @@ speechrep decode tts "${speech[@]}" "${voices[@]}" --count "$count" --checkpoint
   --duration "exp/duration/diffusion-$seed/best.pt" --out "$exp/tts/test"
 speechrep decode tts "${speech[@]}" "${voices[@]}" --count "$count" --checkpoint "$best" --seed "$seed" \
   --duration "exp/duration/regression-$seed/best.pt" --out "$exp/tts_regression/test"
-speechrep decode vc "${speech[@]}" "${voices[@]}" --count "$pair_count" --checkpoint "$best" --out "$exp/vc/test"
+# Conversion needs two speakers.
+[ "$(wc -l <data/test/spk2utt)" -lt 2 ] ||
+  speechrep decode vc "${speech[@]}" "${voices[@]}" --count "$pair_count" --checkpoint "$best" --out "$exp/vc/test"
 
 score() {
-  [ -f "$3/score/score.json" ] ||
+  [ ! -d "$3/data" ] || [ -f "$3/score/score.json" ] ||
     speechrep score synthesis --reference data/test --enroll data/train --seed "$seed" --task "$1" --system "$2" \
       --out "$3/score" "$3/data"
 }
@@ -48,7 +50,7 @@ for folder in "$exp/prototype" "$exp/asr_frozen" "$exp/asr_finetuned" "exp/mfcc/
 done
 
 # What the joint space holds, beside the features it is made of and an untrained network.
-for system in "$name=$best" "untrained=random:$best" logmel=logmel mfcc=mfcc; do
+for system in "$name=$best" "random=random:$best" logmel=logmel mfcc=mfcc; do
   speechrep score representation --upstream "${system#*=}" --system "${system%%=*}" --seed "$seed" --train data/train \
     --test data/test --dump dump --out "exp/representation/${system%%=*}-$seed"
 done

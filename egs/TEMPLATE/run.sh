@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# NAME: a folder of <speaker>/<utt>.wav with <utt>.txt beside it, from the corpus to features.
+# NAME: a folder of <speaker>/<utt>.wav with <utt>.txt beside it, from the corpus to text-to-speech, voice conversion and
+# recognition with CTAP, their scores and a page to listen to.
 #
 #   ./run.sh --corpus FOLDER                  all stages
 #   ./run.sh --stage 2 --stop-stage 3         some of them
@@ -9,13 +10,18 @@
 # --nj N                jobs at a time
 # --stage N             begin with this stage
 # --stop-stage N        end with this one
-# --conf FILE           the features
+# --method METHOD       the representation: ctap
+# --conf FILE           its configuration: conf/quick.yaml
+# --vocoder VOCODER     what speech is made with: griffin-lim, or neural, the one that stage 5 trains
+# --seed N              seed of everything that is drawn
 # --set KEY=VALUE       override a value of --conf; may be repeated
 set -euo pipefail
-stage=0 stop_stage=100 nj=$(nproc)
+stage=0 stop_stage=100 nj=$(nproc) seed=0
 corpus=
 lang=en
-conf=conf/logmel.yaml
+method=ctap
+conf=conf/quick.yaml
+vocoder=griffin-lim
 . "$(dirname "$0")/../../utils/parse_options.sh"
 [ -z "$corpus" ] || corpus=$(cd "$corpus" && pwd)
 cd "$(dirname "$0")"
@@ -23,8 +29,14 @@ cd "$(dirname "$0")"
 . ./cmd.sh
 . "$root/utils/stage.sh"
 
+size=$(basename "$conf" .yaml)
+exp=exp/$method/$size-$seed
+best=$exp/best.pt
+neural=exp/vocoder/$seed/best.pt
+[ "$vocoder" != neural ] || vocoder=$neural
+
 plan
-check_disk 500 .
+check_disk 1500 .
 
 if stage 0 "download: here, take the folder that --corpus names" "1 s"; then
   if [ -n "$corpus" ]; then
@@ -44,8 +56,38 @@ if stage 2 "align: when each phone is said" "2 min an hour of speech"; then
   speechrep align --exp exp/align --nj "$nj" data/train data/dev data/test
 fi
 
-if stage 3 "dump: features" "10 s an hour of speech"; then
-  for part in train dev test; do
-    speechrep dump --conf "$conf" "${set_args[@]}" --nj "$nj" "data/$part" "dump/logmel/$part"
+if stage 3 "dump: log-mel and MFCC features" "10 s an hour of speech"; then
+  for kind in logmel mfcc; do
+    speechrep dump --conf "conf/$kind.yaml" --nj "$nj" --cmvn data/train "dump/$kind/train"
+    for part in dev test; do
+      speechrep dump --conf "conf/$kind.yaml" --nj "$nj" "data/$part" "dump/$kind/$part"
+    done
   done
+fi
+
+if stage 5 "pretrain: the joint space, the durations, the vocoder" "12 min"; then
+  parts=(--train data/train --dev data/dev --dump dump/logmel --seed "$seed")
+  speechrep pretrain --conf "$conf" "${parts[@]}" --exp "$exp" "${set_args[@]}"
+  speechrep pretrain --conf conf/duration.yaml "${parts[@]}" --exp "exp/duration/diffusion-$seed"
+  speechrep pretrain --conf conf/duration.yaml "${parts[@]}" --exp "exp/duration/regression-$seed" \
+    --set model.kind=regression
+  speechrep pretrain --conf conf/vocoder.yaml "${parts[@]}" --exp "exp/vocoder/$seed"
+fi
+
+if stage 6 "downstream: recognition of phones by CTC, frozen and fine-tuned" "2 min"; then
+  parts=(--train data/train --dev data/dev --dump dump --seed "$seed")
+  speechrep train --conf conf/asr.yaml --upstream "$best" "${parts[@]}" --exp "$exp/asr_frozen"
+  speechrep train --conf conf/asr.yaml --upstream "$best" "${parts[@]}" --exp "$exp/asr_finetuned" \
+    --set model.finetune=true
+  speechrep train --conf conf/asr.yaml --upstream mfcc "${parts[@]}" --exp "exp/mfcc/asr_frozen-$seed"
+fi
+
+if stage 7 "decode and score" "4 min"; then
+  "$root/utils/score_ctap.sh" "$exp" "$seed" "$vocoder" "$neural" 60 1
+fi
+
+if stage 8 "report: tables, plots and audio" "30 s"; then
+  speechrep report --exp exp --data data --dump dump --ctap "$best" --out exp/report
+  cat exp/RESULTS.md
+  echo "Listen and look: $PWD/exp/report/index.html"
 fi

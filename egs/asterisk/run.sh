@@ -10,9 +10,9 @@
 # --nj N                jobs at a time
 # --stage N             begin with this stage
 # --stop-stage N        end with this one
-# --method NAME         the representation: ctap
+# --method METHOD       the representation: ctap
 # --conf FILE           its configuration: conf/quick.yaml or conf/full.yaml
-# --vocoder NAME        what speech is made with: griffin-lim, or neural, the one that stage 5 trains
+# --vocoder VOCODER     what speech is made with: griffin-lim, or neural, the one that stage 5 trains
 # --seed N              seed of everything that is drawn
 # --set KEY=VALUE       override a value of --conf; may be repeated
 set -euo pipefail

@@ -74,8 +74,8 @@ def align_part(model_path: str, folder_path: str, utts: list[str], textgrids: st
             for utt_, seconds, result in zip(chunk, lengths, model.align(feats, [phones[u] for u in chunk])):
                 if isinstance(result, str):
                     refused.append((utt_, "", result))
-                elif result.score < model.least:
-                    reason = f"score below {model.least:.4f}: the text does not fit"
+                elif not model.fits(result):
+                    reason = f"the text does not fit (below {model.least:.4f})"
                     refused.append((utt_, f"{result.score:.4f}", reason))
                 else:
                     ends = [float(end) * model.hop_sec for end in result.ends]

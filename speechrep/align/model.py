@@ -50,6 +50,7 @@ Features = tuple[torch.Tensor, torch.Tensor]
 
 MAX_CELLS = 200_000_000
 """Frames x states of one utterance, five bytes each: about two minutes of speech."""
+DOUBT_SEC = 0.5
 SCORED = 8
 """The fit of the text is judged on one frame in so many."""
 
@@ -77,8 +78,10 @@ def phone_words(line: str) -> list[list[str]]:
 class Aligner:
     """Hidden Markov models of the phones of a corpus. `units`: base phones in the order of their numbers from 1."""
 
-    def __init__(self, config: AlignConfig, rate_hz: int, units: list[str], gmm: Gmm, limit: float = FAR):
-        self.config, self.rate_hz, self.units, self.gmm, self.limit = config, rate_hz, units, gmm, limit
+    def __init__(self, config: AlignConfig, rate_hz: int, units: list[str], gmm: Gmm, limit: float = FAR,
+                 usual: float = 0.0):
+        self.config, self.rate_hz, self.units, self.gmm = config, rate_hz, units, gmm
+        self.limit, self.usual = limit, usual
         self._number = {unit: index + 1 for index, unit in enumerate(units)}
 
     @property
@@ -170,12 +173,20 @@ class Aligner:
         """The least score per frame at which a text is taken to fit."""
         return self.config.reject_below or self.limit
 
+    def fits(self, result: Aligned) -> bool:
+        """Whether the text fits the audio.
+
+        A short utterance tells little: its score counts as if DOUBT_SEC more of it fitted as utterances usually do.
+        """
+        frames, doubt = float(result.ends[-1]), DOUBT_SEC / self.hop_sec
+        return (frames * result.score + doubt * self.usual) / (frames + doubt) >= self.least
+
     def save(self, path: str | Path) -> None:
         """Write the model, tensors and plain values only."""
         gmm = {"log_weight": self.gmm.log_weight, "mean": self.gmm.mean, "var": self.gmm.var,
                "stay": torch.from_numpy(self.gmm.stay)}
         state = {"kind": "speechrep aligner", "config": dataclasses.asdict(self.config), "rate_hz": self.rate_hz,
-                 "units": list(self.units), "limit": self.limit, "gmm": gmm}
+                 "units": list(self.units), "limit": self.limit, "usual": self.usual, "gmm": gmm}
         with atomic_path(path) as tmp:
             torch.save(state, tmp)
 
@@ -193,4 +204,5 @@ class Aligner:
         gmm = state["gmm"]
         config = AlignConfig(**{**state["config"], "scales": tuple(state["config"]["scales"])})
         return cls(config, state["rate_hz"], state["units"],
-                   Gmm(gmm["log_weight"], gmm["mean"], gmm["var"], gmm["stay"].numpy()), state["limit"])
+                   Gmm(gmm["log_weight"], gmm["mean"], gmm["var"], gmm["stay"].numpy()), state["limit"],
+                   state["usual"])

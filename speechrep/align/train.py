@@ -107,13 +107,13 @@ def _train(folder: DataFolder, config: AlignConfig, seed: int, allow_pipes: bool
         raise SpeechrepError(f"{folder.path}: the aligner's training diverged", "finite likelihoods",
                              "run speechrep check on the folder")
     model.gmm = gmm
-    model.limit = reject_limit(model, feats, phones)
+    model.limit, model.usual = reject_limit(model, feats, phones)
     return model
 
 
-def reject_limit(model: Aligner, feats: list[Features], phones: list[str], utterances: int = 200) -> float:
+def reject_limit(model: Aligner, feats: list[Features], phones: list[str], utterances: int = 200) -> tuple[float, float]:
     """The score per frame below which a text does not fit: REJECT of the way from the median score of the utterances
-    with their own phones to the median with those of others."""
+    with their own phones to the median with those of others; and that first median."""
     step = -(-len(feats) // utterances)
     own = list(range(0, len(feats), step))
     pairs = [(i, next((j for j in own[k + len(own) // 2:] + own if phones[j] != phones[i]), -1))
@@ -123,5 +123,6 @@ def reject_limit(model: Aligner, feats: list[Features], phones: list[str], utter
     wrong = [r.score for r in model.align([feats[i] for i, _ in pairs], [phones[j] for _, j in pairs])
              if isinstance(r, Aligned)]
     if len(right) < 5 or len(wrong) < 5:
-        return FAR
-    return float(np.median(right) - REJECT * max(0.0, np.median(right) - np.median(wrong)))
+        return FAR, 0.0
+    usual = float(np.median(right))
+    return usual - REJECT * max(0.0, usual - float(np.median(wrong))), usual

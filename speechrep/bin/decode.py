@@ -62,6 +62,7 @@ def _speak(args, data, dump, out):
     from speechrep.config import build, read_yaml
     from speechrep.data.features import FeatureConfig
     from speechrep.data.folder import DataFolder
+    from speechrep.errors import SpeechrepError
     from speechrep.tasks import generate
     from speechrep.upstream import load_method
     from speechrep.vocoder.neural import Vocoder
@@ -82,6 +83,9 @@ def _speak(args, data, dump, out):
         else:
             items = generate.vc_items(data, prompts, args.count, args.min_sec)
             mels = generate.vc_mels(method, data, mel_dump, prompts, items, args.device)
+    if not items:
+        raise SpeechrepError(f"{data.path}: nothing to do for {args.task}", "utterances of at least --min-sec"
+                             + (" of two speakers or more" if args.task == "vc" else ""))
     features = build(FeatureConfig, settings, "feature settings")
     vocoder = Vocoder.load(args.vocoder, features, args.device)
     generate.write_speech(out, data, items, mels, vocoder, features.rate_hz, alignments)

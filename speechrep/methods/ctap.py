@@ -17,7 +17,8 @@ floor of E[ln duration] under the plain loss, so blocks follow the length regula
 frames of one phone token as each other's positives. `same_phone: mask` leaves frames of the same phone elsewhere
 out of the negatives. The prompt is another utterance of the speaker, so that it cannot leak content.
 Minimal supervision: only the utterances that the batch calls labelled enter `contrast` and `mel_phone`.
-`decoder_gradient` below 1 weakens what the decoder teaches the speech encoder, which is where voice leaks in.
+`decoder_gradient` below 1 weakens what the decoder teaches the speech encoder, which is where voice leaks in, and `warp`
+makes the voice of a target something that only the prompt tells, which matters where each language has one speaker.
 """
 
 import math
@@ -76,6 +77,9 @@ class Config:
     """Frames drawn at random from each micro-batch for the contrast; 0 takes all."""
     chunk: int = 4096
     """Rows of the similarity matrix held at a time."""
+    warp: float = 0.0
+    """Voices are varied in training by stretching the mel axis by up to this share: one draw for what the speech encoder
+    hears, another for target and prompt. 0 is the paper's way."""
     decoder_gradient: float = 1.0
     """Factor on the gradient from the decoder into the speech encoder; 1 is the paper's plain sum."""
     max_scale: float = 100.0
@@ -140,17 +144,24 @@ class Method(BaseMethod):
     # Training
 
     def prepare(self, batch: Batch, generator: torch.Generator) -> Batch:
-        """Draw the prompt windows and the noise of the voices, and, with `contrast_frames`, who enters the contrast."""
+        """Draw the prompt windows, the noise of the voices, with `warp` other voices, and, with `contrast_frames`, who
+        enters the contrast."""
         draws = [torch.Generator().manual_seed(seed) for seed in batch["seeds"].tolist()]
         starts = torch.stack([torch.rand((), generator=draw) for draw in draws])
         noise = torch.stack([torch.randn(self.config.prompt_dim, generator=draw) for draw in draws])
         device = batch["feats"].device
         frames = window(batch["prompt"], batch["prompt_lengths"], self.config.prompt_frames, starts.to(device))
+        heard = feats = batch["feats"]
+        if self.config.warp and self.training:
+            stretch = 1 + self.config.warp * (2 * torch.stack([torch.rand(2, generator=draw) for draw in draws]) - 1)
+            stretch = stretch.to(device)
+            heard, feats = stretch_bands(feats, stretch[:, 0]), stretch_bands(feats, stretch[:, 1])
+            frames = stretch_bands(frames, stretch[:, 1])
         total = int(self.frame_lengths(batch["feats_lengths"])[batch["labelled"]].sum())
         chosen = None
         if 0 < self.config.contrast_frames < total:
             chosen = torch.randperm(total, generator=generator)[:self.config.contrast_frames].sort().values.to(device)
-        return batch | {"prompt_window": frames, "prompt_noise": noise.to(device), "contrast_frames": chosen}
+        return batch | {"heard": heard, "feats": feats, "prompt_window": frames, "prompt_noise": noise.to(device), "contrast_frames": chosen}
 
     def counts(self, batch: Batch, phase: str = "main") -> dict[str, float]:
         labelled, chosen, mels = batch["labelled"], batch["contrast_frames"], batch["feats"].shape[-1]
@@ -160,9 +171,9 @@ class Method(BaseMethod):
                 "mel_phone": int(batch["feats_lengths"][labelled].sum()) * mels, "kl": len(batch["utts"])}
 
     def forward(self, batch: Batch, phase: str = "main") -> dict[str, torch.Tensor]:
-        """feats [B, N, D], phones and durations [B, U], prompt_window [B, M, D] -> sums of the four losses."""
+        """heard and feats [B, N, D], phones and durations [B, U], prompt_window [B, M, D] -> sums of the four losses."""
         c = self.config
-        layers, lengths = self.encode_speech(batch["feats"], batch["feats_lengths"])
+        layers, lengths = self.encode_speech(batch["heard"], batch["feats_lengths"])
         speech = layers[-1]
         phones, durations = self.encode_phones(batch["phones"], batch["phones_lengths"],
                                                strided(batch["durations"], c.stride), speech.shape[1])
@@ -228,7 +239,7 @@ class Method(BaseMethod):
         return (lengths + self.config.stride - 1) // self.config.stride
 
     def encode_speech(self, feats: torch.Tensor, lengths: torch.Tensor) -> tuple[list[torch.Tensor], torch.Tensor]:
-        """feats [B, N, D] -> every block's output [B, N', D'] and, last, the joint space; lengths [B]."""
+        """feats [B, N, D] -> every block's output [B, N', D'] and, last, the joint space, zero in padding; lengths [B]."""
         inside = ~pad_mask(lengths, feats.shape[1])
         x, lengths = self.front(self.normalise(feats) * inside[..., None], lengths)
         layers = self.speech_encoder(x, pad_mask(lengths, x.shape[1]))
@@ -259,7 +270,9 @@ class Method(BaseMethod):
         return self.mel_out(x).reshape(len(joint), -1, len(self.mean))
 
     def layers(self, batch: Batch) -> tuple[list[torch.Tensor], torch.Tensor]:
-        return self.encode_speech(batch["feats"], batch["feats_lengths"])
+        layers, lengths = self.encode_speech(batch["feats"], batch["feats_lengths"])
+        pad = pad_mask(lengths, layers[0].shape[1])[..., None]
+        return [layer.masked_fill(pad, 0) for layer in layers], lengths
 
     def joint(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
         """Both sides of the joint space: speech and phones [B, N', J], lengths [B], durations [B, U] in their frames."""
@@ -283,6 +296,19 @@ class Method(BaseMethod):
         mel = self.decode(joint, strided_durations.sum(1), self.encode_prompt(prompt, prompt_lengths))
         lengths = durations.sum(1)
         return mel[:, :int(lengths.max())] * self.std + self.mean, lengths
+
+
+def stretch_bands(mel: torch.Tensor, factor: torch.Tensor) -> torch.Tensor:
+    """Each row's spectrum stretched towards higher bands by its factor, as a shorter vocal tract does.
+
+    mel [B, N, D], factor [B] -> [B, N, D]; bands are interpolated linearly, beyond the last it stays.
+    """
+    size = mel.shape[-1]
+    place = (torch.arange(size, device=mel.device) / factor[:, None]).clamp(max=size - 1)
+    low = place.long().clamp(max=size - 2)
+    share = (place - low)[:, None]
+    pick = low[:, None].expand(-1, mel.shape[1], -1)
+    return torch.gather(mel, 2, pick) * (1 - share) + torch.gather(mel, 2, pick + 1) * share
 
 
 def _place_in_phone(durations: torch.Tensor, size: int) -> torch.Tensor:

@@ -29,12 +29,12 @@ class Encoder(nn.Module):
         self.norm = nn.LayerNorm(dim)
 
     def forward(self, x: torch.Tensor, pad: torch.Tensor) -> list[torch.Tensor]:
-        """x [B, N, D], pad [B, N] -> the input and the output of every block, each [B, N, D]; the last is normed.
-        Padded positions of every output hold zeros."""
+        """x [B, N, D], pad [B, N] -> the input and the output of every block, each [B, N, D]; the last is normed and
+        holds zeros in padding, the others hold anything there."""
         if self.kind == "transformer":
             x = x + sinusoids(x.shape[1], x.shape[2], x.device).to(x.dtype)
         outputs = [x]
         for block in self.blocks:
             outputs.append(block(outputs[-1], pad))
-        outputs[-1] = self.norm(outputs[-1])
-        return [output.masked_fill(pad[..., None], 0) for output in outputs]
+        outputs[-1] = self.norm(outputs[-1]).masked_fill(pad[..., None], 0)
+        return outputs
