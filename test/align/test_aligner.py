@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from speechrep.align.corpus import textgrid_ali
-from speechrep.align.model import AlignConfig, Aligner, base_phone, phone_words
+from speechrep.align.model import AlignConfig, Aligned, Aligner, base_phone, phone_words
 from speechrep.align.textgrid import Interval, read_textgrid
 from speechrep.align.train import choose, train
 from speechrep.bin import main
@@ -203,6 +203,12 @@ def test_silence_instead_of_speech(tmp_path):
     (folder.path / "utt2dur").unlink(missing_ok=True)
     model = train(DataFolder(folder.path), AlignConfig(scales=(0.1, 0.3), splits=1, split_iterations=1))
     assert torch.isfinite(model.gmm.mean).all() and (model.gmm.var > 0).all()
+
+
+def test_little_evidence_is_not_held_against_an_utterance():
+    model = Aligner(AlignConfig(), 16000, ["?"], None, limit=-3.0, usual=-1.0)
+    short, long = (Aligned(["A"], np.array([frames]), np.array([0]), -4.0) for frames in (100, 1000))
+    assert model.fits(short) and not model.fits(long)  # (100 * -4 + 100 * -1) / 200 = -2.5 and (-4000 - 100) / 1100 = -3.7
 
 
 def test_phones():
