@@ -153,5 +153,5 @@ def test_recipe_runs_as_it_is(top, spoken):
             assert [phone for phone in phones if phone != "SIL"] == spoken_phones
     again = run(recipe / "run.sh", "--stage", "3", "--stop-stage", "3", cwd=top)
     assert again.returncode == 0 and "already there" in again.stderr
-    other = run(recipe / "run.sh", "--stage", "3", "--stop-stage", "3", "--set", "hop_sample=80", cwd=top)
-    assert other.returncode == 1 and "hop_samples" in other.stderr
+    other = run(recipe / "run.sh", "--stage", "5", "--stop-stage", "5", "--set", "model.speech_layer=2", cwd=top)
+    assert other.returncode == 1 and "did you mean 'speech_layers'" in other.stderr

@@ -1,4 +1,4 @@
-"""The contract of a trained downstream task: an upstream, frozen or fine-tuned, and a head, trained by the same loop as a method.
+"""The contract of a trained downstream task: an upstream, frozen or fine-tuned, and a head, trained as methods are.
 
 A file `tasks/x.py` holds a frozen dataclass `Config`, with the fields `finetune` and `layer`, and a class `Task`. The
 checkpoint of a task holds its upstream's weights too, so that it serves alone.

@@ -12,12 +12,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch.nn.utils.rnn import pad_sequence
 
+from speechrep.data.alignment import format_ali, frames_per_phone, read_ali
 from speechrep.data.ark import read_scp
 from speechrep.data.audio import write_wav
 from speechrep.data.folder import DataFolder, write_folder
-from speechrep.data.alignment import format_ali
-from speechrep.data.dataset import SpeechDataset, collate, to_device
 from speechrep.errors import SpeechrepError
 from speechrep.files import atomic_folder
 from speechrep.methods.base import Method
@@ -100,7 +100,8 @@ def write_speech(out: Path, data: DataFolder, items: list[Item], mels: dict[str,
             write_wav(folder / f"{item.utt}.wav", samples, rate_hz)
     for item in items:
         values = {"wav.scp": str(out / "wav" / f"{item.utt}.wav"), "text": texts.get(item.content, ""),
-                  "utt2spk": item.speaker, "utt2dur": f"{seconds[item.utt]:.4f}", "utt2content": item.content, "prompt": item.prompt} | item.streams
+                  "utt2spk": item.speaker, "utt2dur": f"{seconds[item.utt]:.4f}", "utt2content": item.content,
+                  "prompt": item.prompt} | item.streams
         if item.content in languages:
             values["utt2lang"] = languages[item.content]
         for stream, value in values.items():
@@ -125,27 +126,32 @@ def tts_mels(method: Method, duration: Method | None, data: DataFolder, dump: Pa
              items: list[Item], seed: int, device: str = "cpu") -> tuple[dict[str, np.ndarray], dict[str, str]]:
     """Mels [N, D] of the items' phones in their prompts' voices, and the alignment that was spoken.
 
-    duration: a duration model; without one the natural durations of `ali` are spoken, which is a ceiling.
+    A phone that training never saw is left silent. duration: a duration model; without one the natural durations of
+    `ali` are spoken, which is a ceiling.
     dump: the folder with a sub-folder of log-mels for each of the two parts.
     """
-    dataset = SpeechDataset(data, dump / data.path.name, method.inventory, ("feats", "phones"), max_sec=60.0)
-    place = {utt: i for i, utt in enumerate(dataset.utts)}
+    content, lines = read_scp(dump / data.path.name / "feats.scp"), data.read("ali")
     voices = read_scp(dump / prompts.path.name / "feats.scp")
     hop_sec = method.inventory.features["hop_samples"] / method.inventory.features["rate_hz"]
     mels, alignments = {}, {}
     generator = torch.Generator().manual_seed(seed)
     for part in _parts(items, 16):
-        batch = to_device(collate([dataset[place[item.content]] for item in part]), torch.device(device))
+        names, natural = [], []
+        for item in part:
+            phones_said, ends = read_ali(lines[item.content])
+            names.append(phones_said)
+            natural.append(torch.from_numpy(frames_per_phone(np.array(ends), len(content[item.content]), hop_sec)))
+        ids = [torch.tensor([method.inventory.phone_id(phone) or 0 for phone in said]) for said in names]
+        phones = pad_sequence(ids, batch_first=True).to(device)
+        phones_lengths = torch.tensor([len(said) for said in names], device=device)
         prompt, prompt_lengths = _prompts(part, voices, device)
-        durations = batch["durations"] if duration is None else duration.durations(
-            batch["phones"], batch["phones_lengths"], prompt, prompt_lengths, generator)
-        spoken, lengths = method.synthesize(batch["phones"], batch["phones_lengths"], durations, prompt, prompt_lengths)
+        durations = pad_sequence(natural, batch_first=True).to(device) if duration is None else duration.durations(
+            phones, phones_lengths, prompt, prompt_lengths, generator)
+        spoken, lengths = method.synthesize(phones, phones_lengths, durations, prompt, prompt_lengths)
         for row, item in enumerate(part):
             mels[item.utt] = spoken[row, :int(lengths[row])].float().cpu().numpy()
-            count = int(batch["phones_lengths"][row])
-            names = [method.inventory.phones[i] for i in batch["phones"][row, :count].tolist()]
-            ends = (durations[row, :count].cumsum(0).cpu().numpy() * hop_sec).tolist()
-            alignments[item.utt] = format_ali(names, ends)
+            ends = (durations[row, :len(names[row])].cumsum(0).cpu().numpy() * hop_sec).tolist()
+            alignments[item.utt] = format_ali(names[row], ends)
     return mels, alignments
 
 
@@ -159,7 +165,7 @@ def vc_mels(method: Method, data: DataFolder, dump: Path, prompts: DataFolder, i
     for part in _parts(items, 16):
         source = [torch.from_numpy(np.array(feats[item.content], dtype=np.float32)) for item in part]
         lengths = torch.tensor([len(x) for x in source])
-        padded = torch.nn.utils.rnn.pad_sequence(source, batch_first=True).to(device)
+        padded = pad_sequence(source, batch_first=True).to(device)
         converted = method.convert(padded, lengths.to(device), *_prompts(part, voices, device))
         for row, item in enumerate(part):
             mels[item.utt] = converted[row, :int(lengths[row])].float().cpu().numpy()
@@ -179,4 +185,4 @@ def _parts(items: list[Item], size: int) -> list[list[Item]]:
 def _prompts(items: list[Item], voices, device: str) -> tuple[torch.Tensor, torch.Tensor]:
     prompts = [torch.from_numpy(np.array(voices[item.prompt], dtype=np.float32)) for item in items]
     lengths = torch.tensor([len(prompt) for prompt in prompts])
-    return torch.nn.utils.rnn.pad_sequence(prompts, batch_first=True).to(device), lengths.to(device)
+    return pad_sequence(prompts, batch_first=True).to(device), lengths.to(device)
