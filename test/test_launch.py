@@ -168,8 +168,10 @@ def test_jobs_end_with_their_parent(tmp_path, how):
               f" log_dir={str(tmp_path)!r}, nj=2, title='x')\n")
     (tmp_path / "main.py").write_text(script)
     root = str(Path(launch.__file__).parents[1])
+    # A shell's background jobs inherit an ignored SIGINT, and so would this one.
     parent = subprocess.Popen([sys.executable, str(tmp_path / "main.py")], stderr=subprocess.DEVNULL,
-                              start_new_session=True, env=dict(os.environ, PYTHONPATH=root))
+                              start_new_session=True, env=dict(os.environ, PYTHONPATH=root),
+                              preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
     end = time.monotonic() + 20
     while time.monotonic() < end and not all((tmp_path / f"pid.{i}").exists() for i in (1, 2)):
         time.sleep(0.05)
