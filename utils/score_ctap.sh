@@ -30,7 +30,7 @@ speechrep decode tts "${speech[@]}" "${voices[@]}" --count "$count" --checkpoint
 
 score() {
   [ ! -d "$3/data" ] || [ -f "$3/score/score.json" ] ||
-    speechrep score synthesis --reference data/test --enroll data/train --seed "$seed" --task "$1" --system "$2" \
+    speechrep score synthesis --reference data/test --enroll data/train --seed "$seed" --task "$1" --system "$2" --cache exp/judges \
       --out "$3/score" "$3/data"
 }
 score speech natural exp/natural/test

@@ -47,7 +47,7 @@ if stage 1 "prepare: data folders, checked, and phones" "40 s"; then
   speechrep phonemize data/train data/dev data/test
 fi
 
-if stage 2 "align: when each phone is said" "3 min"; then
+if stage 2 "align: when each phone is said" "2 min"; then
   speechrep align --exp exp/align --nj "$nj" data/train data/dev data/test
 fi
 
@@ -60,7 +60,7 @@ if stage 3 "dump: log-mel and MFCC features" "15 s"; then
   done
 fi
 
-if stage 5 "pretrain: the joint space, the durations, the vocoder" "12 min"; then
+if stage 5 "pretrain: the joint space, the durations, the vocoder" "13 min"; then
   parts=(--train data/train --dev data/dev --dump dump/logmel --seed "$seed")
   speechrep pretrain --conf "$conf" "${parts[@]}" --exp "$exp" "${set_args[@]}"
   speechrep pretrain --conf conf/duration.yaml "${parts[@]}" --exp "exp/duration/diffusion-$seed"
@@ -69,7 +69,7 @@ if stage 5 "pretrain: the joint space, the durations, the vocoder" "12 min"; the
   speechrep pretrain --conf conf/vocoder.yaml "${parts[@]}" --exp "exp/vocoder/$seed"
 fi
 
-if stage 6 "downstream: recognition of phones by CTC, frozen and fine-tuned" "2 min"; then
+if stage 6 "downstream: recognition of phones by CTC, frozen and fine-tuned" "3 min"; then
   parts=(--train data/train --dev data/dev --dump dump --seed "$seed")
   speechrep train --conf conf/asr.yaml --upstream "$best" "${parts[@]}" --exp "$exp/asr_frozen"
   speechrep train --conf conf/asr.yaml --upstream "$best" "${parts[@]}" --exp "$exp/asr_finetuned" \
@@ -77,11 +77,11 @@ if stage 6 "downstream: recognition of phones by CTC, frozen and fine-tuned" "2 
   speechrep train --conf conf/asr.yaml --upstream mfcc "${parts[@]}" --exp "exp/mfcc/asr_frozen-$seed"
 fi
 
-if stage 7 "decode and score" "4 min"; then
+if stage 7 "decode and score" "8 min"; then
   "$root/utils/score_ctap.sh" "$exp" "$seed" "$vocoder" "$neural" 60 1
 fi
 
-if stage 8 "report: tables, plots and audio" "30 s"; then
+if stage 8 "report: tables, plots and audio" "1 min"; then
   speechrep report --exp exp --data data --dump dump --ctap "$best" --out exp/report
   cat exp/RESULTS.md
   echo "Listen and look: $PWD/exp/report/index.html"
