@@ -40,6 +40,7 @@ def top(tmp_path_factory):
     return top
 
 
+@pytest.mark.slow
 def test_from_nothing_to_the_page(top):
     pytest.importorskip("espeakng_loader", reason="the corpus is spoken by espeak-ng")
     done = run(top, "--stop-stage", "3")
