@@ -82,7 +82,7 @@ if stage 6 "downstream: recognition of phones by CTC, frozen and fine-tuned" "3 
   speechrep train --conf conf/asr.yaml --upstream mfcc "${parts[@]}" --exp "exp/mfcc/asr_frozen-$seed"
 fi
 
-if stage 7 "decode and score" "8 min"; then
+if stage 7 "decode and score" "10 to 20 min"; then
   "$root/utils/score_ctap.sh" "$exp" "$seed" "$vocoder" "$neural" 60 1
 fi
 
