@@ -1,4 +1,5 @@
-"""A corpus of a second or two an utterance, made in a moment: phones are chords, speakers are pitches."""
+"""A corpus of a second or two an utterance, made in a moment: phones are chords, speakers are pitches. `units.toy` holds
+6 units at 50 a second: the phones."""
 
 from pathlib import Path
 
@@ -18,7 +19,8 @@ def make_corpus(root: Path, parts: dict[str, int], seed: int = 0) -> Path:
     """data/<part> and dump/logmel/<part> below `root`, with `parts` utterances each from two speakers."""
     rng = np.random.default_rng(seed)
     for part, count in parts.items():
-        tables = {name: {} for name in ("wav.scp", "text", "utt2spk", "utt2lang", "phones", "ali", "utt2dur")}
+        tables = {name: {} for name in ("wav.scp", "text", "utt2spk", "utt2lang", "phones", "ali", "utt2dur",
+                                     "units.toy")}
         for number in range(count):
             speaker = f"spk{number % 2}"
             utt = f"{speaker}-{part}{number:03d}"
@@ -33,9 +35,11 @@ def make_corpus(root: Path, parts: dict[str, int], seed: int = 0) -> Path:
             wav = root / "wav" / f"{utt}.wav"
             write_wav(wav, np.concatenate(pieces).astype(np.float32), 8000)
             spoken = [phone for phone in phones if phone != "SIL"]
+            frames = np.searchsorted(ends, np.arange(0.01, ends[-1], 0.02), side="right")
+            units = [0 if phones[i] == "SIL" else 1 + PHONES.index(phones[i]) for i in frames]
             values = {"wav.scp": str(wav), "text": "".join(p[0].lower() for p in spoken), "utt2spk": speaker,
                       "utt2lang": "en", "phones": " ".join(spoken), "ali": format_ali(phones, ends),
-                      "utt2dur": f"{ends[-1]:.4f}"}
+                      "utt2dur": f"{ends[-1]:.4f}", "units.toy": " ".join(map(str, units))}
             for name, value in values.items():
                 tables[name][utt] = value
         write_folder(root / "data" / part, tables)

@@ -10,6 +10,7 @@ Streams that a method may need:
 | prompt | `prompt` [B, M, D], `prompt_lengths` [B]: another utterance of the same speaker where there is one |
 | speaker | `speaker` [B] |
 | text | `texts`, a list of transcripts |
+| units:NAME | `units` [B, N'] from `units.NAME` of the data folder, at their own frame rate, `units_lengths` [B] |
 
 Every batch also has `utts`, `labelled` [B] (False where only the speech may be used: minimal supervision) and `seeds` [B], from which a method draws what is random about an utterance: they depend
 on (seed, epoch, utterance) alone, so that neither workers nor processes nor resuming change a draw. Padded positions hold zeros.
@@ -31,6 +32,7 @@ from speechrep.data.inventory import Inventory
 from speechrep.errors import SpeechrepError
 
 STREAMS = ("feats", "audio", "phones", "prompt", "speaker", "text")
+"""And "units:NAME", as many of them as there are codebooks; a method takes one."""
 
 
 class SpeechDataset(torch.utils.data.Dataset):
@@ -43,9 +45,10 @@ class SpeechDataset(torch.utils.data.Dataset):
 
     def __init__(self, folder: DataFolder, dump: Path, inventory: Inventory, needs: tuple[str, ...], seed: int = 0,
                  max_sec: float = 30.0, min_sec: float = 0.3, labelled: frozenset[str] | None = None):
-        unknown = set(needs) - set(STREAMS)
-        if unknown:
-            raise SpeechrepError(f"streams {sorted(unknown)}", f"some of {STREAMS}")
+        units = [need.partition(":")[2] for need in needs if need.startswith("units:")]
+        unknown = {need for need in needs if not need.startswith("units:")} - set(STREAMS)
+        if unknown or len(units) > 1:
+            raise SpeechrepError(f"streams {', '.join(needs)}", f"some of {', '.join(STREAMS)}, and one units:NAME")
         self.folder, self.inventory, self.needs, self.seed = folder, inventory, needs, seed
         self.labelled = labelled
         self.feats = read_scp(Path(dump) / "feats.scp")
@@ -53,10 +56,16 @@ class SpeechDataset(torch.utils.data.Dataset):
         self.rate_hz = int(inventory.features["rate_hz"])
         ali = folder.read("ali") if "phones" in needs else None
         self.texts = folder.read("text") if "text" in needs else None
+        if units and not folder.has(f"units.{units[0]}"):
+            raise SpeechrepError(f"{folder.path}: no units.{units[0]}", "the units that the method learns from",
+                                 "run the recipe's stage 4, or `speechrep units`")
+        self.units = folder.read(f"units.{units[0]}") if units else None
         seconds = folder.seconds
+
         def usable(utt: str) -> bool:
             return (utt in self.feats and min_sec <= seconds[utt] <= max_sec
                     and (self.texts is None or utt in self.texts)
+                    and (self.units is None or utt in self.units)
                     and (ali is None or utt in ali and all(inventory.phone_id(p) is not None
                                                            for p in set(ali[utt].split()[0::2]))))
 
@@ -106,6 +115,8 @@ class SpeechDataset(torch.utils.data.Dataset):
             item["prompt"] = torch.from_numpy(np.array(self.feats[other], dtype=np.float32))
         if "speaker" in self.needs:
             item["speaker"] = self._speaker_id(utt)
+        if self.units is not None:
+            item["units"] = torch.from_numpy(np.array(self.units[utt].split(), dtype=np.int64))
         if self.texts is not None:
             item["text"] = self.texts[utt]
         return item
@@ -123,7 +134,7 @@ def collate(items: list[dict[str, Any]]) -> dict[str, Any]:
     batch: dict[str, Any] = {"utts": [item["utt"] for item in items],
                              "seeds": torch.tensor([item["seed"] for item in items]),
                              "labelled": torch.tensor([item["labelled"] for item in items])}
-    for key in ("feats", "audio", "phones", "prompt"):
+    for key in ("feats", "audio", "phones", "prompt", "units"):
         if key in items[0]:
             batch[key] = torch.nn.utils.rnn.pad_sequence([item[key] for item in items], batch_first=True)
             batch[f"{key}_lengths"] = torch.tensor([len(item[key]) for item in items])

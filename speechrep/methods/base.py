@@ -23,9 +23,10 @@ Batch = dict[str, Any]
 class Method(nn.Module):
     """One paper.
 
-    `needs` names the streams of a batch (see `speechrep.data.dataset`). `losses` names, for each phase, the losses
-    that `forward` returns; a phase has an optimiser of its own over the parameters of `phase_parameters`. `across_batch`
-    names the losses that compare across the whole batch: they change when a batch is split.
+    `needs` names the streams of a batch (see `speechrep.data.dataset`), first the one it hears: "feats" or "audio".
+    `losses` names, for each phase, the losses that `forward` returns; a phase has an optimiser of its own over the
+    parameters of `phase_parameters`. `across_batch` names the losses that compare across the whole batch: they change
+    when a batch is split.
     """
 
     Config: ClassVar[type]
@@ -36,6 +37,12 @@ class Method(nn.Module):
     def __init__(self, config: Any, inventory: Inventory):
         super().__init__()
         self.config, self.inventory = config, inventory
+        self.needs, self.losses = self.needs_of(config), self.losses_of(config)
+
+    @classmethod
+    def needs_of(cls, config: Any) -> tuple[str, ...]:
+        """The streams of a method so configured; all of `needs`, unless a method can do without some."""
+        return cls.needs
 
     @classmethod
     def losses_of(cls, config: Any) -> dict[str, tuple[str, ...]]:
@@ -77,6 +84,11 @@ class Method(nn.Module):
     def metrics(self, batch: Batch) -> dict[str, tuple[float, float]]:
         """Named (sum, count) pairs that tell how training goes (accuracy, perplexity), computed on dev batches."""
         return {}
+
+    def collapsed(self, values: dict[str, float], step: int) -> str | None:
+        """Why training is of no use any more, if the mean losses and metrics of dev at `step` show it: the loop then stops
+        with this sentence. Say what was found and what a healthy run shows."""
+        return None
 
 
 def method_names() -> list[str]:

@@ -108,7 +108,6 @@ class Method(base.Method):
             self.judges["period"] = Judges(PeriodJudge(period, config.period_channels) for period in config.periods)
             self.judges["resolution"] = Judges(
                 ResolutionJudge(n_fft, config.resolution_channels) for n_fft in config.resolutions)
-        self.losses = self.losses_of(config)
 
     @classmethod
     def losses_of(cls, config: Config) -> dict[str, tuple[str, ...]]:

@@ -122,6 +122,11 @@ def _steps(run: "_Run", batches: Iterator[list[Batch]], loader, dev: SpeechDatas
             if log:
                 log.write(run.step, "dev", values)
             run.keep_best(values)
+            why = run.method.collapsed(values, run.step)
+            if why:
+                raise SpeechrepError(f"step {run.step}: {run.name} has collapsed: {why}",
+                                     cure="lower train.lr, lengthen train.warmup or batch_sec, or change what the sentence "
+                                     "names; begin in a new --exp")
         stopping = world.any(term.came)
         if run.step % config.save_every == 0 or done or stopping:
             run.save(loader)
