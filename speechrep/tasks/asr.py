@@ -45,7 +45,6 @@ class Task(BaseTask):
 
     def __init__(self, config: Config, upstream: Upstream, labels: tuple[str, ...]):
         super().__init__(config, upstream, labels)
-        self.needs = ("feats", "phones") if config.units == "phones" else ("feats", "text")
         self.ids = {label: i + 1 for i, label in enumerate(labels)}
         if config.units == "phones":
             names = (phone.rstrip("0123456789") for phone in self.inventory.phones)
@@ -54,6 +53,10 @@ class Task(BaseTask):
         self.enter = nn.Linear(self.dim, width) if config.head_layers else nn.Identity()
         self.head = Encoder("tdnn", config.head_layers, width, 1, config.dropout)
         self.out = nn.Linear(width, 1 + len(labels))
+
+    @classmethod
+    def needs_of(cls, config: Config) -> tuple[str, ...]:
+        return ("feats", "phones") if config.units == "phones" else ("feats", "text")
 
     @staticmethod
     def labels_of(config: Config, train: SpeechDataset) -> tuple[str, ...]:
