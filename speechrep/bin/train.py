@@ -9,6 +9,7 @@ def add_arguments(parser):
     parser.add_argument("--dump", required=True, help="folder of dumped features: KIND/PART")
     parser.add_argument("--exp", required=True, help="folder of the run")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--processes", type=int, default=1, help="processes on this machine that share the work; default 1")
     parser.add_argument("--device", default="auto", help="cpu, cuda, cuda:1 ...; auto takes a GPU where there is one")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="override a value of the YAML")
 
@@ -17,5 +18,6 @@ def main(args):
     from pathlib import Path
 
     from speechrep.tasks.train import train_task
-    train_task(Path(args.conf), args.upstream, Path(args.train), Path(args.dev), Path(args.dump), Path(args.exp),
-               args.seed, args.device, args.set)
+    from speechrep.train.distributed import run_in
+    return run_in(args.processes, train_task, Path(args.conf), args.upstream, Path(args.train), Path(args.dev),
+                  Path(args.dump), Path(args.exp), args.seed, args.device, args.set)
