@@ -15,6 +15,8 @@ from speechrep.train import checkpoint
 
 FEATURES = ("logmel", "fbank", "mfcc")
 UNTRAINED_SEED = 20
+LONG = 2 ** 24
+"""Input steps over which the hop is measured: the few frames that borders cost vanish in it."""
 
 
 def load_method(path: str | Path, device: str | torch.device = "cpu", untrained: bool = False) -> Method:
@@ -41,10 +43,11 @@ def _make(name: str, config: dict[str, Any], inventory: Inventory) -> Method:
 
 
 class Upstream(nn.Module):
-    """Layers of frame features from dumped features.
+    """Layers of frame features from dumped features or from samples.
 
-    `kind` is the dump that it reads; `hop_samples` and `rate_hz` are those of its frames; `dims` holds the width of each
-    layer. Made by `Upstream.open`.
+    `needs` names the stream that it hears, ("feats",) or ("audio",); `kind` is the dump that goes with it, whose settings
+    the samples follow too. `stride` is the step from frame to frame in steps of the input (feature frames or samples),
+    `hop_samples` the same in samples at `rate_hz`; `dims` holds the width of each layer. Made by `Upstream.open`.
     """
 
     def __init__(self, spec: str, method: Method | None, inventory: Inventory):
@@ -53,13 +56,21 @@ class Upstream(nn.Module):
         self.kind, self.rate_hz = inventory.features["kind"], inventory.features["rate_hz"]
         self.register_buffer("mean", torch.tensor(inventory.mean))
         self.register_buffer("std", torch.tensor(inventory.std))
+        self.needs = ("feats",) if method is None else method.needs[:1]
         self.eval()
-        sizes = torch.tensor([64])
         with torch.no_grad():
-            layers, lengths = self.layers({"feats": torch.zeros(1, 64, len(inventory.mean)), "feats_lengths": sizes})
-        self.dims = tuple(layer.shape[-1] for layer in layers)
-        self.stride = round(64 / int(lengths[0]))
-        self.hop_samples = inventory.features["hop_samples"] * self.stride
+            self.dims = tuple(layer.shape[-1] for layer in self.layers(self._silence())[0])
+        first, second = self.frame_lengths(torch.tensor([LONG, 2 * LONG])).tolist()
+        self.stride = round(LONG / (second - first))
+        self.hop_samples = self.stride * (inventory.features["hop_samples"] if self.needs == ("feats",) else 1)
+
+    def _silence(self) -> Batch:
+        """A second of nothing as a batch of one."""
+        frames = self.rate_hz // self.inventory.features["hop_samples"]
+        if self.needs == ("audio",):
+            samples = frames * self.inventory.features["hop_samples"]
+            return {"audio": torch.zeros(1, samples), "audio_lengths": torch.tensor([samples])}
+        return {"feats": torch.zeros(1, frames, len(self.inventory.mean)), "feats_lengths": torch.tensor([frames])}
 
     @classmethod
     def open(cls, spec: str, features: Inventory | None = None, device: str | torch.device = "cpu") -> "Upstream":

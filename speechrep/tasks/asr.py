@@ -56,7 +56,7 @@ class Task(BaseTask):
 
     @classmethod
     def needs_of(cls, config: Config) -> tuple[str, ...]:
-        return ("feats", "phones") if config.units == "phones" else ("feats", "text")
+        return ("phones",) if config.units == "phones" else ("text",)
 
     @staticmethod
     def labels_of(config: Config, train: SpeechDataset) -> tuple[str, ...]:
@@ -75,7 +75,7 @@ class Task(BaseTask):
         else:
             rows = [torch.tensor([self.ids[char] for char in text if char in self.ids], dtype=torch.long)
                     for text in batch["texts"]]
-        targets = nn.utils.rnn.pad_sequence(rows, batch_first=True).to(batch["feats"].device)
+        targets = nn.utils.rnn.pad_sequence(rows, batch_first=True).to(self.layer_scalars.device)
         return batch | {"targets": targets, "targets_lengths": torch.tensor([len(row) for row in rows])}
 
     def counts(self, batch: Batch, phase: str = "main") -> dict[str, float]:
@@ -88,7 +88,7 @@ class Task(BaseTask):
         return F.log_softmax(self.out(x).float(), -1), lengths
 
     def forward(self, batch: Batch, phase: str = "main") -> dict[str, torch.Tensor]:
-        """feats [B, N, D], targets [B, U] -> the summed loss. An utterance too short for its target adds nothing."""
+        """What the upstream hears, targets [B, U] -> the summed loss. An utterance too short for its target adds nothing."""
         log_probs, lengths = self.log_probs(batch)
         loss = F.ctc_loss(log_probs.transpose(0, 1), batch["targets"], lengths.cpu(), batch["targets_lengths"],
                           reduction="sum", zero_infinity=True)

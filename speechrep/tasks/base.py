@@ -24,11 +24,13 @@ class BaseTask(Method):
 
     `config.finetune`: False keeps the upstream frozen and in eval mode. `config.layer`: "weighted" takes the
     softmax-weighted sum of all layers as wide as the first (SUPERB's way), "last" the last layer alone.
-    `labels` are the names of classes or symbols in the order of their ids.
+    `labels` are the names of classes or symbols in the order of their ids. `needs_of(config)` names the streams of the
+    labels; `needs` of a task in hand begins with what its upstream hears.
     """
 
     def __init__(self, config: Any, upstream: Upstream, labels: tuple[str, ...]):
         super().__init__(config, upstream.inventory)
+        self.needs = (*upstream.needs, *self.needs)
         self.upstream, self.labels = upstream, labels
         for parameter in upstream.parameters():
             parameter.requires_grad_(config.finetune)

@@ -40,7 +40,7 @@ def labelled_frames(upstream: Upstream, folder: DataFolder, dump: Path, layer: i
 
     Utterances without an alignment are left out.
     """
-    dataset = SpeechDataset(folder, dump / upstream.kind / folder.path.name, upstream.inventory, ("feats",), max_sec=60.0)
+    dataset = SpeechDataset(folder, dump / upstream.kind / folder.path.name, upstream.inventory, upstream.needs, max_sec=60.0)
     languages = folder.read("utt2lang") if folder.has("utt2lang") else {}
     alignments = folder.read("ali")
     hop_sec = upstream.hop_samples / upstream.rate_hz

@@ -5,6 +5,7 @@ The folder that a job leaves can be scored, aligned or listened to as any corpus
 the same words, where there is one), `utt2source` (conversion: whose words), `prompt` (the utterance that gave the voice).
 """
 
+import math
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -17,6 +18,7 @@ from torch.nn.utils.rnn import pad_sequence
 from speechrep.data.alignment import format_ali, frames_per_phone, read_ali
 from speechrep.data.ark import read_scp
 from speechrep.data.audio import write_wav
+from speechrep.data.dataset import SpeechDataset, collate, to_device
 from speechrep.data.folder import DataFolder, write_folder
 from speechrep.errors import SpeechrepError
 from speechrep.files import atomic_folder
@@ -158,15 +160,17 @@ def tts_mels(method: Method, duration: Method | None, data: DataFolder, dump: Pa
 @torch.no_grad()
 def vc_mels(method: Method, data: DataFolder, dump: Path, prompts: DataFolder, items: list[Item],
             device: str = "cpu") -> dict[str, np.ndarray]:
-    """Mels [N, D] of the items' content utterances in their prompts' voices."""
-    feats = read_scp(dump / data.path.name / "feats.scp")
+    """Mels [N, D] of the items' content utterances in their prompts' voices. The source is the stream that the method
+    hears, feats or audio; the prompt is always of feats."""
+    heard = method.needs[0]
+    dataset = SpeechDataset(data, dump / data.path.name, method.inventory, (heard,), max_sec=math.inf, min_sec=0.0)
+    place = {utt: i for i, utt in enumerate(dataset.utts)}
     voices = read_scp(dump / prompts.path.name / "feats.scp")
     mels = {}
     for part in _parts(items, 16):
-        source = [torch.from_numpy(np.array(feats[item.content], dtype=np.float32)) for item in part]
-        lengths = torch.tensor([len(x) for x in source])
-        padded = pad_sequence(source, batch_first=True).to(device)
-        converted = method.convert(padded, lengths.to(device), *_prompts(part, voices, device))
+        source = to_device(collate([dataset[place[item.content]] for item in part]), torch.device(device))
+        lengths = source["feats_lengths"]
+        converted = method.convert(source[heard], source[f"{heard}_lengths"], *_prompts(part, voices, device))
         for row, item in enumerate(part):
             mels[item.utt] = converted[row, :int(lengths[row])].float().cpu().numpy()
     return mels

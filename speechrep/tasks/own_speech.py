@@ -20,14 +20,21 @@ def feature_config(method: Method) -> FeatureConfig:
     return build(FeatureConfig, method.inventory.features, "feature settings of the checkpoint")
 
 
+def _recording(path: str | Path, config: FeatureConfig) -> tuple[torch.Tensor, torch.Tensor]:
+    """Samples [N * hop] at the features' rate and features [N, D] of a recording of any rate."""
+    samples, rate_hz = read_wav(path)
+    samples = resample(samples, rate_hz, config.rate_hz)
+    feats = build_features(config)(samples)
+    if len(feats) < 10:
+        raise SpeechrepError(f"{path}: {len(samples) / config.rate_hz:.3f} s of audio", "at least a tenth of a second",
+                             "name a longer recording")
+    wanted = len(feats) * config.hop_samples
+    return torch.from_numpy(np.pad(samples[:wanted], (0, max(0, wanted - len(samples))))), torch.from_numpy(feats)
+
+
 def features_of(path: str | Path, config: FeatureConfig) -> torch.Tensor:
     """The features [N, D] of a recording of any rate. Too short a recording is a `SpeechrepError`."""
-    samples, rate_hz = read_wav(path)
-    feats = build_features(config)(resample(samples, rate_hz, config.rate_hz))
-    if len(feats) < 10:
-        raise SpeechrepError(f"{path}: {len(samples) / rate_hz:.3f} s of audio", "at least a tenth of a second",
-                             "name a longer recording")
-    return torch.from_numpy(feats)
+    return _recording(path, config)[1]
 
 
 def _single(feats: torch.Tensor, device: str) -> tuple[torch.Tensor, torch.Tensor]:
@@ -71,11 +78,14 @@ def synthesize(text: str, lang: str, prompt: str | Path, method: Method, duratio
 def convert(source: str | Path, prompt: str | Path, method: Method, vocoder: Vocoder, device: str = "cpu") -> np.ndarray:
     """Say what the recording `source` says in the voice of the recording `prompt`: samples [T] at the vocoder's rate."""
     config = feature_config(method)
-    mel = method.convert(*_single(features_of(source, config), device), *_single(features_of(prompt, config), device))
+    samples, feats = _recording(source, config)
+    heard = feats if method.needs[0] == "feats" else samples
+    mel = method.convert(*_single(heard, device), *_single(features_of(prompt, config), device))
     return vocoder(mel[0])
 
 
 def one_recording(path: str | Path, method: Method, device: str = "cpu") -> Batch:
-    """A recording as a batch of one."""
-    feats, lengths = _single(features_of(path, feature_config(method)), device)
-    return {"utts": [str(path)], "feats": feats, "feats_lengths": lengths}
+    """A recording as a batch of one, features and samples."""
+    samples, feats = (_single(stream, device) for stream in _recording(path, feature_config(method)))
+    return {"utts": [str(path)], "feats": feats[0], "feats_lengths": feats[1], "audio": samples[0],
+            "audio_lengths": samples[1]}

@@ -24,13 +24,15 @@ def recognise(recogniser: BaseTask | tuple[Method, Prototypes], folder: DataFold
     """
     if isinstance(recogniser, tuple):
         method, units = recogniser[0], "phones"
+        hears = method.needs[:1]
         transcribe = lambda part: recogniser[1].transcribe(method, part)  # noqa: E731
     else:
         method, units = recogniser, recogniser.config.units
+        hears = recogniser.upstream.needs
         transcribe = recogniser.transcribe
     references = folder.read("ali" if units == "phones" else "text")
     kind = method.inventory.features["kind"]
-    dataset = SpeechDataset(folder, dump / kind / folder.path.name, method.inventory, ("feats",), max_sec=math.inf)
+    dataset = SpeechDataset(folder, dump / kind / folder.path.name, method.inventory, hears, max_sec=math.inf)
     hyp, ref = {}, {}
     order = sorted((i for i, utt in enumerate(dataset.utts) if utt in references), key=lambda i: dataset.seconds[i])
     for start in range(0, len(order), batch):

@@ -106,8 +106,8 @@ def _retrieval(upstream: Upstream, folder: DataFolder, dump: Path) -> dict[str, 
     """Hits and frames of each utterance, both ways: among the frames of the utterance, is the nearest one of the other
     side of the frame's own phone token?"""
     method = upstream.method
-    dataset = SpeechDataset(folder, dump / upstream.kind / folder.path.name, upstream.inventory, ("feats", "phones"),
-                            max_sec=60.0)
+    dataset = SpeechDataset(folder, dump / upstream.kind / folder.path.name, upstream.inventory,
+                            (*upstream.needs, "phones"), max_sec=60.0)
     hits: dict[str, dict[str, int]] = {"retrieval_speech_to_phone": {}, "retrieval_phone_to_speech": {}}
     frames: dict[str, int] = {}
     for i in range(len(dataset)):

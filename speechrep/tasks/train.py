@@ -38,8 +38,8 @@ def train_task(conf: Path, upstream: str, train_path: Path, dev_path: Path, dump
     opened = open_upstream(upstream, train, dump)
 
     def make() -> BaseTask:
-        needs = ("feats", "phones") if getattr(config, "units", "phones") == "phones" else ("feats", "text")
-        part = SpeechDataset(train, dump / opened.kind / train.path.name, opened.inventory, needs)
+        part = SpeechDataset(train, dump / opened.kind / train.path.name, opened.inventory, cls.needs_of(config),
+                             max_sec=experiment.train.max_sec)
         return cls(config, opened, cls.labels_of(config, part))
 
     resolved = plain(experiment) | {"model": plain(config), "upstream": upstream}
