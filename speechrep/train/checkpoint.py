@@ -17,8 +17,9 @@ FORMAT = "speechrep-1"
 
 def save(path: str | Path, content: dict[str, Any]) -> None:
     """Write a checkpoint atomically; `content` holds tensors and plain values."""
-    with atomic_path(path) as tmp:
-        torch.save({"format": FORMAT, **content}, tmp)
+    # Given a path, torch.save writes its name into the file, which would then differ from run to run.
+    with atomic_path(path) as tmp, open(tmp, "wb") as file:
+        torch.save({"format": FORMAT, **content}, file)
 
 
 def load(path: str | Path, device: str | torch.device = "cpu") -> dict[str, Any]:
