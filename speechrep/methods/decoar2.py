@@ -101,7 +101,7 @@ class Method(BaseMethod):
         hidden = span_mask(frames, c.start * c.span, c.span, generators_of(batch["seeds"]))
         hidden = widened(hidden, real.shape[1])
         inside = cells_inside(batch["feats_lengths"], *batch["feats"].shape[1:], c.stack)
-        noise = gumbel_noise(frames, real.shape[1], c.groups * c.codes, batch["seeds"]) if self.training else None
+        noise = gumbel_noise(frames, real.shape[1], c.groups * c.codes, batch["seeds"] + 1) if self.training else None
         return batch | {"real": real, "frames": frames, "hidden": hidden, "cells": hidden[..., None] & inside,
                         "noise": noise}
 
