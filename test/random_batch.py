@@ -13,7 +13,8 @@ def random_method(name: str, **config) -> Method:
     """A method over 6 log-mel bands at 8 kHz, of two speakers."""
     torch.manual_seed(0)
     cls = find_method(name)
-    features = {"kind": "logmel", "rate_hz": RATE_HZ, "hop_samples": HOP, "win_samples": 200, "n_fft": 256, "n_mels": DIM}
+    features = {"kind": "logmel", "rate_hz": RATE_HZ, "hop_samples": HOP, "win_samples": 200, "n_fft": 256,
+                "n_mels": DIM}
     inventory = Inventory(("SIL",), ("a", "b"), features, tuple(0.5 * i for i in range(DIM)),
                           tuple(1.0 + 0.1 * i for i in range(DIM)))
     return cls(build(cls.Config, config), inventory)

@@ -1,13 +1,13 @@
 """DeCoAR 2.0: masked reconstruction through a codebook (Ling & Liu, arXiv 2012.06659).
 
-A transformer sees a spectrogram in which spans of frames are replaced by a learned vector. Its output passes through a
-codebook of two groups (straight-through Gumbel-softmax), and from the codes alone a small network reconstructs the hidden
-frames. Features are taken before the codebook.
+A transformer sees a spectrogram in which spans of frames are replaced by a learned vector. Its output passes through
+a codebook of two groups (straight-through Gumbel-softmax), and from the codes alone a small network reconstructs the
+hidden frames. Features are taken before the codebook.
 
 Losses:
   reconstruction   L1 distance of the prediction to the hidden frames, over cells
-  diversity        (G K - sum of perplexities) / (G K) of the mean softmax over all frames of the batch, so that codes are
-                   used alike; as in wav2vec 2.0 (arXiv 2006.11477, eq. 4)
+  diversity        (G K - sum of perplexities) / (G K) of the mean softmax over all frames of the batch, so that codes
+                   are used alike; as in wav2vec 2.0 (arXiv 2006.11477, eq. 4)
 
 Training code was never released. Assumptions: what a masked frame is replaced by, how spans are drawn (as in wav2vec
 2.0), the weight of the diversity loss (0.1), and the course of the temperature (wav2vec 2.0's). Log-mel is that of the
@@ -21,10 +21,11 @@ from torch import nn
 
 from speechrep.data.inventory import Inventory
 from speechrep.methods.base import Batch, Method as BaseMethod
-from speechrep.nn.guards import few_codes, flat, spread
+from speechrep.nn.guards import few_codes, flat
 from speechrep.nn.masking import generators_of, pad_mask, span_mask
 from speechrep.nn.quantizers import GumbelQuantizer, code_counts, diversity, gumbel_noise, perplexity
-from speechrep.nn.reconstruction import SpectrumHead, absolute_error, cells_inside, stack, stacked_lengths, widened
+from speechrep.nn.reconstruction import (SpectrumHead, absolute_error, cells_inside, how_it_goes, stack,
+                                         stacked_lengths, widened)
 from speechrep.nn.standardise import Standardise
 from speechrep.nn.trunk import Trunk
 
@@ -132,15 +133,13 @@ class Method(BaseMethod):
 
     @torch.no_grad()
     def metrics(self, batch: Batch) -> dict[str, tuple[float, float]]:
-        """`error_of_mean`: the loss of predicting the mean of the training part; the mean perplexity of the codebook's
-        groups; how much predictions and targets vary."""
+        """The loss of predicting the mean, how much predictions and targets vary, and the mean perplexity of the
+        codebook's groups."""
         made, ids, _ = self._reconstruct(batch)
-        real, cells, frames = batch["real"], batch["cells"], batch["frames"]
-        counts = code_counts(ids, self.config.codes, pad_mask(frames, ids.shape[1]))
-        total = float(frames.sum())
-        return {"error_of_mean": (float((real.abs() * cells).sum()), float(cells.sum())),
-                "perplexity": (float(perplexity(counts).mean()) * total, total),
-                "prediction_std": spread(made, cells), "target_std": spread(real, cells)}
+        counts = code_counts(ids, self.config.codes, pad_mask(batch["frames"], ids.shape[1]))
+        total = float(batch["frames"].sum())
+        return how_it_goes(made, batch["real"], batch["cells"]) | {
+            "perplexity": (float(perplexity(counts).mean()) * total, total)}
 
     def collapsed(self, values: dict[str, float], step: int) -> str | None:
         """Few codes, or predictions that hardly vary."""

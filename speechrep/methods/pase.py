@@ -1,8 +1,8 @@
 """Several generative targets at once, after PASE (Pascual et al., arXiv 1904.03416).
 
-One encoder, and behind it small networks, the workers, each of which reads something else about the same speech from each
-of its frames: the samples, the log power spectrum, cepstra, and prosody (pitch, voicing, energy, zero crossings). No
-worker is strong enough to do its task alone, so the encoder must hold what all of them need.
+One encoder, and behind it small networks, the workers, each of which reads something else about the same speech from
+each of its frames: the samples, the log power spectrum, cepstra, and prosody (pitch, voicing, energy, zero crossings).
+No worker is strong enough to do its task alone, so the encoder must hold what all of them need.
 
 Losses, one a worker, named in `workers`:
   wave      L1 distance to the samples of the frame, over samples
@@ -13,8 +13,8 @@ Losses, one a worker, named in `workers`:
 Targets are standardised by their statistics over what training has seen. Where this file differs from the paper: the
 binary discriminators (local and global mutual information, sequence prediction) are left out; every worker is one
 hidden layer, also that of the samples, which the paper gives transposed convolutions; the first convolution on
-samples has free filters instead of sinc ones; norms are over channels instead of the batch, so that features do not depend
-on it. `hears: logmel` is the cheaper way in. Cepstra are those of the dump's log-mel.
+samples has free filters instead of sinc ones; norms are over channels instead of the batch, so that features do not
+depend on it. `hears: logmel` is the cheaper way in. Cepstra are those of the dump's log-mel.
 """
 
 import math
@@ -89,8 +89,8 @@ class Config:
 
 
 class SampleFront(nn.Module):
-    """Strided convolutions on samples, zero-padded so that N * hop samples give N frames, each with a norm over channels and
-    a PReLU."""
+    """Strided convolutions on samples, zero-padded so that N * hop samples give N frames, each with a norm over
+    channels and a PReLU."""
 
     def __init__(self, channels: tuple[int, ...], kernels: tuple[int, ...], strides: tuple[int, ...]):
         super().__init__()
@@ -202,7 +202,8 @@ class Method(BaseMethod):
 
     @torch.no_grad()
     def metrics(self, batch: Batch) -> dict[str, tuple[float, float]]:
-        """NAME_of_mean: the loss of a worker that says the mean; how much predictions and targets vary, samples apart."""
+        """NAME_of_mean: the loss of a worker that says the mean; how much predictions and targets vary, samples
+        apart."""
         counts, found = self.counts(batch), {}
         stds = {"prediction_std": [], "target_std": []}
         for name, made in self._work(batch).items():

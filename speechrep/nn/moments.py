@@ -8,9 +8,9 @@ from torch import nn
 class RunningMoments(nn.Module):
     """Standardises [..., D] by the mean and variance of all frames that training has seen up to the last step.
 
-    `mean` and `std`, of all dimensions or of each, are where it begins, with the weight of one frame. Call `gather` on the frames of a training batch and
-    `update()` after each optimiser step: statistics move there only, over micro-batches and processes at once, so that
-    1 x 8 equals 8 x 1 and checkpoints resume exactly.
+    `mean` and `std`, of all dimensions or of each, are where it begins, with the weight of one frame. Call `gather` on
+    the frames of a training batch and `update()` after each optimiser step: statistics move there only, over
+    micro-batches and processes at once, so that 1 x 8 equals 8 x 1 and checkpoints resume exactly.
     """
 
     def __init__(self, dim: int, mean: float | tuple[float, ...] = 0.0, std: float | tuple[float, ...] = 1.0):

@@ -28,9 +28,9 @@ def log_power(audio: torch.Tensor, n_fft: int, hop_samples: int) -> torch.Tensor
 
 def prosody(audio: torch.Tensor, lengths: torch.Tensor, rate_hz: int, hop_samples: int, low_hz: float = 60.0,
             high_hz: float = 400.0, voiced_from: float = 0.5) -> torch.Tensor:
-    """audio [B, N * hop], zero from `lengths` [B] frames on -> [B, N, 4]: the logarithm of the fundamental frequency in Hz,
-    drawn straight through unvoiced frames; voicing, 0 to 1; the logarithm of the mean square; zero crossings as a share of
-    the samples. Zeros in padding.
+    """audio [B, N * hop], zero from `lengths` [B] frames on -> [B, N, 4]: the logarithm of the fundamental frequency
+    in Hz, drawn straight through unvoiced frames; voicing, 0 to 1; the logarithm of the mean square; zero crossings as
+    a share of the samples. Zeros in padding.
 
     The frequency is the first peak of the normalised autocorrelation that comes near the highest one; voicing is its
     height, and a frame below `voiced_from` counts as unvoiced. An utterance without a voiced frame is given the
@@ -48,8 +48,8 @@ def prosody(audio: torch.Tensor, lengths: torch.Tensor, rate_hz: int, hop_sample
 
 
 def _period(frames: torch.Tensor, shortest: int, longest: int, near: float = 0.9) -> tuple[torch.Tensor, torch.Tensor]:
-    """The period of each window in samples, to a fraction of one, and the height of its peak in [0, 1]: [B, N, W] -> two of
-    [B, N]."""
+    """The period of each window in samples, to a fraction of one, and the height of its peak in [0, 1]: [B, N, W] ->
+    two of [B, N]."""
     size = frames.shape[-1]
     x = frames - frames.mean(-1, keepdim=True)
     spectrum = torch.fft.rfft(x, 1 << (size + longest).bit_length())
@@ -70,7 +70,8 @@ def _period(frames: torch.Tensor, shortest: int, longest: int, near: float = 0.9
 
 
 def _bridged(values: torch.Tensor, known: torch.Tensor, otherwise: float) -> torch.Tensor:
-    """values [B, N] where `known`, elsewhere on the straight line between the neighbours that are, at the ends the nearest."""
+    """values [B, N] where `known`, elsewhere on the straight line between the neighbours that are, at the ends the
+    nearest."""
     size = values.shape[1]
     place = torch.arange(size, device=values.device).expand_as(values)
     before = torch.where(known, place, -1).cummax(1).values

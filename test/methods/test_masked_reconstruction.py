@@ -86,5 +86,5 @@ def test_a_flat_prediction_is_a_collapse(name):
     # Predicting zeros, the mean, costs what `error_of_mean` says.
     with torch.no_grad():
         method.network.head.out.bias.zero_()
-    loss = float(method(batch)["reconstruction"]) / method.counts(batch)["reconstruction"]
+    loss = float(method(batch)["reconstruction"].detach()) / method.counts(batch)["reconstruction"]
     assert means()["error_of_mean"] == pytest.approx(loss, rel=1e-5)
