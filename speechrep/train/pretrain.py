@@ -81,7 +81,8 @@ def conduct(name: str, resolved: dict[str, Any], config: TrainConfig, weights: d
     method = make()
     folders = DataFolder(train_path), DataFolder(dev_path)
     datasets = [SpeechDataset(folder, dump / folder.path.name, method.inventory, method.needs, seed, config.max_sec,
-                              labelled=allowed) for folder, allowed in zip(folders, (chosen, None))]
+                              labelled=allowed, prompt_frames=method.prompt_frames)
+                for folder, allowed in zip(folders, (chosen, None))]
     if world.first:
         exp.mkdir(parents=True, exist_ok=True)
         write_yaml(exp / "config.yaml", resolved)
