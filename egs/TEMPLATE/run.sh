@@ -14,11 +14,12 @@
 # --method METHOD       the representation: ctap
 # --conf FILE           its configuration: conf/quick.yaml
 # --vocoder VOCODER     what speech is made with: griffin-lim, or neural, the one that stage 5 trains
+# --labelled-min N      learn from the phones of only so many minutes of one voice (minimal supervision), in rows of its own
 # --seed N              seed of everything that is drawn
 # --set KEY=VALUE       override a value of --conf; may be repeated
 set -euo pipefail
 stage=0 stop_stage=100 nj=$(nproc) seed=0
-processes=$(($(nproc) < 4 ? $(nproc) : 4))
+processes=$(($(nproc) < 4 ? $(nproc) : 4)) labelled_min=0
 corpus=
 lang=en
 method=ctap
@@ -32,6 +33,7 @@ cd "$(dirname "$0")"
 . "$root/utils/stage.sh"
 
 size=$(basename "$conf" .yaml)
+[ "$labelled_min" = 0 ] || size=$size-${labelled_min}min
 exp=exp/$method/$size-$seed
 best=$exp/best.pt
 neural=exp/vocoder/$seed/best.pt
@@ -69,7 +71,12 @@ fi
 
 if stage 5 "pretrain: the joint space, the durations, the vocoder" "13 min"; then
   parts=(--train data/train --dev data/dev --dump dump/logmel --seed "$seed" --processes "$processes")
-  speechrep pretrain --conf "$conf" "${parts[@]}" --exp "$exp" "${set_args[@]}"
+  labelled=()
+  if [ "$labelled_min" != 0 ]; then
+    speechrep subset --minutes "$labelled_min" --out "exp/$size.labelled" data/train
+    labelled=(--labelled "exp/$size.labelled")
+  fi
+  speechrep pretrain --conf "$conf" "${parts[@]}" --exp "$exp" "${labelled[@]}" "${set_args[@]}"
   speechrep pretrain --conf conf/duration.yaml "${parts[@]}" --exp "exp/duration/diffusion-$seed"
   speechrep pretrain --conf conf/duration.yaml "${parts[@]}" --exp "exp/duration/regression-$seed" \
     --set model.kind=regression
