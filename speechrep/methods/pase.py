@@ -191,9 +191,9 @@ class Method(BaseMethod):
                 moments.gather(values[inside].reshape(-1, len(moments.total)))
             targets[name] = stack(moments(values).masked_fill(~inside[..., None], 0), self.factor)
             cells[name] = cells_inside(lengths, size, self.sizes[name], self.factor)
-        places = torch.stack([torch.rand(4, self.config.pairs, generator=draw) for draw in
-        generators_of(batch["seeds"])]) return batch | {"targets": targets, "cells": cells, "places":
-        places.to(audio.device)}
+        draws = generators_of(batch["seeds"])
+        places = torch.stack([torch.rand(4, self.config.pairs, generator=draw) for draw in draws])
+        return batch | {"targets": targets, "cells": cells, "places": places.to(audio.device)}
 
     def counts(self, batch: Batch, phase: str = "main") -> dict[str, float]:
         frames, utts = float(batch["feats_lengths"].sum()), len(batch["utts"])
