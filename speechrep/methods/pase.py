@@ -9,12 +9,15 @@ Losses, one a worker, named in `workers`:
   power     squared distance to the log power spectrum, over bins
   mfcc      squared distance to the cepstra, over coefficients
   prosody   squared distance to log F0 (drawn through unvoiced stretches), voicing, log energy, zero-crossing rate
+  local     binary cross-entropy of telling two frames of one utterance from two of different ones, over pairs
+  global    the same of means over segments of a second
 
-Targets are standardised by their statistics over what training has seen. Where this file differs from the paper: the
-binary discriminators (local and global mutual information, sequence prediction) are left out; every worker is one
-hidden layer, also that of the samples, which the paper gives transposed convolutions; the first convolution on
-samples has free filters instead of sinc ones; norms are over channels instead of the batch, so that features do not
-depend on it. `hears: logmel` is the cheaper way in. Cepstra are those of the dump's log-mel.
+Targets are standardised by their statistics over what training has seen. The other utterance of `local` and `global` is
+the next one of the micro-batch; alone in it, an utterance has no pairs. Where this file differs from the paper: the
+discriminator of the order of segments is left out; every worker is one hidden layer, also that of the samples, which
+the paper gives transposed convolutions; the first convolution on samples has free filters instead of sinc ones; norms
+are over channels instead of the batch, so that features do not depend on it. `hears: logmel` is the cheaper way in.
+Cepstra are those of the dump's log-mel.
 """
 
 import math
@@ -32,13 +35,15 @@ from speechrep.nn.cepstra import cosines
 from speechrep.nn.encoder import Encoder
 from speechrep.nn.front import MelFront
 from speechrep.nn.guards import flat, spread
-from speechrep.nn.masking import pad_mask
+from speechrep.nn.masking import generators_of, pad_mask
 from speechrep.nn.moments import RunningMoments
+from speechrep.nn.mutual_information import PairJudge, pick_frames, segment_means
 from speechrep.nn.prosody import log_power, prosody
 from speechrep.nn.reconstruction import cells_inside, stack
 from speechrep.nn.standardise import Standardise
 
-WORKERS = ("wave", "power", "mfcc", "prosody")
+REGRESSIONS, JUDGES = ("wave", "power", "mfcc", "prosody"), ("local", "global")
+WORKERS = REGRESSIONS + JUDGES
 
 
 @dataclass(frozen=True)
@@ -68,11 +73,13 @@ class Config:
     out_dim: int = 100
     """Dimension of the representation (PASE)."""
     workers: tuple[str, ...] = WORKERS
-    """Targets: some of wave, power, mfcc, prosody."""
+    """Some of wave, power, mfcc, prosody, local and global."""
     worker_dim: int = 256
     """Width of a worker's hidden layer (PASE)."""
     cepstra: int = 20
     """Coefficients of the worker mfcc (PASE, as recalled)."""
+    pairs: int = 8
+    """Pairs that each utterance gives to local, and to global, in a step (assumption)."""
     guard_from: int = 300
     """Optimiser step from which predictions that hardly vary stop the run (assumption)."""
 
@@ -124,6 +131,7 @@ class Method(BaseMethod):
     Config = Config
     needs = ("audio", "feats")
     losses = {"main": WORKERS}
+    across_batch = frozenset(JUDGES)
 
     def __init__(self, config: Config, inventory: Inventory):
         super().__init__(config, inventory)
@@ -145,12 +153,14 @@ class Method(BaseMethod):
         self.sizes = {"wave": self.hop, "power": self.n_fft // 2 + 1, "mfcc": self.cosines.shape[1], "prosody": 4}
         self.workers = nn.ModuleDict({name: nn.Sequential(
             nn.Linear(c.out_dim, c.worker_dim), nn.PReLU(), nn.Linear(c.worker_dim, self.sizes[name] * self.factor))
-            for name in c.workers})
+            for name in c.workers if name in REGRESSIONS})
+        self.judges = nn.ModuleDict({name: PairJudge(c.out_dim, c.worker_dim) for name in c.workers if name in JUDGES})
+        self.segment = max(1, round(self.rate_hz / (self.hop * self.factor)))
         # Where standardisation begins, before any frame was seen: speech recorded at a usual level.
         start = {"wave": (0.0, 0.05), "power": (-3.0, 4.0), "mfcc": (0.0, 2.0),
                  "prosody": ((5.0, 0.5, -8.0, 0.1), (0.4, 0.4, 4.0, 0.1))}
         self.moments = nn.ModuleDict({name: RunningMoments(1 if name == "wave" else self.sizes[name], *start[name])
-                                      for name in c.workers})
+                                      for name in self.workers})
 
     @classmethod
     def needs_of(cls, config: Config) -> tuple[str, ...]:
@@ -164,7 +174,8 @@ class Method(BaseMethod):
 
     @torch.no_grad()
     def prepare(self, batch: Batch, generator: torch.Generator) -> Batch:
-        """The workers' `targets`, each [B, N', factor * D] standardised, and where they count, `cells`."""
+        """The workers' `targets`, each [B, N', factor * D] standardised, and where they count, `cells`; where the
+        pairs of local and global lie, `places` [B, 4, P]."""
         lengths, size = batch["feats_lengths"], batch["feats"].shape[1]
         audio = batch["audio"][:, :size * self.hop].float()
         audio = F.pad(audio, (0, size * self.hop - audio.shape[1]))
@@ -174,26 +185,38 @@ class Method(BaseMethod):
                 "prosody": lambda: prosody(audio, lengths, self.rate_hz, self.hop)}
         inside = ~pad_mask(lengths, size)
         targets, cells = {}, {}
-        for name in self.config.workers:
+        for name in self.workers:
             values, moments = make[name](), self.moments[name]
             if self.training:
                 moments.gather(values[inside].reshape(-1, len(moments.total)))
             targets[name] = stack(moments(values).masked_fill(~inside[..., None], 0), self.factor)
             cells[name] = cells_inside(lengths, size, self.sizes[name], self.factor)
-        return batch | {"targets": targets, "cells": cells}
+        draws = generators_of(batch["seeds"])
+        places = torch.stack([torch.rand(4, self.config.pairs, generator=draw) for draw in draws])
+        return batch | {"targets": targets, "cells": cells, "places": places.to(audio.device)}
 
     def counts(self, batch: Batch, phase: str = "main") -> dict[str, float]:
-        frames = float(batch["feats_lengths"].sum())
-        return {name: frames * self.sizes[name] for name in self.config.workers}
+        frames, utts = float(batch["feats_lengths"].sum()), len(batch["utts"])
+        pairs = 2.0 * self.config.pairs * utts if utts > 1 else 0.0
+        return {name: pairs if name in JUDGES else frames * self.sizes[name] for name in self.config.workers}
 
     def forward(self, batch: Batch, phase: str = "main") -> dict[str, torch.Tensor]:
         """audio [B, T] or feats [B, N, D], targets and cells -> one sum a worker."""
-        return {name: (_distance(name, made - batch["targets"][name]) * batch["cells"][name]).sum()
-                for name, made in self._work(batch).items()}
+        made, judged = self._work(batch)
+        return {name: (_distance(name, x - batch["targets"][name]) * batch["cells"][name]).sum()
+                for name, x in made.items()} | {name: loss for name, (loss, _) in judged.items()}
 
-    def _work(self, batch: Batch) -> dict[str, torch.Tensor]:
-        top = self.layers(batch)[0][-1]
-        return {name: worker(top).float() for name, worker in self.workers.items()}
+    def _work(self, batch: Batch) -> tuple[dict[str, torch.Tensor], dict[str, tuple[torch.Tensor, int]]]:
+        """Each regression's prediction [B, N', factor * D]; each judge's loss and how often it was right."""
+        layers, frames = self.layers(batch)
+        top, judged = layers[-1], {}
+        for i, (name, judge) in enumerate(self.judges.items()):
+            anchor, same = (pick_frames(top, frames, place) if name == "local" else
+                            segment_means(top, frames, place, self.segment)
+                            for place in batch["places"][:, 2 * i:2 * i + 2].unbind(1))
+            loss, right = judge(anchor, same, same.roll(1, 0))
+            judged[name] = loss * (len(top) > 1), right
+        return {name: worker(top).float() for name, worker in self.workers.items()}, judged
 
     def after_step(self, step: int) -> None:
         """Move the targets' statistics."""
@@ -206,19 +229,22 @@ class Method(BaseMethod):
         apart."""
         counts, found = self.counts(batch), {}
         stds = {"prediction_std": [], "target_std": []}
-        for name, made in self._work(batch).items():
+        predictions, judged = self._work(batch)
+        for name, made in predictions.items():
             target, cells = batch["targets"][name], batch["cells"][name]
             found[f"{name}_of_mean"] = (float((_distance(name, target) * cells).sum()), counts[name])
             # Samples are hardly predictable at first, so they say nothing about collapse.
             if name != "wave" or len(self.workers) == 1:
                 stds["prediction_std"].append(spread(made, cells))
                 stds["target_std"].append(spread(target, cells))
+        found |= {f"{name}_accuracy": (float(right) * (counts[name] > 0), counts[name])
+                  for name, (_, right) in judged.items()}
         return found | {key: (sum(total for total, _ in pairs), sum(count for _, count in pairs))
-                        for key, pairs in stds.items()}
+                        for key, pairs in stds.items() if pairs}
 
     def collapsed(self, values: dict[str, float], step: int) -> str | None:
         """Predictions that hardly vary."""
-        return flat(values) if step >= self.config.guard_from else None
+        return flat(values) if self.workers and step >= self.config.guard_from else None
 
     def frame_lengths(self, lengths: torch.Tensor) -> torch.Tensor:
         return self.front.frame_lengths(lengths)

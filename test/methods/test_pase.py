@@ -9,8 +9,9 @@ from speechrep.errors import SpeechrepError
 from speechrep.nn.prosody import log_power, prosody
 
 AUDIO = {"hears": "audio", "channels": [4, 6, 8], "kernels": [16, 10, 8], "strides": [4, 5, 4], "dim": 8, "layers": 1,
-         "out_dim": 6, "worker_dim": 10, "cepstra": 4}
-MEL = {"hears": "logmel", "stride": 2, "dim": 8, "layers": 1, "out_dim": 6, "worker_dim": 10, "cepstra": 4}
+         "out_dim": 6, "worker_dim": 10, "cepstra": 4, "workers": ["wave", "power", "mfcc", "prosody"]}
+MEL = {"hears": "logmel", "stride": 2, "dim": 8, "layers": 1, "out_dim": 6, "worker_dim": 10, "cepstra": 4,
+       "workers": ["wave", "power", "mfcc", "prosody"]}
 
 
 @torch.no_grad()
@@ -69,6 +70,39 @@ def test_frames_stand_where_their_samples_are():
     quiet, loud = (method.front(x, lengths)[0][0] for x in (audio, clicked))
     touched = (quiet != loud).any(1).nonzero()[:, 0].tolist()
     assert 12 in touched and set(touched) <= {11, 12, 13}
+
+
+@torch.no_grad()
+def test_judges_by_loop():
+    method = random_method("pase", **(MEL | {"workers": ["local", "global"], "pairs": 5})).eval()
+    # A second is 50 frames of the encoder: the first utterance is shorter.
+    batch = method.prepare(random_batch(60, 151, 230), torch.Generator())
+    layers, frames = method.layers(batch)
+    wanted, hits = {"local": 0.0, "global": 0.0}, {"local": 0, "global": 0}
+    for i, name in enumerate(wanted):
+        def vector(row, which, pair):
+            place, count = float(batch["places"][row, 2 * i + which, pair]), int(frames[row])
+            if name == "local":
+                return layers[-1][row, int(place * count)]
+            width = min(50, count)
+            start = int(place * (count - width + 1))
+            return layers[-1][row, start:start + width].mean(0)
+        for row in range(3):
+            for pair in range(5):
+                anchor = vector(row, 0, pair)
+                for other, same in ((row, True), ((row - 1) % 3, False)):
+                    score = method.judges[name].score(torch.cat([anchor, vector(other, 1, pair)]))[0]
+                    sure = torch.sigmoid(score if same else -score)
+                    wanted[name] -= float(sure.log())
+                    hits[name] += bool(score > 0) == same
+    assert {name: float(value) for name, value in method(batch).items()} == pytest.approx(wanted, rel=1e-4)
+    assert method.counts(batch) == {"local": 30, "global": 30}
+    found = method.metrics(batch)
+    assert {name: found[f"{name}_accuracy"] for name in hits} == {name: (hit, 30) for name, hit in hits.items()}
+    # Alone in a batch, an utterance has no other to be told from.
+    alone = method.prepare(random_batch(60), torch.Generator())
+    assert method.counts(alone) == {"local": 0, "global": 0}
+    assert not any(float(loss) for loss in method(alone).values())
 
 
 def test_statistics_move_after_the_step_only():
