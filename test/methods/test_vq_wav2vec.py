@@ -185,4 +185,4 @@ def test_bert_s_metrics_guard_and_error(bert):
     assert method.collapsed({**values, "said_perplexity": 3.0, "true_perplexity": 5.0}, 5000) is None
     from speechrep.errors import SpeechrepError
     with pytest.raises(SpeechrepError, match="the unit 6 in units.toy"):
-        method.layers(batch | {"units": batch["units"] + 1})
+        method.layers(batch | {"units": batch["units"] * 0 + 6})
