@@ -4,10 +4,14 @@ import contextlib
 import hashlib
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+TEMPORARY = re.compile(r"\..+\.(?P<pid>[0-9]+)\.(tmp(\..*)?|old)")
+"""The names that a process gives to what it has not finished."""
 
 
 @contextlib.contextmanager
@@ -46,6 +50,28 @@ def atomic_folder(path: str | Path) -> Iterator[Path]:
         shutil.rmtree(tmp, ignore_errors=True)
         if path.exists():
             shutil.rmtree(old, ignore_errors=True)
+
+
+def remove_leftovers(*folders: str | Path, of: str = "*") -> None:
+    """Delete what killed processes of this machine left in these folders under temporary names; of living ones it is kept.
+
+    `of`: only of this file or folder; to be named where other machines may be writing beside it.
+    """
+    for folder in folders:
+        for path in Path(folder).glob(f".{of}.*"):
+            match = TEMPORARY.fullmatch(path.name)
+            if match and not _alive(int(match["pid"])):
+                shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return True
 
 
 def write_text(path: str | Path, text: str) -> None:

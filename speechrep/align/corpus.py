@@ -11,7 +11,7 @@ from speechrep.data.alignment import format_ali, read_ali
 from speechrep.data.audio import AudioReader
 from speechrep.data.folder import DataFolder, split
 from speechrep.errors import SpeechrepError
-from speechrep.files import fingerprint, read_json, write_json, write_text
+from speechrep.files import fingerprint, read_json, remove_leftovers, write_json, write_text
 from speechrep.launch import advance, during, run_jobs
 
 CHUNK_SEC = 300.0
@@ -45,6 +45,7 @@ def align_folders(folders: list[DataFolder], exp: str | Path, config: AlignConfi
         return {path: tuple(pair) for path, pair in done["counts"].items()}
     model_path = exp / "aligner.pt"
     exp.mkdir(parents=True, exist_ok=True)
+    remove_leftovers(exp, *(folder.path for folder in folders), *(exp / "textgrids").glob("*"))
     if _source_of(model_path) != trained_on:
         model = train(folders[0], config, seed, allow_pipes, threads=nj)
         model.source = trained_on

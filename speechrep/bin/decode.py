@@ -28,7 +28,10 @@ def main(args):
 
     from speechrep.data.folder import DataFolder
     from speechrep.errors import SpeechrepError
+    from speechrep.files import remove_leftovers
     data, dump, out = DataFolder(args.data), Path(args.dump), Path(args.out)
+    remove_leftovers(out)
+    remove_leftovers(out.parent, of=out.name)
     if (out / "data" / "wav.scp").is_file() or (out / "hyp").is_file():
         print(f"{out}: already there")
         return

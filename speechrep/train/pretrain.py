@@ -13,7 +13,7 @@ from speechrep.config import apply_overrides, build, plain, read_yaml, write_yam
 from speechrep.data.dataset import SpeechDataset, take_inventory
 from speechrep.data.folder import DataFolder, read_table
 from speechrep.errors import SpeechrepError
-from speechrep.files import write_json
+from speechrep.files import remove_leftovers, write_json
 from speechrep.methods.base import Method, find_method
 from speechrep.provenance import provenance
 from speechrep.train import distributed
@@ -85,6 +85,7 @@ def conduct(name: str, resolved: dict[str, Any], config: TrainConfig, weights: d
                 for folder, allowed in zip(folders, (chosen, None))]
     if world.first:
         exp.mkdir(parents=True, exist_ok=True)
+        remove_leftovers(exp)
         write_yaml(exp / "config.yaml", resolved)
         hours = [dataset.seconds.sum() / 3600 for dataset in datasets]
         print(f"{name}: {sum(p.numel() for p in method.parameters()) / 1e6:.2f} M parameters, "

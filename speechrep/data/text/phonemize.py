@@ -22,7 +22,7 @@ from speechrep.data.text.lexicon import read_lexicon
 from speechrep.data.text.mandarin import mandarin_phones, runs
 from speechrep.data.text.normalise import normalise
 from speechrep.errors import SpeechrepError
-from speechrep.files import fingerprint, read_json, write_json, write_text
+from speechrep.files import fingerprint, read_json, remove_leftovers, write_json, write_text
 
 DEFAULTS = {"en": "g2p-en", "zh": "pypinyin"}
 """Language -> phonemiser; every other language is espeak's."""
@@ -221,6 +221,7 @@ def phonemize_folder(path: str | Path, g2p: dict[str, str] | None = None, lexico
     done = read_json(record) if record.is_file() else {}
     if done.get("source") == source and done.get("outputs") == _outputs(folder):
         return Phonemized(folder.path, **done["counts"])
+    remove_leftovers(folder.path)
     text = folder.read("text")
     langs = dict.fromkeys(text, lang) if lang else _languages(folder, text)
     phonemizer = Phonemizer(g2p, lexicon)
