@@ -41,7 +41,7 @@ score speech "$name tts, regressed durations" "$exp/tts_regression/test"
 score speech "$name vc" "$exp/vc/test"
 
 # Recognition of phones.
-speechrep decode prototype "${data[@]}" --prompts data/train --checkpoint "$best" --out "$exp/prototype/test"
+speechrep decode prototype "${data[@]}" --prompts data/train --dev data/dev --checkpoint "$best" --out "$exp/prototype/test"
 speechrep decode asr "${data[@]}" --checkpoint "$exp/asr_frozen/best.pt" --out "$exp/asr_frozen/test"
 speechrep decode asr "${data[@]}" --checkpoint "$exp/asr_finetuned/best.pt" --out "$exp/asr_finetuned/test"
 speechrep decode asr "${data[@]}" --checkpoint "exp/mfcc/asr_frozen-$seed/best.pt" --out "exp/mfcc/asr_frozen-$seed/test"

@@ -8,6 +8,7 @@
 # --corpus FOLDER       where the recordings are (stage 0)
 # --lang CODE           their language: en es fr it ru zh ... (ISO 639-1)
 # --nj N                jobs at a time
+# --processes N         processes that share a training: the cores, at most 4
 # --stage N             begin with this stage
 # --stop-stage N        end with this one
 # --method METHOD       the representation: ctap
@@ -17,6 +18,7 @@
 # --set KEY=VALUE       override a value of --conf; may be repeated
 set -euo pipefail
 stage=0 stop_stage=100 nj=$(nproc) seed=0
+processes=$(($(nproc) < 4 ? $(nproc) : 4))
 corpus=
 lang=en
 method=ctap
@@ -66,7 +68,7 @@ if stage 3 "dump: log-mel and MFCC features" "10 s an hour of speech"; then
 fi
 
 if stage 5 "pretrain: the joint space, the durations, the vocoder" "13 min"; then
-  parts=(--train data/train --dev data/dev --dump dump/logmel --seed "$seed")
+  parts=(--train data/train --dev data/dev --dump dump/logmel --seed "$seed" --processes "$processes")
   speechrep pretrain --conf "$conf" "${parts[@]}" --exp "$exp" "${set_args[@]}"
   speechrep pretrain --conf conf/duration.yaml "${parts[@]}" --exp "exp/duration/diffusion-$seed"
   speechrep pretrain --conf conf/duration.yaml "${parts[@]}" --exp "exp/duration/regression-$seed" \
@@ -75,10 +77,10 @@ if stage 5 "pretrain: the joint space, the durations, the vocoder" "13 min"; the
 fi
 
 if stage 6 "downstream: recognition of phones by CTC, frozen and fine-tuned" "3 min"; then
-  parts=(--train data/train --dev data/dev --dump dump --seed "$seed")
+  parts=(--train data/train --dev data/dev --dump dump --seed "$seed" --processes "$processes")
   speechrep train --conf conf/asr.yaml --upstream "$best" "${parts[@]}" --exp "$exp/asr_frozen"
   speechrep train --conf conf/asr.yaml --upstream "$best" "${parts[@]}" --exp "$exp/asr_finetuned" \
-    --set model.finetune=true
+    --init "$exp/asr_frozen/best.pt" --set model.finetune=true --set train.lr=5e-4 --set train.steps=300
   speechrep train --conf conf/asr.yaml --upstream mfcc "${parts[@]}" --exp "exp/mfcc/asr_frozen-$seed"
 fi
 

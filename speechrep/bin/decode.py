@@ -13,6 +13,7 @@ def add_arguments(parser):
     parser.add_argument("--dump", required=True, help="folder of dumped features: KIND/PART")
     parser.add_argument("--out", required=True)
     parser.add_argument("--prompts", help="tts, vc, prototype: data folder that voices (or prototypes) are taken from")
+    parser.add_argument("--dev", help="prototype: data folder on which the cost of a change of phone is chosen; without, 0")
     parser.add_argument("--vocoder", default="griffin-lim", help="a vocoder's best.pt, released weights, or griffin-lim")
     parser.add_argument("--duration", help="tts: a duration model's best.pt; without it the natural durations are spoken")
     parser.add_argument("--features", default="logmel", help="vocoded: which dump to read")
@@ -52,7 +53,12 @@ def main(args):
         prompts = DataFolder(args.prompts)
         part = dump / method.inventory.features["kind"] / prompts.path.name
         dataset = SpeechDataset(prompts, part, method.inventory, ("feats", "phones"))
-        recognise((method, Prototypes.of(method, dataset, device=args.device)), data, dump, out, args.device)
+        prototypes = Prototypes.of(method, dataset, device=args.device)
+        if args.dev:
+            dev = DataFolder(args.dev)
+            dev = SpeechDataset(dev, part.parent / dev.path.name, method.inventory, dataset.needs)
+            prototypes = prototypes.with_change_cost_of(method, dev, args.device)
+        recognise((method, prototypes), data, dump, out, args.device)
     else:
         _speak(args, data, dump, out)
     print(f"{out}: written")

@@ -8,7 +8,10 @@ def add_arguments(parser):
     parser.add_argument("--dev", required=True, help="data folder of the dev part, by which the best checkpoint is chosen")
     parser.add_argument("--dump", required=True, help="folder of dumped features: KIND/PART")
     parser.add_argument("--exp", required=True, help="folder of the run")
+    parser.add_argument("--init", help="best.pt of the same task on the same upstream, whose weights are the first, such as a "
+                        "frozen run's before fine-tuning")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--processes", type=int, default=1, help="processes on this machine that share the work; default 1")
     parser.add_argument("--device", default="auto", help="cpu, cuda, cuda:1 ...; auto takes a GPU where there is one")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="override a value of the YAML")
 
@@ -17,5 +20,7 @@ def main(args):
     from pathlib import Path
 
     from speechrep.tasks.train import train_task
-    train_task(Path(args.conf), args.upstream, Path(args.train), Path(args.dev), Path(args.dump), Path(args.exp),
-               args.seed, args.device, args.set)
+    from speechrep.train.distributed import run_in
+    return run_in(args.processes, train_task, Path(args.conf), args.upstream, Path(args.train), Path(args.dev),
+                  Path(args.dump), Path(args.exp), args.seed, args.device, args.set,
+                  Path(args.init) if args.init else None)

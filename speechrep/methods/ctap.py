@@ -33,6 +33,7 @@ from speechrep.data.inventory import Inventory
 from speechrep.methods.base import Batch, Method as BaseMethod
 from speechrep.nn.contrastive import symmetric_contrast
 from speechrep.nn.encoder import Encoder
+from speechrep.nn.front import MelFront
 from speechrep.nn.gaussian import kl_to_standard
 from speechrep.nn.length_regulator import regulate, strided, token_of_frame
 from speechrep.nn.masking import pad_mask
@@ -90,25 +91,6 @@ class Config:
             raise ValueError(f"stride {self.stride}, wanted 1, 2 or 4")
 
 
-class Front(nn.Module):
-    """Two 3-wide convolutions with GELU, the second with the stride, as in Whisper's encoder; and a stride of 4 as 2 x 2."""
-
-    def __init__(self, in_dim: int, dim: int, stride: int):
-        super().__init__()
-        first = 2 if stride == 4 else 1
-        self.strides = (first, stride // first)
-        self.convs = nn.ModuleList(nn.Conv1d(a, dim, 3, stride=s, padding=1)
-                                   for a, s in zip((in_dim, dim), self.strides))
-
-    def forward(self, x: torch.Tensor, lengths: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """x [B, N, D] zero behind `lengths` -> [B, ceil(N / stride), D], lengths [B]."""
-        for conv, stride in zip(self.convs, self.strides):
-            x = torch.nn.functional.gelu(conv(x.transpose(1, 2))).transpose(1, 2)
-            lengths = (lengths + stride - 1) // stride
-            x = x.masked_fill(pad_mask(lengths, x.shape[1])[..., None], 0)
-        return x, lengths
-
-
 class Method(BaseMethod):
     """Speech encoder, phoneme encoder, prompt encoder and decoder of CTAP."""
 
@@ -123,7 +105,7 @@ class Method(BaseMethod):
         mels = len(inventory.mean)
         self.register_buffer("mean", torch.tensor(inventory.mean))
         self.register_buffer("std", torch.tensor(inventory.std))
-        self.front = Front(mels, c.dim, c.stride)
+        self.front = MelFront(mels, c.dim, c.stride)
         self.speech_encoder = Encoder(c.kind, c.speech_layers, c.dim, c.heads, c.dropout)
         self.speech_out = nn.Linear(c.dim, c.joint_dim)
         self.phone_embedding = nn.Embedding(len(inventory.phones), c.dim)

@@ -7,7 +7,8 @@ from typing import Any
 from speechrep.config import apply_overrides, build, plain, read_yaml
 from speechrep.data.dataset import SpeechDataset
 from speechrep.data.folder import DataFolder
-from speechrep.tasks.base import BaseTask, find_task
+from speechrep.errors import SpeechrepError
+from speechrep.tasks.base import BaseTask, find_task, load_task
 from speechrep.tasks.frames import open_upstream
 from speechrep.train.loop import TrainConfig
 from speechrep.train.pretrain import conduct
@@ -28,9 +29,10 @@ class Experiment:
 
 
 def train_task(conf: Path, upstream: str, train_path: Path, dev_path: Path, dump: Path, exp: Path, seed: int = 0,
-               device: str = "auto", overrides: list[str] | None = None) -> None:
+               device: str = "auto", overrides: list[str] | None = None, init: Path | None = None) -> None:
     """Train the task that `conf` describes on `upstream` (see `Upstream.open`). `dump` has a sub-folder for each kind of
-    features, with a sub-folder for each part."""
+    features, with a sub-folder for each part. `init` is a checkpoint of the same task whose weights are the first: a head
+    that was trained on the frozen upstream does not spoil it when both are fine-tuned (Kumar et al., arXiv 2202.10054)."""
     experiment = build(Experiment, apply_overrides(read_yaml(conf), overrides or []), str(conf))
     cls = find_task(experiment.task)
     config = build(cls.Config, experiment.model, f"{conf}: model")
@@ -40,8 +42,21 @@ def train_task(conf: Path, upstream: str, train_path: Path, dev_path: Path, dump
     def make() -> BaseTask:
         part = SpeechDataset(train, dump / opened.kind / train.path.name, opened.inventory, cls.needs_of(config),
                              max_sec=experiment.train.max_sec)
-        return cls(config, opened, cls.labels_of(config, part))
+        task = cls(config, opened, cls.labels_of(config, part))
+        if init is not None:
+            first = load_task(init)
+            if type(first) is not cls or first.labels != task.labels:
+                raise SpeechrepError(f"{init}: {type(first).__module__} with {len(first.labels)} labels",
+                                     f"a checkpoint of {experiment.task} with the same {len(task.labels)} labels")
+            try:
+                task.load_state_dict(first.state_dict())
+            except RuntimeError as error:
+                raise SpeechrepError(f"{init}: other shapes ({str(error).splitlines()[1].strip()})",
+                                     "a checkpoint on the same upstream with the same head") from None
+        return task
 
     resolved = plain(experiment) | {"model": plain(config), "upstream": upstream}
+    if init is not None:
+        resolved |= {"init": str(init)}
     conduct(experiment.task, resolved, experiment.train, experiment.weights, make, train_path, dev_path,
             dump / opened.kind, exp, seed, device)

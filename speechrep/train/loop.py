@@ -203,7 +203,7 @@ class _Run:
         groups = [{"params": [p for p in parameters if p.ndim > 1], "weight_decay": self.config.weight_decay},
                   {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0}]
         return torch.optim.AdamW([group for group in groups if group["params"]], lr=self.config.lr,
-                                 betas=self.config.betas)
+                                 betas=self.config.betas, fused=True)
 
     def rate(self, phase: str) -> float:
         c = self.config
@@ -255,11 +255,11 @@ class _Run:
         if self.average is not None:
             # A short memory at first, so that the starting weights do not linger.
             decay = min(self.config.ema, (1 + self.step) / (10 + self.step))
-            for key, value in self.method.state_dict().items():
-                if value.is_floating_point():
-                    self.average[key].lerp_(value, 1 - decay)
-                else:
-                    self.average[key].copy_(value)
+            state = self.method.state_dict()
+            floating = [key for key, value in state.items() if value.is_floating_point()]
+            torch._foreach_lerp_([self.average[key] for key in floating], [state[key] for key in floating], 1 - decay)
+            for key in state.keys() - set(floating):
+                self.average[key].copy_(state[key])
         return results
 
     @torch.no_grad()
@@ -286,7 +286,12 @@ class _Run:
                     sums[name] = sums.get(name, 0) + torch.tensor(pair, dtype=torch.float64)
         if kept is not None:
             self.method.load_state_dict(kept)
-        values = {name: float(pair[0] / pair[1].clamp(min=1e-9)) for name, pair in sums.items()}
+        # A process may have had no batch at all, so names are gathered with the values.
+        totals: dict[str, list[float]] = {}
+        for share in self.world.gather({name: pair.tolist() for name, pair in sums.items()}):
+            for name, pair in share.items():
+                totals[name] = [a + b for a, b in zip(totals.get(name, (0.0, 0.0)), pair)]
+        values = {name: total / max(count, 1e-9) for name, (total, count) in totals.items()}
         values["loss"] = sum(self.weights[name] * values[name] for name in self.method.losses[self.phases[0]])
         self.dev_values = values
         return values
@@ -340,11 +345,11 @@ class _Run:
 
 
 def dev_batches(dev: SpeechDataset, config: TrainConfig, world: World) -> Iterator[Batch]:
-    """The dev part in batches of similar length, the same at every evaluation and on every process."""
+    """This process's share of the dev part in batches of similar length, the same at every evaluation."""
     order = sorted(range(len(dev)), key=lambda i: (-dev.seconds[i], i))
-    start = 0
+    start = number = 0
     while start < len(order):
         size = max(1, int(config.micro_sec / dev.seconds[order[start]]))
-        items = [dev[i] for i in order[start:start + size]]
-        yield to_device(collate_step(items)[0], world.device)
-        start += size
+        if number % world.size == world.rank:
+            yield to_device(collate_step([dev[i] for i in order[start:start + size]])[0], world.device)
+        start, number = start + size, number + 1

@@ -69,7 +69,8 @@ def conduct(name: str, resolved: dict[str, Any], config: TrainConfig, weights: d
         raise SpeechrepError(f"{exp}: a run of another configuration or seed",
                              cure="choose another --exp, or remove the folder")
     if (exp / "done.json").is_file():
-        print(f"{exp}: already trained")
+        if distributed.speaks():
+            print(f"{exp}: already trained")
         return
     world = distributed.start(device)
     torch.manual_seed(seed)

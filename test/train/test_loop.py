@@ -97,14 +97,16 @@ def test_micro_batches_change_nothing_but_the_losses_that_compare_across_the_bat
         torch.testing.assert_close(value, many["model"][key], atol=2e-5, rtol=1e-3)
 
 
-@pytest.mark.parametrize("positives", ["frame", "segment"])
-def test_two_processes_do_what_one_does(corpus, tmp_path, positives):
+TORCHRUN = ["torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "speechrep"]
+
+
+@pytest.mark.parametrize("positives, start, more", [("frame", TORCHRUN, []), ("segment", ["speechrep"], ["--processes", "2"])])
+def test_two_processes_do_what_one_does(corpus, tmp_path, positives, start, more):
     conf = write_conf(tmp_path, {"dropout": 0.0, "positives": positives}, steps=6)
     one = run(corpus, tmp_path / "one", conf)
     arguments = ["pretrain", "--conf", str(conf), "--device", "cpu", "--train", str(corpus / "data/train"), "--dev",
-                 str(corpus / "data/dev"), "--dump", str(corpus / "dump/logmel"), "--exp", str(tmp_path / "two")]
-    done = subprocess.run([sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2",
-                           "-m", "speechrep", *arguments], env=os.environ | {"OMP_NUM_THREADS": "1"},
+                 str(corpus / "data/dev"), "--dump", str(corpus / "dump/logmel"), "--exp", str(tmp_path / "two"), *more]
+    done = subprocess.run([sys.executable, "-m", *start, *arguments], env=os.environ | {"OMP_NUM_THREADS": "1"},
                           capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-3000:]
     two = torch.load(tmp_path / "two/last.pt", weights_only=True)
@@ -114,6 +116,15 @@ def test_two_processes_do_what_one_does(corpus, tmp_path, positives):
             assert a[key] == pytest.approx(b[key], rel=2e-4), (a, b)
     for key, value in one["model"].items():
         torch.testing.assert_close(value, two["model"][key], atol=2e-4, rtol=1e-2)
+
+
+def test_what_all_processes_find_wrong_is_said_once(corpus, tmp_path):
+    done = subprocess.run([sys.executable, "-m", "speechrep", "pretrain", "--processes", "2", "--conf",
+                           str(write_conf(tmp_path, weights={"contrast": 1.0})), "--train", str(corpus / "data/train"), "--dev",
+                           str(corpus / "data/dev"), "--dump", str(corpus / "dump/logmel"), "--exp", str(tmp_path / "e")],
+                          capture_output=True, text=True)
+    assert done.returncode == 1 and done.stderr.count("exactly the losses of ctap") == 1, done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_wrong_weights_a_foreign_folder_and_a_bad_gradient_are_refused(corpus, tmp_path):

@@ -1,0 +1,48 @@
+"""Positions told by convolutions over the frames, as the masked methods have them.
+
+`ConvPositions` is wav2vec 2.0's single wide convolution (arXiv 2006.11477, 2), `StackedPositions` data2vec's stack of
+narrow ones (arXiv 2202.03555; kernels of 19 in the released configuration).
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+from torch.nn.utils.parametrizations import weight_norm
+
+from speechrep.nn.packing import Rows
+
+
+class ConvPositions(nn.Module):
+    """GELU of a grouped convolution whose weight is normed over all but its taps."""
+
+    def __init__(self, dim: int, kernel: int = 128, groups: int = 16):
+        super().__init__()
+        self.conv = nn.Conv1d(dim, dim, kernel, padding=kernel // 2, groups=groups)
+        nn.init.normal_(self.conv.weight, std=2 / (kernel * dim) ** 0.5)
+        nn.init.zeros_(self.conv.bias)
+        weight_norm(self.conv, dim=2)
+
+    def forward(self, x: torch.Tensor, rows: Rows) -> torch.Tensor:
+        """x [M, D] -> [M, D]; an utterance sees zeros beyond its ends."""
+        return F.gelu(rows.pack(_along_time(self.conv, rows.unpack(x))))
+
+
+class StackedPositions(nn.Module):
+    """`layers` grouped convolutions, each followed by a layer norm without parameters and GELU."""
+
+    def __init__(self, dim: int, kernel: int = 19, groups: int = 16, layers: int = 5):
+        super().__init__()
+        self.convs = nn.ModuleList(nn.Conv1d(dim, dim, kernel, padding=kernel // 2, groups=groups)
+                                   for _ in range(layers))
+
+    def forward(self, x: torch.Tensor, rows: Rows) -> torch.Tensor:
+        """x [M, D] -> [M, D]; an utterance sees zeros beyond its ends at every layer."""
+        for conv in self.convs:
+            x = rows.pack(_along_time(conv, rows.unpack(x)))
+            x = F.gelu(F.layer_norm(x, x.shape[-1:]))
+        return x
+
+
+def _along_time(conv: nn.Conv1d, x: torch.Tensor) -> torch.Tensor:
+    # An even kernel gives one frame too many.
+    return conv(x.transpose(1, 2))[..., :x.shape[1]].transpose(1, 2)
