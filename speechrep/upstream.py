@@ -43,10 +43,10 @@ def _make(name: str, config: dict[str, Any], inventory: Inventory) -> Method:
 
 
 class Upstream(nn.Module):
-    """Layers of frame features from dumped features or from samples.
+    """Layers of frame features from dumped features, from samples, or from units that were made of them.
 
-    `needs` names the stream that it hears, ("feats",) or ("audio",); `kind` is the dump that goes with it, whose settings
-    the samples follow too. `stride` is the step from frame to frame in steps of the input (feature frames or samples),
+    `needs` names the stream that it hears, ("feats",), ("audio",) or ("units:NAME",); `kind` is the dump that goes with it, whose settings
+    the samples follow too. `stride` is the step from frame to frame in steps of the input (feature frames, samples, units),
     `hop_samples` the same in samples at `rate_hz`; `dims` holds the width of each layer. Made by `Upstream.open`.
     """
 
@@ -57,12 +57,14 @@ class Upstream(nn.Module):
         self.register_buffer("mean", torch.tensor(inventory.mean))
         self.register_buffer("std", torch.tensor(inventory.std))
         self.needs = ("feats",) if method is None else method.needs[:1]
+        self._units = self.needs[0].startswith("units:")
         self.eval()
         with torch.no_grad():
             self.dims = tuple(layer.shape[-1] for layer in self.layers(self._silence())[0])
         first, second = self.frame_lengths(torch.tensor([LONG, 2 * LONG])).tolist()
         self.stride = round(LONG / (second - first))
-        self.hop_samples = self.stride * (inventory.features["hop_samples"] if self.needs == ("feats",) else 1)
+        step = 1 if self.needs == ("audio",) else inventory.features["hop_samples"]
+        self.hop_samples = self.stride * step * (method.config.unit_frames if self._units else 1)
 
     def _silence(self) -> Batch:
         """A second of nothing as a batch of one."""
@@ -70,6 +72,8 @@ class Upstream(nn.Module):
         if self.needs == ("audio",):
             samples = frames * self.inventory.features["hop_samples"]
             return {"audio": torch.zeros(1, samples), "audio_lengths": torch.tensor([samples])}
+        if self._units:
+            return {"units": torch.zeros(1, frames, dtype=torch.long), "units_lengths": torch.tensor([frames])}
         return {"feats": torch.zeros(1, frames, len(self.inventory.mean)), "feats_lengths": torch.tensor([frames])}
 
     @classmethod

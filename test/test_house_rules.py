@@ -17,8 +17,8 @@ ROOT = Path(__file__).resolve().parents[1]
 MAX_LINES = 450
 
 BOTTOM = {"errors", "files", "config", "provenance", "launch", "doctor", ""}
-LEVELS = [BOTTOM, {"data", "nn", "metrics"}, {"align", "methods", "train", "vocoder"}, {"upstream"}, {"tasks"},
-          {"report"}, {"bin"}, {"__main__"}]
+LEVELS = [BOTTOM, {"data", "nn", "metrics"}, {"align", "methods", "train", "vocoder"}, {"upstream"}, {"extract"}, {"units"},
+          {"tasks"}, {"report"}, {"bin"}, {"__main__"}]
 LEVEL = {room: level for level, rooms in enumerate(LEVELS) for room in rooms}
 
 MACHINE_PATH = re.compile(r"(?<![\w.}$)*~/-])/(?:work|farm|root|home/\w+|tmp|opt)/[A-Za-z._]")
@@ -133,6 +133,9 @@ def machine_things(text, name):
     ("from speechrep import bin", "speechrep.errors", 1),
     ("from speechrep.methods.base import Method", "speechrep.train.loop", 0),
     ("from speechrep.methods.ctap import Method", "speechrep.train.loop", 1),
+    ("from speechrep.tasks.frames import labelled_frames", "speechrep.units", 1),
+    ("from speechrep.units import UnitsConfig", "speechrep.extract", 1),
+    ("from speechrep.extract import extract", "speechrep.tasks.frames", 0),
     ("from speechrep.cellar import x", "speechrep.train.loop", 1),
     ("from speechrep.errors import SpeechrepError\nfrom speechrep import files", "speechrep.launch", 0),
     ("from speechrep.nn.encoder import Encoder\nfrom speechrep.methods.base import Method", "speechrep.methods.x", 0),

@@ -8,12 +8,12 @@ import numpy as np
 import torch
 
 from speechrep.data.alignment import frames_per_phone, read_ali
-from speechrep.data.dataset import SpeechDataset, collate, take_inventory, to_device
+from speechrep.data.dataset import SpeechDataset, collate, to_device
 from speechrep.data.folder import DataFolder
-from speechrep.upstream import FEATURES, Upstream
+from speechrep.extract import MOST_AT_ONCE, open_upstream
+from speechrep.upstream import Upstream
 
-MOST_AT_ONCE = 40
-"""Utterances in a batch, at the most."""
+__all__ = ["LabelledFrames", "labelled_frames", "open_upstream"]
 
 
 @dataclass(frozen=True)
@@ -25,12 +25,6 @@ class LabelledFrames:
     phones: np.ndarray
     speaker: str
     language: str
-
-
-def open_upstream(spec: str, train: DataFolder, dump: Path, device: str = "cpu") -> Upstream:
-    """The upstream `spec`; plain features take their statistics from the training part's dump."""
-    features = take_inventory(train, dump / spec / train.path.name) if spec in FEATURES else None
-    return Upstream.open(spec, features, device)
 
 
 @torch.no_grad()

@@ -1,0 +1,186 @@
+"""Features of any layer of any upstream: computed batch by batch, or kept in ark files and read when asked for.
+
+The cache is CACHE/UPSTREAM/PART/layerN/feats.scp. UPSTREAM ends in a digest of all that made the features (the
+checkpoint's bytes, or settings and statistics of plain features) and PART in one of the dump that they were made from,
+so what is found there is always right, whoever wrote it. An ark is computed by one job whole and which utterances are
+in it depends on the data alone, so neither the number of jobs nor an interruption changes a bit.
+"""
+
+import hashlib
+import math
+import shutil
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from speechrep.data.ark import ArkWriter, read_scp
+from speechrep.data.dataset import SpeechDataset, collate, take_inventory, to_device
+from speechrep.data.dump import MAX_ARK_SEC, MIN_ARK_SEC, MIN_ARKS
+from speechrep.data.folder import DataFolder, split, write_table
+from speechrep.errors import SpeechrepError
+from speechrep.files import read_json, write_json
+from speechrep.launch import advance, run_jobs
+from speechrep.methods.base import Batch
+from speechrep.upstream import FEATURES, Upstream
+
+MOST_AT_ONCE = 40
+"""Utterances in a batch, at the most."""
+
+
+def open_upstream(spec: str, train: DataFolder, dump: Path, device: str = "cpu") -> Upstream:
+    """The upstream `spec`; plain features take their statistics from the training part's dump."""
+    features = take_inventory(train, dump / spec / train.path.name) if spec in FEATURES else None
+    return Upstream.open(spec, features, device)
+
+
+def open_dataset(upstream: Upstream, folder: DataFolder, dump: Path) -> SpeechDataset:
+    """All utterances of `folder` that the dump has, whatever their length."""
+    return SpeechDataset(folder, dump / upstream.kind / folder.path.name, upstream.inventory, upstream.needs,
+                         max_sec=math.inf, min_sec=0.0)
+
+
+def batches(upstream: Upstream, dataset: SpeechDataset, utts: list[str], batch_sec: float = 200.0) -> Iterator[Batch]:
+    """`utts` in batches of similar length, on the upstream's device; the longest come first."""
+    place = {utt: i for i, utt in enumerate(dataset.utts)}
+    order = sorted((place[utt] for utt in utts), key=lambda i: (-dataset.seconds[i], i))
+    start = 0
+    while start < len(order):
+        size = min(MOST_AT_ONCE, max(1, int(batch_sec / dataset.seconds[order[start]])))
+        yield to_device(collate([dataset[i] for i in order[start:start + size]]), upstream.mean.device)
+        start += size
+
+
+@torch.no_grad()
+def layer_features(upstream: Upstream, dataset: SpeechDataset, utts: list[str],
+                   layers: list[int]) -> Iterator[tuple[str, list[np.ndarray]]]:
+    """Utterance and its features [N, D] of each of `layers`, in no promised order."""
+    for batch in batches(upstream, dataset, utts):
+        outputs, lengths = upstream.layers(batch)
+        chosen = [outputs[layer].float().cpu().numpy() for layer in layers]
+        for row, (utt, length) in enumerate(zip(batch["utts"], lengths.tolist())):
+            yield utt, [output[row, :length] for output in chosen]
+
+
+def layer_number(upstream: Upstream, layer: int) -> int:
+    """`layer` counted from 0; -1 is the last."""
+    count = len(upstream.dims)
+    if not -count <= layer < count:
+        raise SpeechrepError(f"layer {layer} of {upstream.spec}", f"a number from 0 to {count - 1}, or -1 for the last")
+    return layer % count
+
+
+def fingerprint(spec: str, train: DataFolder, dump: Path) -> str:
+    """A digest of what makes the features of `spec`: 12 hexadecimal digits."""
+    digest = hashlib.sha256(spec.partition(":")[0].encode() if spec.startswith("random:") else b"")
+    if spec in FEATURES:
+        part = dump / spec / train.path.name
+        files = [part / "feats.yaml", part / "cmvn.npz"]
+    else:
+        path = Path(spec.removeprefix("random:"))
+        files = sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path]
+    for file in files:
+        try:
+            with open(file, "rb") as stream:
+                digest.update(hashlib.file_digest(stream, "sha256").digest())
+        except FileNotFoundError:
+            raise SpeechrepError(f"{file}: no such file", f"what the upstream {spec} is made of",
+                                 "check the path, or run the earlier stages") from None
+    return digest.hexdigest()[:12]
+
+
+def layer_folder(cache: Path, spec: str, folder: DataFolder, train: DataFolder, dump: Path, kind: str,
+                 layer: int) -> Path:
+    """Where the features of a layer are kept."""
+    path = Path(spec.removeprefix("random:"))
+    name = spec if spec in FEATURES else path.parent.name if path.suffix == ".pt" else path.name
+    source = dump / kind / folder.path.name
+    # A dump made elsewhere has no digest of its own.
+    made_from = source / ("source" if (source / "source").is_file() else "feats.scp")
+    part = hashlib.sha256(made_from.read_bytes()).hexdigest()[:8] if made_from.is_file() else "none"
+    return cache / f"{name}-{fingerprint(spec, train, dump)}" / f"{folder.path.name}-{part}" / f"layer{layer}"
+
+
+class NormalisedFeatures(Mapping[str, np.ndarray]):
+    """Utterance -> plain features [N, D] as the upstream gives them, from the dump, where they are already."""
+
+    def __init__(self, upstream: Upstream, folder: DataFolder, dump: Path):
+        self._feats = read_scp(dump / upstream.kind / folder.path.name / "feats.scp")
+        self._mean, self._std = upstream.mean.cpu().numpy(), upstream.std.cpu().numpy()
+
+    def __getitem__(self, utt: str) -> np.ndarray:
+        return (self._feats[utt] - self._mean) / self._std
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._feats)
+
+    def __len__(self) -> int:
+        return len(self._feats)
+
+
+def extract(spec: str, folder: DataFolder, train: DataFolder, dump: Path, cache: Path, layers: list[int], nj: int = 1,
+            device: str = "cpu", backend: str | None = None) -> dict[int, Mapping[str, np.ndarray]]:
+    """Utterance -> features [N, D] of each of `layers` (numbers from 0, or negative from the last), by the numbers given.
+
+    What the cache lacks is computed by `nj` jobs at a time; what an interrupted call finished is kept. Plain features
+    come straight from their dump. `train` is where plain features have their statistics from.
+    """
+    upstream = open_upstream(spec, train, dump)
+    numbers = {layer: layer_number(upstream, layer) for layer in layers}
+    if spec in FEATURES:
+        return {layer: NormalisedFeatures(upstream, folder, dump) for layer in layers}
+    places = {number: layer_folder(cache, spec, folder, train, dump, upstream.kind, number) for number in numbers.values()}
+    missing = {number: str(place) for number, place in places.items() if not (place / "feats.scp").is_file()}
+    if missing:
+        dataset = open_dataset(upstream, folder, dump)
+        seconds = float(dataset.seconds.sum())
+        count = min(math.ceil(seconds / min(MAX_ARK_SEC, max(MIN_ARK_SEC, seconds / MIN_ARKS))), len(dataset))
+        _announce(seconds * upstream.rate_hz / upstream.hop_samples, [upstream.dims[n] for n in missing], cache)
+        jobs = [(spec, str(folder.path), str(train.path), str(dump), missing, part, count, device)
+                for part in split(list(range(1, count + 1)), nj)]
+        log_dir = next(iter(places.values())).parent / "log"
+        run_jobs(extract_arks, jobs, log_dir=log_dir, nj=nj, title=f"extract {folder.path.name}", backend=backend)
+        for place in map(Path, missing.values()):
+            parts = [read_json(place / f"feats.{number}.json") for number in range(1, count + 1)]
+            write_table(place / "utt2num_frames", {utt: str(n) for part in parts for utt, n in part["num_frames"].items()})
+            write_table(place / "feats.scp", {utt: at for part in parts for utt, at in part["places"].items()})
+            for part in place.glob("feats.*.json"):
+                part.unlink()
+    return {layer: read_scp(places[number] / "feats.scp") for layer, number in numbers.items()}
+
+
+def extract_arks(spec: str, data: str, train: str, dump: str, places: dict[int, str], numbers: list[int], count: int,
+                 device: str) -> None:
+    """One job: those of the `count` arks that have these numbers (from 1) and are not there yet, for each layer."""
+    folder = DataFolder(data)
+    upstream = open_upstream(spec, DataFolder(train), Path(dump), device)
+    dataset = open_dataset(upstream, folder, Path(dump))
+    arks = split(dataset.utts, count)
+    for done, number in enumerate(numbers):
+        layers = [layer for layer, place in places.items() if not (Path(place) / f"feats.{number}.json").exists()]
+        if layers:
+            writers = [ArkWriter(places[layer], f"feats.{number}", scp=False) for layer in layers]
+            with ExitStack() as stack:
+                for writer in writers:
+                    stack.enter_context(writer)
+                for utt, outputs in layer_features(upstream, dataset, arks[number - 1], layers):
+                    for writer, output in zip(writers, outputs):
+                        writer.write(utt, output)
+            for layer, writer in zip(layers, writers):
+                write_json(Path(places[layer]) / f"feats.{number}.json",
+                           {"places": writer.places, "num_frames": writer.num_frames})
+        advance(done + 1, len(numbers))
+
+
+def _announce(frames: float, dims: list[int], cache: Path) -> None:
+    size = frames * sum(dims) * 4
+    there = next(path for path in (cache, *cache.resolve().parents) if path.exists())
+    free = shutil.disk_usage(there).free
+    print(f"{cache}: {len(dims)} layer(s), {frames:,.0f} frames: {size / 1e6:,.1f} MB ({free / 1e9:,.1f} GB free)",
+          file=sys.stderr)
+    if size > free:
+        raise SpeechrepError(f"{cache}: {free / 1e6:,.1f} MB of disk are free", f"{size / 1e6:,.1f} MB",
+                             "free some space, extract fewer layers, or name a folder on another disk")

@@ -1,0 +1,39 @@
+"""Purity and PNMI against a case worked by hand and scikit-learn."""
+
+import math
+
+import numpy as np
+import pytest
+from sklearn.metrics import mutual_info_score
+
+from speechrep.metrics.purity import cluster_purity, contingency, phone_purity, pnmi
+
+
+def test_by_hand():
+    # 8 frames: phone a 4 times with unit 0, phone b twice with 0 and twice with 1; unit 2 is never used.
+    table = np.array([[4, 0, 0], [2, 2, 0]])
+    assert phone_purity(table) == pytest.approx((4 + 2) / 8)
+    assert cluster_purity(table) == pytest.approx((4 + 2) / 8)
+    # H(phone) = ln 2. I = 1/2 ln((1/2)/(1/2 3/4)) + 1/4 ln((1/4)/(1/2 3/4)) + 1/4 ln((1/4)/(1/2 1/4)).
+    information = 0.5 * math.log(4 / 3) + 0.25 * math.log(2 / 3) + 0.25 * math.log(2)
+    assert pnmi(table) == pytest.approx(information / math.log(2))
+
+
+def test_bounds():
+    assert pnmi(np.eye(5) * 7) == pytest.approx(1) and phone_purity(np.eye(5)) == cluster_purity(np.eye(5)) == 1
+    assert pnmi(np.ones((4, 3))) == pytest.approx(0, abs=1e-12)
+    assert pnmi(np.array([[3, 4]])) == 0
+    # Splitting a unit at random leaves the phones' side as it is and lowers the clusters'.
+    table = np.array([[6, 0], [0, 6]])
+    split = np.array([[3, 3, 0, 0], [0, 0, 3, 3]])
+    assert pnmi(split) == pytest.approx(pnmi(table)) and cluster_purity(split) == 0.5
+
+
+def test_against_sklearn():
+    rng = np.random.default_rng(0)
+    phones = rng.integers(5, size=3000)
+    units = np.where(rng.random(3000) < 0.5, phones * 2, rng.integers(12, size=3000))
+    table = contingency(phones, units, 5, 12)
+    assert table.sum() == 3000 and table[2, 4] == ((phones == 2) & (units == 4)).sum()
+    share = np.bincount(phones) / 3000
+    assert pnmi(table) == pytest.approx(mutual_info_score(phones, units) / -(share * np.log(share)).sum())

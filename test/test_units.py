@@ -1,0 +1,199 @@
+"""Units and extracted features through files: from a toy corpus to the streams that methods learn from."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from toy_corpus import FEATURES, folder, make_corpus
+
+from speechrep.config import build, read_yaml
+from speechrep.data.ark import ArkWriter, read_scp
+from speechrep.data.dataset import SpeechDataset, collate, take_inventory
+from speechrep.data.dump import dump
+from speechrep.errors import SpeechrepError
+from speechrep.extract import extract, open_upstream
+from speechrep.methods.base import find_method
+from speechrep.metrics.purity import pnmi
+from speechrep.metrics.score import read_score
+from speechrep.train import checkpoint
+from speechrep.units import FeatureStream, UnitsConfig, make_units
+
+CTAP = {"kind": "tdnn", "dim": 24, "joint_dim": 16, "prompt_dim": 8, "prompt_frames": 40, "speech_layers": 2,
+        "token_layers": 1, "frame_layers": 1, "decoder_layers": 1}
+
+
+@pytest.fixture
+def root(tmp_path):
+    """A toy corpus and an untrained CTAP's checkpoint, exp/best.pt, at 50 frames a second."""
+    root = make_corpus(tmp_path, {"train": 12, "dev": 3})
+    inventory = take_inventory(folder(root, "train"), root / "dump/logmel/train")
+    torch.manual_seed(0)
+    cls = find_method("ctap")
+    method = cls(build(cls.Config, CTAP), inventory)
+    (root / "exp").mkdir()
+    checkpoint.save(root / "exp/best.pt", checkpoint.content_of("ctap", method, method.state_dict()))
+    return root
+
+
+def run(root, name="km", spec="logmel", nj=1, **settings):
+    config = UnitsConfig(**{"clusters": 8, "layer": -1, **settings})
+    make_units(name, spec, config, root / "data/train", [root / "data/dev"], root / "dump", root / "exp/units" / name,
+               root / "cache", nj, "cpu")
+    return folder(root, "train").read(f"units.{name}"), folder(root, "dev").read(f"units.{name}")
+
+
+def test_units_are_the_nearest_centroids_and_the_score_is_theirs(root):
+    for units, part in zip(run(root), ("train", "dev")):
+        centroids = np.load(root / "exp/units/km/codebook.npz")["centroids"]
+        inventory = take_inventory(folder(root, "train"), root / "dump/logmel/train")
+        feats = read_scp(root / f"dump/logmel/{part}/feats.scp")
+        assert sorted(units) == sorted(feats)
+        total, joint = 0.0, np.zeros((6, 8))
+        names = ["A", "B", "K", "M", "S", "SIL"]
+        for utt in feats:
+            x = (feats[utt] - np.array(inventory.mean)) / np.array(inventory.std)
+            distance = ((x[:, None] - centroids[None]) ** 2).sum(2)
+            ids = np.array(units[utt].split(), dtype=int)
+            assert np.array_equal(ids, distance.argmin(1))
+            total += distance.min(1).sum()
+            words = folder(root, part).read("ali")[utt].split()
+            ends = np.floor(np.array(words[1::2], dtype=float) / 0.01 + 0.5)
+            ends[-1] = len(ids)
+            for i, unit in enumerate(ids):
+                joint[names.index(words[0::2][int(np.searchsorted(ends, i, side="right"))].rstrip("1")), unit] += 1
+        score = read_score(root / f"exp/units/km/{part}/score.json")
+        values = {name: entry["value"] for name, entry in score["metrics"].items()}
+        assert values["inertia"] == pytest.approx(total / joint.sum(), rel=1e-4)
+        assert values["pnmi"] == pytest.approx(pnmi(joint)) and values["used_codes"] == (joint.sum(0) > 0).sum()
+        assert values["pnmi"] > 0.4, "chords are told apart by their spectra"
+    about = read_yaml(root / "exp/units/km/units.yaml")
+    assert about["frame_rate_hz"] == 100 and about["clusters"] == 8 and about["upstream"] == "logmel"
+
+
+def test_finished_units_are_left_alone_and_lost_ones_made_again(root, capfd):
+    first = run(root)
+    places = [root / "exp/units/km/codebook.npz", root / "data/train/units.km", root / "data/dev/units.km"]
+    before = [place.stat().st_mtime_ns for place in places]
+    assert run(root) == first and [place.stat().st_mtime_ns for place in places] == before
+    assert "already there" in capfd.readouterr().err
+    places[2].unlink()
+    assert run(root) == first
+    assert [place.stat().st_mtime_ns for place in places[:2]] == before[:2] and places[2].exists()
+    with pytest.raises(SpeechrepError, match="other settings"):
+        run(root, clusters=9)
+    assert run(root, nj=2, name="other") == first, "the number of jobs changes nothing"
+
+
+def test_layers_are_extracted_once(root):
+    spec = str(root / "exp/best.pt")
+    train = folder(root, "train")
+    found = extract(spec, train, train, root / "dump", root / "cache", [0, -1], nj=2)
+    upstream = open_upstream(spec, train, root / "dump")
+    dataset = SpeechDataset(train, root / "dump/logmel/train", upstream.inventory, ("feats",))
+    with torch.no_grad():
+        layers, lengths = upstream.layers(collate([dataset[3]]))
+    for layer in (0, -1):
+        kept = found[layer][dataset.utts[3]]
+        np.testing.assert_allclose(kept, layers[layer][0, :int(lengths[0])].numpy(), atol=1e-4)
+    arks = sorted((root / "cache").rglob("*.ark"))
+    before = [ark.stat().st_mtime_ns for ark in arks]
+    again = extract(spec, train, train, root / "dump", root / "cache", [-1])
+    assert np.array_equal(again[-1][dataset.utts[3]], found[-1][dataset.utts[3]])
+    assert [ark.stat().st_mtime_ns for ark in arks] == before
+    # The same network untrained, and another dump, are other features.
+    extract(f"random:{spec}", train, train, root / "dump", root / "cache", [-1])
+    assert len(list((root / "cache").iterdir())) == 2
+    dump(root / "data/dev", root / "dump/logmel/dev", FEATURES)
+    extract(spec, folder(root, "dev"), train, root / "dump", root / "cache", [-1])
+    assert len(list((root / "cache").rglob("feats.scp"))) == 4
+    with pytest.raises(SpeechrepError, match="from 0 to"):
+        extract(spec, train, train, root / "dump", root / "cache", [99])
+
+
+def test_units_of_a_layer_at_its_frame_rate(root):
+    spec = str(root / "exp/best.pt")
+    train, dev = run(root, "ctap", spec, layer=0, algorithm="full")
+    frames = {utt: len(matrix) for utt, matrix in read_scp(root / "dump/logmel/dev/feats.scp").items()}
+    assert {utt: len(line.split()) for utt, line in dev.items()} == {utt: (n + 1) // 2 for utt, n in frames.items()}
+    assert read_yaml(root / "exp/units/ctap/units.yaml")["frame_rate_hz"] == 50
+    inventory = take_inventory(folder(root, "train"), root / "dump/logmel/train")
+    dataset = SpeechDataset(folder(root, "train"), root / "dump/logmel/train", inventory, ("feats", "units:ctap"))
+    assert dataset[0]["units"].tolist() == [int(word) for word in train[dataset.utts[0]].split()]
+
+
+def test_a_method_s_own_codes(root, monkeypatch):
+    def units(self, batch):
+        feats = batch["feats"][:, ::2, :2] > -3.0
+        return feats.long(), (batch["feats_lengths"] + 1) // 2
+    monkeypatch.setattr(find_method("ctap"), "units", units, raising=False)
+    train, dev = run(root, "own", str(root / "exp/best.pt"), layer=None, clusters=2)
+    codes = np.load(root / "exp/units/own/codebook.npz")["codes"]
+    feats = read_scp(root / "dump/logmel/dev/feats.scp")
+    joined = {utt: (feats[utt][::2, 0] > -3).astype(int) + 2 ** 15 * (feats[utt][::2, 1] > -3) for utt in feats}
+    # The two most frequent pairs of the training part have numbers of their own, the others share the third.
+    for utt, line in dev.items():
+        wanted = [list(codes).index(code) if code in codes else 2 for code in joined[utt]]
+        assert [int(word) for word in line.split()] == wanted
+    everything = [int(word) for line in train.values() for word in line.split()]
+    counts = np.bincount(everything, minlength=3)
+    assert counts[0] >= counts[1] > 0
+    assert "inertia" not in read_score(root / "exp/units/own/train/score.json")["metrics"]
+
+
+def test_a_stream_gives_every_frame_once_in_another_order():
+    rng = np.random.default_rng(0)
+    table = {f"u{i}": rng.standard_normal((2000, 8)).astype(np.float32) for i in range(40)}
+    whole = np.concatenate(list(table.values()))
+    for buffer_mb in (1, 100):
+        stream = FeatureStream(table, sorted(table), buffer_mb, 0)
+        passes = [torch.cat(list(stream(number))).numpy() for number in (-1, 0, 0, 1)]
+        for found in passes:
+            assert np.array_equal(np.sort(found[:, 0]), np.sort(whole[:, 0]))
+        assert np.array_equal(passes[1], passes[2]) and not np.array_equal(passes[1], passes[3])
+        assert (stream.held is None) == (buffer_mb == 1)
+
+
+MEMORY = """
+import sys, resource
+from speechrep.data.ark import read_scp
+from speechrep.nn import kmeans
+from speechrep.units import FeatureStream
+features = read_scp(sys.argv[1])
+fitted = kmeans.fit(FeatureStream(features, list(features), 8, 0), 20, algorithm=sys.argv[2], passes=2, inits=1,
+                    sample_frames=4000)
+print(fitted.frames_seen, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+"""
+
+
+@pytest.mark.parametrize("algorithm", ["minibatch", "full"])
+def test_memory_does_not_grow_with_the_corpus(tmp_path, algorithm):
+    """Eleven times the frames, 58 MB more of them, in the same memory."""
+    rng = np.random.default_rng(0)
+    peaks = []
+    for utts in (12, 132):
+        with ArkWriter(tmp_path, f"feats{utts}") as writer:
+            for i in range(utts):
+                writer.write(f"u{i:05d}", rng.standard_normal((3000, 40)).astype(np.float32))
+        done = subprocess.run([sys.executable, "-c", MEMORY, str(tmp_path / f"feats{utts}.scp"), algorithm],
+                              capture_output=True, text=True, cwd=Path(__file__).resolve().parents[1])
+        assert done.returncode == 0, done.stderr
+        seen, peak = done.stdout.split()
+        assert int(seen) >= 3000 * utts
+        peaks.append(float(peak))
+    assert peaks[1] - peaks[0] < 20, f"{peaks} MiB"
+
+
+def test_the_verbs(root):
+    def speechrep(*arguments):
+        done = subprocess.run([sys.executable, "-m", "speechrep", *arguments], cwd=root, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+    common = ("--train", "data/train", "--dump", "dump", "--device", "cpu", "data/dev")
+    places = speechrep("extract", "--upstream", "exp/best.pt", "--layers", "0,-1", *common).splitlines()
+    assert len(places) == 2 and all((root / place / "feats.scp").is_file() for place in places)
+    speechrep("units", "--name", "v", "--upstream", "exp/best.pt", "--set", "clusters=5", "--clean", *common)
+    assert (root / "data/dev/units.v").is_file() and (root / "exp/units/v/dev/score.json").is_file()
+    assert len(list((root / "dump/layers").rglob("feats.scp"))) == 2, "the training part's features are cleaned up"
