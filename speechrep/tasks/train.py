@@ -9,6 +9,7 @@ from speechrep.data.dataset import SpeechDataset
 from speechrep.data.folder import DataFolder
 from speechrep.errors import SpeechrepError
 from speechrep.tasks.base import BaseTask, find_task, load_task
+from speechrep.tasks.cached import Opener
 from speechrep.tasks.frames import open_upstream
 from speechrep.train.loop import TrainConfig
 from speechrep.train.pretrain import conduct
@@ -29,15 +30,19 @@ class Experiment:
 
 
 def train_task(conf: Path, upstream: str, train_path: Path, dev_path: Path, dump: Path, exp: Path, seed: int = 0,
-               device: str = "auto", overrides: list[str] | None = None, init: Path | None = None) -> None:
+               device: str = "auto", overrides: list[str] | None = None, init: Path | None = None,
+               cache: Path | None = None) -> None:
     """Train the task that `conf` describes on `upstream` (see `Upstream.open`). `dump` has a sub-folder for each kind of
     features, with a sub-folder for each part. `init` is a checkpoint of the same task whose weights are the first: a head
-    that was trained on the frozen upstream does not spoil it when both are fine-tuned (Kumar et al., arXiv 2202.10054)."""
+    that was trained on the frozen upstream does not spoil it when both are fine-tuned (Kumar et al., arXiv 2202.10054).
+    cache: where the layers of a frozen upstream are kept, computed once for all tasks; None computes them at every step."""
     experiment = build(Experiment, apply_overrides(read_yaml(conf), overrides or []), str(conf))
     cls = find_task(experiment.task)
     config = build(cls.Config, experiment.model, f"{conf}: model")
     train = DataFolder(train_path)
     opened = open_upstream(upstream, train, dump)
+
+    datasets = Opener(upstream, train, dump, cache)
 
     def make() -> BaseTask:
         part = SpeechDataset(train, dump / opened.kind / train.path.name, opened.inventory, cls.needs_of(config),
@@ -53,10 +58,11 @@ def train_task(conf: Path, upstream: str, train_path: Path, dev_path: Path, dump
             except RuntimeError as error:
                 raise SpeechrepError(f"{init}: other shapes ({str(error).splitlines()[1].strip()})",
                                      "a checkpoint on the same upstream with the same head") from None
+        datasets.task = task
         return task
 
     resolved = plain(experiment) | {"model": plain(config), "upstream": upstream}
     if init is not None:
         resolved |= {"init": str(init)}
     conduct(experiment.task, resolved, experiment.train, experiment.weights, make, train_path, dev_path,
-            dump / opened.kind, exp, seed, device)
+            dump / opened.kind, exp, seed, device, opened=datasets)
