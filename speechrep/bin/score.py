@@ -2,11 +2,13 @@
 
   speechrep score synthesis --reference data/test --enroll data/train --system NAME --out DIR FOLDER
   speechrep score recognition --part test --system NAME --out DIR FOLDER
+  speechrep score predictions --part test --system NAME --out DIR FOLDER
   speechrep score representation --upstream SPEC --train data/train --test data/test --dump dump --system NAME --out DIR
   speechrep score table exp/*/score.json --out RESULTS.md
 
 `synthesis` scores a data folder of synthesised (or natural) speech and writes DIR/score.json and DIR/per_utt.tsv.
-`recognition` scores FOLDER/hyp against FOLDER/ref, as `speechrep decode` left them. `representation` probes an upstream for
+`recognition` scores FOLDER/hyp against FOLDER/ref, as `speechrep decode` left them; `predictions` whatever it left for
+another trained task. `representation` probes an upstream for
 phones and speakers.
 `table` joins score files to a Markdown table, several seeds of a system in one row.
 """
@@ -39,13 +41,16 @@ def add_arguments(parser) -> None:
     spelt = kinds.add_parser("recognition", help="recognised phones or characters")
     spelt.add_argument("folder", type=Path, help="folder with hyp, ref and units")
     spelt.add_argument("--part", required=True, help="the part of the corpus that was recognised")
+    said = kinds.add_parser("predictions", help="what a trained task (sid, lid, intent, frame_phones) says")
+    said.add_argument("folder", type=Path, help="folder with hyp, ref and made.json")
+    said.add_argument("--part", required=True, help="the part of the corpus that was decoded")
     held = kinds.add_parser("representation", help="what the frames of an upstream hold")
     held.add_argument("--upstream", required=True, help="a checkpoint, mfcc, fbank, logmel, or random:CHECKPOINT")
     held.add_argument("--train", type=Path, required=True, help="data folder that the probes are trained on")
     held.add_argument("--test", type=Path, required=True, help="data folder that they are tested on")
     held.add_argument("--dump", type=Path, required=True, help="folder of dumped features: KIND/PART")
     held.add_argument("--layer", type=int, default=-1, help="which layer (default: the last)")
-    for parser_of in (spelt, held):
+    for parser_of in (spelt, said, held):
         parser_of.add_argument("--system", required=True, help="the name of the system in the table")
         parser_of.add_argument("--seed", type=int, default=0, help="the seed that the system was trained with")
         parser_of.add_argument("--out", type=Path, required=True, help="folder for score.json and per_utt.tsv")
@@ -56,13 +61,22 @@ def add_arguments(parser) -> None:
 
 
 def main(args) -> None:
-    {"synthesis": synthesis, "recognition": recognition, "representation": representation, "table": table}[args.kind](args)
+    {"synthesis": synthesis, "recognition": recognition, "predictions": predictions,
+     "representation": representation, "table": table}[args.kind](args)
 
 
 def recognition(args) -> None:
     """Score recognised symbols."""
     from speechrep.tasks.represent import score_recognition
     score_recognition(args.folder, args.part, args.system, args.seed, args.out)
+
+
+def predictions(args) -> None:
+    """Score what a trained task said."""
+    from speechrep.report.table import results_markdown
+    from speechrep.tasks.predict import score_predictions
+    score = score_predictions(args.folder, args.part, args.system, args.seed, args.out)
+    print(results_markdown([score], ""), end="")
 
 
 def representation(args) -> None:

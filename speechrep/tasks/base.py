@@ -47,8 +47,7 @@ class BaseTask(Method):
         self.upstream, self.labels = upstream, labels
         for parameter in upstream.parameters():
             parameter.requires_grad_(config.finetune)
-        self.chosen = [i for i, dim in enumerate(upstream.dims) if dim == upstream.dims[0]] \
-            if config.layer == "weighted" else [len(upstream.dims) - 1]
+        self.chosen = chosen_layers(upstream, config.layer)
         self.layer_scalars = nn.Parameter(torch.zeros(len(self.chosen)), requires_grad=len(self.chosen) > 1)
         self.dim = upstream.dims[self.chosen[0]]
 
@@ -92,6 +91,12 @@ class BaseTask(Method):
 
     def frame_lengths(self, lengths: torch.Tensor) -> torch.Tensor:
         return self.upstream.frame_lengths(lengths)
+
+
+def chosen_layers(upstream: Upstream, layer: str) -> list[int]:
+    """The layers that a task sees: for "weighted" all that are as wide as the first, for "last" that one."""
+    count = len(upstream.dims)
+    return [i for i in range(count) if upstream.dims[i] == upstream.dims[0]] if layer == "weighted" else [count - 1]
 
 
 def task_names() -> list[str]:

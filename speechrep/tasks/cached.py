@@ -1,7 +1,8 @@
 """Training on a frozen upstream whose layers were computed once and are kept for all tasks."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -10,8 +11,8 @@ from speechrep.data.batches import Key
 from speechrep.data.dataset import SpeechDataset
 from speechrep.data.folder import DataFolder
 from speechrep.extract import extract
-from speechrep.tasks.base import BaseTask
-from speechrep.upstream import FEATURES
+from speechrep.tasks.base import BaseTask, chosen_layers
+from speechrep.upstream import FEATURES, Upstream
 
 
 class CachedLayers(SpeechDataset):
@@ -27,21 +28,26 @@ class CachedLayers(SpeechDataset):
         return item
 
 
-class Opener:
-    """Opens datasets for a task on a frozen upstream, layers read from `cache`, where `extract` keeps them under a digest
-    of all that made them; what is not there yet is computed. A task that fine-tunes hears its upstream's own stream, and
-    plain features are in their dump already."""
+def serves(spec: str, config: Any) -> bool:
+    """Whether a cache is of use: the upstream is frozen, and it is not the dump itself."""
+    return not config.finetune and spec not in FEATURES
 
-    def __init__(self, spec: str, train: DataFolder, dump: Path, cache: Path | None, device: str = "cpu"):
-        self.spec, self.train, self.dump, self.cache, self.device = spec, train, dump, cache, device
-        self.task: BaseTask | None = None
 
-    def __call__(self, folder: DataFolder, dump: Path, inventory, needs: tuple[str, ...], *arguments,
-                 **named) -> SpeechDataset:
-        """With the arguments of `SpeechDataset`; `task` must be set before."""
-        if self.cache is None or self.task.config.finetune or self.spec in FEATURES:
-            return SpeechDataset(folder, dump, inventory, needs, *arguments, **named)
-        found = extract(self.spec, folder, self.train, self.dump, self.cache, self.task.chosen, device=self.device)
-        own = needs[len(self.task.upstream.needs):]
-        return CachedLayers([found[layer] for layer in self.task.chosen], folder, dump, inventory, own, *arguments,
-                            **named)
+def fill(spec: str, upstream: Upstream, config: Any, parts: list[DataFolder], train: DataFolder, dump: Path, cache: Path,
+         device: str = "cpu") -> list[list[Mapping[str, np.ndarray]]]:
+    """The layers that a task with `config` sees, for each of `parts`: utterance -> features [N, D]. They are kept in
+    `cache` under a digest of all that made them (see `speechrep.extract`); what is not there yet is computed."""
+    chosen = chosen_layers(upstream, config.layer)
+    found = [extract(spec, part, train, dump, cache, chosen, device=device) for part in parts]
+    return [[layers[number] for number in chosen] for layers in found]
+
+
+def opener(spec: str, train: DataFolder, dump: Path, cache: Path) -> Callable[..., SpeechDataset]:
+    """What `speechrep.train.pretrain.conduct` may open the parts of a task with."""
+
+    def opened(task: BaseTask, folder: DataFolder, part: Path, inventory, needs: tuple[str, ...], *arguments,
+               **named) -> SpeechDataset:
+        layers = fill(spec, task.upstream, task.config, [folder], train, dump, cache)[0]
+        return CachedLayers(layers, folder, part, inventory, needs[len(task.upstream.needs):], *arguments, **named)
+
+    return opened
