@@ -1,6 +1,6 @@
-"""Run a trained system over a data folder: tts, vc, vocoded, natural (the same utterances untouched), prototype, or a trained task.
+"""Run a trained system over a data folder: tts, vc, vocoded, natural, prototype, or a trained task.
 
-tts, vc, vocoded (natural speech through the vocoder) and natural leave a data folder of speech at OUT/data; prototype,
+tts, vc, vocoded (natural speech through the vocoder) and natural (the same utterances untouched) leave a data folder of speech at OUT/data; prototype,
 asr, sid, lid, intent and frame_phones leave OUT/hyp and OUT/ref.
 `speechrep score` reads both. What is already there is left alone.
 """

@@ -1,4 +1,4 @@
-"""Train a downstream task (asr, sid, lid, intent, frame_phones) on an upstream: a checkpoint, plain features, or random:CHECKPOINT."""
+"""Train a downstream task (asr, sid, intent, ...) on an upstream: a checkpoint, plain features, random:CHECKPOINT."""
 
 
 def add_arguments(parser):
