@@ -1,11 +1,13 @@
 """Writing that leaves nothing half done: a temporary name first, then a rename."""
 
 import contextlib
+import hashlib
 import json
 import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 
 @contextlib.contextmanager
@@ -60,3 +62,16 @@ def write_json(path: str | Path, value) -> None:
 def read_json(path: str | Path):
     """The value in a JSON file."""
     return json.loads(Path(path).read_text(encoding="utf-8"))
+
+
+def fingerprint(*things: Any) -> str:
+    """SHA-256 of plain values and of the contents of files, which are given as `Path`; a missing file counts as such.
+
+    What a finished stage remembers of its inputs and outputs, so that it is done again only when one has changed.
+    """
+    digest = hashlib.sha256()
+    for thing in things:
+        if isinstance(thing, Path):
+            thing = hashlib.sha256(thing.read_bytes()).hexdigest() if thing.is_file() else None
+        digest.update(json.dumps(thing, sort_keys=True).encode() + b"\n")
+    return digest.hexdigest()

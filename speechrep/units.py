@@ -49,7 +49,7 @@ class UnitsConfig:
     inits: int = 3
     """Beginnings by k-means++, of which the best on a sample goes on."""
     passes: int = 0
-    """Passes over the training part; 0 takes 3 for mini-batches and 100 at the most for the full algorithm."""
+    """Passes over the training part; 0 takes 2 for mini-batches and 100 at the most for the full algorithm."""
     batch_frames: int = 10_000
     """Frames of a mini-batch."""
     sample_frames: int = 0

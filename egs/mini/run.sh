@@ -80,7 +80,7 @@ if stage 6 "downstream: recognition of phones by CTC, frozen and fine-tuned" "3 
 fi
 
 if stage 7 "decode and score" "10 to 20 min"; then
-  "$root/utils/score_ctap.sh" "$exp" "$seed" "$vocoder" "$neural" 60 1
+  "$root/utils/score_ctap.sh" "$exp" "$seed" "$vocoder" "$neural" 30 1
 fi
 
 if stage 8 "report: tables, plots and audio" "1 min"; then

@@ -7,7 +7,7 @@ Streams that a method may need:
 | feats | `feats` [B, N, D], `feats_lengths` [B] |
 | audio | `audio` [B, T] with T = N * hop, `audio_lengths` [B] |
 | phones | `phones` [B, U] ids with SIL, `durations` [B, U] in feature frames, `phones_lengths` [B] |
-| prompt | `prompt` [B, M, D], `prompt_lengths` [B]: another utterance of the same speaker where there is one |
+| prompt | `prompt` [B, M, D], `prompt_lengths` [B]: another utterance of the same speaker where there is one, or a window of it |
 | speaker | `speaker` [B] |
 | text | `texts`, a list of transcripts |
 | label:STREAM | `labels[STREAM]`, the lines of that stream of the data folder, such as utt2spk or intent |
@@ -41,17 +41,19 @@ class SpeechDataset(torch.utils.data.Dataset):
 
     Where `phones` are needed, utterances are left out that have no line in `ali` (the aligner rejected them) or a phone
     that the inventory lacks, and those without a line in a stream of labels; `left_out` counts them.
-    labelled: the utterances whose phones a method may learn from; None for all.
+    labelled: the utterances whose phones a method may learn from; None for all. prompt_frames: of the prompt, only a window
+    of so many frames is read, drawn anywhere in it; 0 for the whole.
     """
 
     def __init__(self, folder: DataFolder, dump: Path, inventory: Inventory, needs: tuple[str, ...], seed: int = 0,
-                 max_sec: float = 30.0, min_sec: float = 0.3, labelled: frozenset[str] | None = None):
+                 max_sec: float = 30.0, min_sec: float = 0.3, labelled: frozenset[str] | None = None,
+                 prompt_frames: int = 0):
         units = [need.partition(":")[2] for need in needs if need.startswith("units:")]
         unknown = {need for need in needs if not need.startswith(("units:", "label:"))} - set(STREAMS)
         if unknown or len(units) > 1:
             raise SpeechrepError(f"streams {', '.join(needs)}", f"some of {', '.join(STREAMS)}, and one units:NAME")
         self.folder, self.inventory, self.needs, self.seed = folder, inventory, needs, seed
-        self.labelled = labelled
+        self.labelled, self.prompt_frames = labelled, prompt_frames
         self.feats = read_scp(Path(dump) / "feats.scp")
         self.hop = int(inventory.features["hop_samples"])
         self.rate_hz = int(inventory.features["rate_hz"])
@@ -101,8 +103,9 @@ class SpeechDataset(torch.utils.data.Dataset):
     def __getitem__(self, key: int | Key) -> dict[str, Any]:
         epoch, index, micro = key if isinstance(key, tuple) else (0, key, 0)
         utt = self.utts[index]
-        feats = torch.from_numpy(np.array(self.feats[utt], dtype=np.float32))
-        seed = int(np.random.default_rng((self.seed, epoch, index)).integers(2 ** 62))
+        feats = torch.from_numpy(self.feats[utt])
+        draw = np.random.default_rng((self.seed, epoch, index))
+        seed = int(draw.integers(2 ** 62))
         item: dict[str, Any] = {"utt": utt, "micro": micro, "seed": seed, "feats": feats,
                                 "labelled": self.labelled is None or utt in self.labelled}
         if self.audio is not None:
@@ -115,7 +118,7 @@ class SpeechDataset(torch.utils.data.Dataset):
                 frames_per_phone(np.asarray(ends), len(feats), self.hop / self.rate_hz)).long()
         if "prompt" in self.needs:
             other = self.utts[self.prompt_of(index, seed)]
-            item["prompt"] = torch.from_numpy(np.array(self.feats[other], dtype=np.float32))
+            item["prompt"] = torch.from_numpy(self.feats.window(other, self.prompt_frames, draw.random()))
         if "speaker" in self.needs:
             item["speaker"] = self._speaker_id(utt)
         if self.units is not None:

@@ -20,7 +20,9 @@ ROWS = 2048
 ROWS_GPU = 65536
 """The same on a GPU, which wants fewer and larger kernels."""
 INIT_FRAMES = 20_000
-"""Frames among which k-means++ chooses, at the most; Lloyd's passes over the sample follow."""
+"""Frames among which k-means++ chooses, at the most, and on which a beginning is first refined."""
+INIT_PASSES = 5
+"""Lloyd's passes over those frames, and then of the best beginning over the sample."""
 DEAD_SHARE = 0.01
 """A centroid that is given less than this share of the mean cluster is moved to a far frame, in mini-batches."""
 
@@ -136,16 +138,17 @@ def draw_sample(chunks: Iterator[torch.Tensor], size: int, generator: torch.Gene
     return kept, frames
 
 
-def begin(sample: torch.Tensor, clusters: int, inits: int, generator: torch.Generator,
-          iterations: int = 10) -> torch.Tensor:
-    """The best of `inits` beginnings: greedy k-means++, then Lloyd's passes over `sample` [S, D]; S >= K."""
+def begin(sample: torch.Tensor, clusters: int, inits: int, generator: torch.Generator) -> torch.Tensor:
+    """The best of `inits` beginnings: greedy k-means++ and a few of Lloyd's passes over a part of `sample` [S, D], S >= K,
+    judged on the sample; then as many passes over all of it."""
     best, least = None, math.inf
     for _ in range(inits):
         some = sample[torch.randperm(len(sample), generator=generator)[:max(INIT_FRAMES, 4 * clusters)].to(sample.device)]
-        centroids, history, _, _ = lloyd(lambda: iter([sample]), plus_plus(some, clusters, generator), iterations)
-        if history[-1] < least:
-            best, least = centroids, history[-1]
-    return best
+        centroids = lloyd(lambda: iter([some]), plus_plus(some, clusters, generator), INIT_PASSES)[0]
+        inertia = float(nearest(sample[:3 * INIT_FRAMES], centroids)[1].mean())
+        if inertia < least:
+            best, least = centroids, inertia
+    return lloyd(lambda: iter([sample]), best, INIT_PASSES)[0]
 
 
 def minibatch(stream: Stream, centroids: torch.Tensor, counts: torch.Tensor, passes: int,
@@ -193,7 +196,7 @@ def fit(stream: Stream, clusters: int, *, algorithm: str = "minibatch", inits: i
         device: str | torch.device = "cpu") -> Fit:
     """K-means of the frames of `stream`.
 
-    algorithm: "minibatch", `passes` (0: 3) shuffled passes, or "full", Lloyd's algorithm, `passes` (0: 100) at the most.
+    algorithm: "minibatch", `passes` (0: 2) shuffled passes, or "full", Lloyd's algorithm, `passes` (0: 100) at the most.
     sample_frames: what is held in memory for the beginning; 0 takes 256 a cluster and 50,000 at the least.
     Memory: the sample, a chunk and a batch, whatever the length of the stream. Raises ValueError for fewer frames than
     clusters.
@@ -215,7 +218,7 @@ def fit(stream: Stream, clusters: int, *, algorithm: str = "minibatch", inits: i
         centroids, history, counts, frames = lloyd(lambda: moved(-1), centroids, passes or 100, tolerance)
         return Fit(centroids.cpu(), history[-1], counts.long().cpu(), frames * len(history), tuple(history))
     counts = nearest(sample, centroids)[0].bincount(minlength=clusters)
-    centroids, seen = minibatch(moved, centroids, counts, passes or 3, batch_frames)
+    centroids, seen = minibatch(moved, centroids, counts, passes or 2, batch_frames)
     ids, distance = nearest(sample, centroids)
     inertia = float(distance.mean())
     return Fit(centroids.cpu(), inertia, ids.bincount(minlength=clusters).cpu(), seen, (inertia,))

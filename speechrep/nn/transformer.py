@@ -29,13 +29,14 @@ class TransformerBlock(nn.Module):
         self.mlp = nn.Sequential(nn.Linear(dim, ffn or 4 * dim), nn.GELU(), Dropout(dropout),
                                  nn.Linear(ffn or 4 * dim, dim), Dropout(dropout))
 
-    def forward(self, x: torch.Tensor, pad: torch.Tensor) -> torch.Tensor:
-        """x [B, N, D], pad [B, N] True behind the end -> [B, N, D]."""
+    def forward(self, x: torch.Tensor, pad: torch.Tensor, causal: bool = False) -> torch.Tensor:
+        """x [B, N, D], pad [B, N] True behind the end -> [B, N, D]. causal: a frame sees itself and those before it, which
+        keeps padding out of all that counts."""
         y = self.norm_attention(x)
         split = (*x.shape[:2], self.heads, -1)
         query, key, value = (layer(y).view(split).transpose(1, 2) for layer in (self.query, self.key, self.value))
-        mask = None if not pad.any() else ~pad[:, None, None, :]
-        y = F.scaled_dot_product_attention(query, key, value, attn_mask=mask,
+        mask = None if causal or not pad.any() else ~pad[:, None, None, :]
+        y = F.scaled_dot_product_attention(query, key, value, attn_mask=mask, is_causal=causal,
                                            dropout_p=self.dropout if self.training else 0.0)
         x = x + dropout(self.out(y.transpose(1, 2).flatten(2)), self.dropout, self.training)
         return x + self.mlp(self.norm_mlp(x))

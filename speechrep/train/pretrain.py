@@ -65,6 +65,10 @@ def conduct(name: str, resolved: dict[str, Any], config: TrainConfig, weights: d
     """
     chosen = None if labelled is None else frozenset(read_table(labelled))
     if chosen is not None:
+        unknown = sorted(chosen - set(DataFolder(train_path).utts))
+        if unknown:
+            raise SpeechrepError(f"{labelled}: {len(unknown)} utterances that {train_path} lacks, such as {unknown[0]}",
+                                 "utterances of the training part", "make it with `speechrep subset`")
         resolved = resolved | {"labelled": str(labelled), "labelled_utterances": len(chosen)}
     resolved = resolved | {"seed": seed}
     if (exp / "last.pt").is_file() and (exp / "config.yaml").is_file() and read_yaml(exp / "config.yaml") != resolved:
@@ -80,7 +84,8 @@ def conduct(name: str, resolved: dict[str, Any], config: TrainConfig, weights: d
     folders = DataFolder(train_path), DataFolder(dev_path)
     opened = opened or (lambda _, *arguments, **named: SpeechDataset(*arguments, **named))
     datasets = [opened(method, folder, dump / folder.path.name, method.inventory, method.needs, seed, config.max_sec,
-                       labelled=allowed) for folder, allowed in zip(folders, (chosen, None))]
+                       labelled=allowed, prompt_frames=method.prompt_frames)
+                for folder, allowed in zip(folders, (chosen, None))]
     if world.first:
         exp.mkdir(parents=True, exist_ok=True)
         write_yaml(exp / "config.yaml", resolved)
