@@ -10,6 +10,7 @@ Streams that a method may need:
 | prompt | `prompt` [B, M, D], `prompt_lengths` [B]: another utterance of the same speaker where there is one, or a window of it |
 | speaker | `speaker` [B] |
 | text | `texts`, a list of transcripts |
+| label:STREAM | `labels[STREAM]`, the lines of that stream of the data folder, such as utt2spk or intent |
 | units:NAME | `units` [B, N'] from `units.NAME` of the data folder, at their own frame rate, `units_lengths` [B] |
 
 Every batch also has `utts`, `labelled` [B] (False where only the speech may be used: minimal supervision) and `seeds` [B], from which a method draws what is random about an utterance: they depend
@@ -32,14 +33,14 @@ from speechrep.data.inventory import Inventory
 from speechrep.errors import SpeechrepError
 
 STREAMS = ("feats", "audio", "phones", "prompt", "speaker", "text")
-"""And "units:NAME", as many of them as there are codebooks; a method takes one."""
+"""And "units:NAME", as many of them as there are codebooks; a method takes one. And "label:STREAM", any number of them."""
 
 
 class SpeechDataset(torch.utils.data.Dataset):
     """Utterances of a data folder with the streams in `needs`; indexed by position or by a sampler's `Key`.
 
     Where `phones` are needed, utterances are left out that have no line in `ali` (the aligner rejected them) or a phone
-    that the inventory lacks; `left_out` counts them.
+    that the inventory lacks, and those without a line in a stream of labels; `left_out` counts them.
     labelled: the utterances whose phones a method may learn from; None for all. prompt_frames: of the prompt, only a window
     of so many frames is read, drawn anywhere in it; 0 for the whole.
     """
@@ -48,7 +49,7 @@ class SpeechDataset(torch.utils.data.Dataset):
                  max_sec: float = 30.0, min_sec: float = 0.3, labelled: frozenset[str] | None = None,
                  prompt_frames: int = 0):
         units = [need.partition(":")[2] for need in needs if need.startswith("units:")]
-        unknown = {need for need in needs if not need.startswith("units:")} - set(STREAMS)
+        unknown = {need for need in needs if not need.startswith(("units:", "label:"))} - set(STREAMS)
         if unknown or len(units) > 1:
             raise SpeechrepError(f"streams {', '.join(needs)}", f"some of {', '.join(STREAMS)}, and one units:NAME")
         self.folder, self.inventory, self.needs, self.seed = folder, inventory, needs, seed
@@ -58,6 +59,7 @@ class SpeechDataset(torch.utils.data.Dataset):
         self.rate_hz = int(inventory.features["rate_hz"])
         ali = folder.read("ali") if "phones" in needs else None
         self.texts = folder.read("text") if "text" in needs else None
+        self.labels = {need[6:]: folder.read(need[6:]) for need in needs if need.startswith("label:")}
         if units and not folder.has(f"units.{units[0]}"):
             raise SpeechrepError(f"{folder.path}: no units.{units[0]}", "the units that the method learns from",
                                  "run the recipe's stage 4, or `speechrep units`")
@@ -67,6 +69,7 @@ class SpeechDataset(torch.utils.data.Dataset):
         def usable(utt: str) -> bool:
             return (utt in self.feats and min_sec <= seconds[utt] <= max_sec
                     and (self.texts is None or utt in self.texts)
+                    and all(utt in table for table in self.labels.values())
                     and (self.units is None or utt in self.units)
                     and (ali is None or utt in ali and all(inventory.phone_id(p) is not None
                                                            for p in set(ali[utt].split()[0::2]))))
@@ -122,6 +125,8 @@ class SpeechDataset(torch.utils.data.Dataset):
             item["units"] = torch.from_numpy(np.array(self.units[utt].split(), dtype=np.int64))
         if self.texts is not None:
             item["text"] = self.texts[utt]
+        if self.labels:
+            item["labels"] = {name: table[utt] for name, table in self.labels.items()}
         return item
 
     def _speaker_id(self, utt: str) -> int:
@@ -137,7 +142,7 @@ def collate(items: list[dict[str, Any]]) -> dict[str, Any]:
     batch: dict[str, Any] = {"utts": [item["utt"] for item in items],
                              "seeds": torch.tensor([item["seed"] for item in items]),
                              "labelled": torch.tensor([item["labelled"] for item in items])}
-    for key in ("feats", "audio", "phones", "prompt", "units"):
+    for key in ("feats", "audio", "phones", "prompt", "units", "layers"):
         if key in items[0]:
             batch[key] = torch.nn.utils.rnn.pad_sequence([item[key] for item in items], batch_first=True)
             batch[f"{key}_lengths"] = torch.tensor([len(item[key]) for item in items])
@@ -145,6 +150,8 @@ def collate(items: list[dict[str, Any]]) -> dict[str, Any]:
         batch["durations"] = torch.nn.utils.rnn.pad_sequence([item["durations"] for item in items], batch_first=True)
     if "speaker" in items[0]:
         batch["speaker"] = torch.tensor([item["speaker"] for item in items])
+    if "labels" in items[0]:
+        batch["labels"] = {name: [item["labels"][name] for item in items] for name in items[0]["labels"]}
     if "text" in items[0]:
         batch["texts"] = [item["text"] for item in items]
     return batch

@@ -56,10 +56,12 @@ def pretrain(conf: Path, train_path: Path, dev_path: Path, dump: Path, exp: Path
 
 def conduct(name: str, resolved: dict[str, Any], config: TrainConfig, weights: dict[str, float],
             make: Callable[[], Method], train_path: Path, dev_path: Path, dump: Path, exp: Path, seed: int,
-            device: str, labelled: Path | None = None) -> None:
+            device: str, labelled: Path | None = None,
+            opened: Callable[..., SpeechDataset] | None = None) -> None:
     """Make, train and record; leaves config.yaml, log.jsonl, last.pt, best.pt and, when finished, done.json in `exp`.
 
     A finished run of the same configuration and seed is left alone, one that was stopped goes on; of another, refused.
+    opened: what opens a part, given the method and then the arguments of `SpeechDataset`, where it is not that itself.
     """
     chosen = None if labelled is None else frozenset(read_table(labelled))
     if chosen is not None:
@@ -80,8 +82,9 @@ def conduct(name: str, resolved: dict[str, Any], config: TrainConfig, weights: d
     torch.manual_seed(seed)
     method = make()
     folders = DataFolder(train_path), DataFolder(dev_path)
-    datasets = [SpeechDataset(folder, dump / folder.path.name, method.inventory, method.needs, seed, config.max_sec,
-                              labelled=allowed, prompt_frames=method.prompt_frames)
+    opened = opened or (lambda _, *arguments, **named: SpeechDataset(*arguments, **named))
+    datasets = [opened(method, folder, dump / folder.path.name, method.inventory, method.needs, seed, config.max_sec,
+                       labelled=allowed, prompt_frames=method.prompt_frames)
                 for folder, allowed in zip(folders, (chosen, None))]
     if world.first:
         exp.mkdir(parents=True, exist_ok=True)
