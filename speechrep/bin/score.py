@@ -3,11 +3,13 @@
   speechrep score synthesis --reference data/test --enroll data/train --system NAME --out DIR FOLDER
   speechrep score recognition --part test --system NAME --out DIR FOLDER
   speechrep score representation --upstream SPEC --train data/train --test data/test --dump dump --system NAME --out DIR
+  speechrep score pictures --checkpoint BEST.pt --test data/test --dump dump --system NAME --out DIR
   speechrep score table exp/*/score.json --out RESULTS.md
 
 `synthesis` scores a data folder of synthesised (or natural) speech and writes DIR/score.json and DIR/per_utt.tsv.
 `recognition` scores FOLDER/hyp against FOLDER/ref, as `speechrep decode` left them. `representation` probes an upstream for
-phones and speakers.
+phones and speakers. `pictures` looks for pictures by their descriptions, and for descriptions by pictures and by those in other
+languages.
 `table` joins score files to a Markdown table, several seeds of a system in one row.
 """
 
@@ -45,7 +47,11 @@ def add_arguments(parser) -> None:
     held.add_argument("--test", type=Path, required=True, help="data folder that they are tested on")
     held.add_argument("--dump", type=Path, required=True, help="folder of dumped features: KIND/PART")
     held.add_argument("--layer", type=int, default=-1, help="which layer (default: the last)")
-    for parser_of in (spelt, held):
+    seen = kinds.add_parser("pictures", help="retrieval across speech, pictures and languages")
+    seen.add_argument("--checkpoint", type=Path, required=True, help="the best.pt of a method that sees pictures")
+    seen.add_argument("--test", type=Path, required=True, help="data folder with image.scp")
+    seen.add_argument("--dump", type=Path, required=True, help="folder of dumped features: KIND/PART")
+    for parser_of in (spelt, held, seen):
         parser_of.add_argument("--system", required=True, help="the name of the system in the table")
         parser_of.add_argument("--seed", type=int, default=0, help="the seed that the system was trained with")
         parser_of.add_argument("--out", type=Path, required=True, help="folder for score.json and per_utt.tsv")
@@ -56,7 +62,8 @@ def add_arguments(parser) -> None:
 
 
 def main(args) -> None:
-    {"synthesis": synthesis, "recognition": recognition, "representation": representation, "table": table}[args.kind](args)
+    {"synthesis": synthesis, "recognition": recognition, "representation": representation, "pictures": pictures,
+     "table": table}[args.kind](args)
 
 
 def recognition(args) -> None:
@@ -71,6 +78,15 @@ def representation(args) -> None:
     from speechrep.tasks.represent import score_representation
     score_representation(args.upstream, DataFolder(args.train), DataFolder(args.test), args.dump, args.out, args.system,
                          args.seed, args.layer)
+
+
+def pictures(args) -> None:
+    """Retrieval of pictures by speech and the other way round, and of speech by speech."""
+    from speechrep.data.folder import DataFolder
+    from speechrep.report.table import results_markdown
+    from speechrep.tasks.picture_retrieval import score_pictures
+    score = score_pictures(args.checkpoint, DataFolder(args.test), args.dump, args.out, args.system, args.seed)
+    print(results_markdown([score], ""), end="")
 
 
 def synthesis(args) -> None:

@@ -10,6 +10,7 @@ Streams that a method may need:
 | prompt | `prompt` [B, M, D], `prompt_lengths` [B]: another utterance of the same speaker where there is one |
 | speaker | `speaker` [B] |
 | text | `texts`, a list of transcripts |
+| image | `image` [B, 3, H, W] in [0, 1], from the picture that `image.scp` names, all of one size; `image_id` [B], equal for equal pictures |
 | units:NAME | `units` [B, N'] from `units.NAME` of the data folder, at their own frame rate, `units_lengths` [B] |
 
 Every batch also has `utts`, `labelled` [B] (False where only the speech may be used: minimal supervision) and `seeds` [B], from which a method draws what is random about an utterance: they depend
@@ -29,9 +30,10 @@ from speechrep.data.audio import AudioReader
 from speechrep.data.batches import Key
 from speechrep.data.folder import DataFolder
 from speechrep.data.inventory import Inventory
+from speechrep.data.picture import read_picture
 from speechrep.errors import SpeechrepError
 
-STREAMS = ("feats", "audio", "phones", "prompt", "speaker", "text")
+STREAMS = ("feats", "audio", "phones", "prompt", "speaker", "text", "image")
 """And "units:NAME", as many of them as there are codebooks; a method takes one."""
 
 
@@ -60,12 +62,14 @@ class SpeechDataset(torch.utils.data.Dataset):
             raise SpeechrepError(f"{folder.path}: no units.{units[0]}", "the units that the method learns from",
                                  "run the recipe's stage 4, or `speechrep units`")
         self.units = folder.read(f"units.{units[0]}") if units else None
+        self.pictures = folder.read("image.scp") if "image" in needs else None
         seconds = folder.seconds
 
         def usable(utt: str) -> bool:
             return (utt in self.feats and min_sec <= seconds[utt] <= max_sec
                     and (self.texts is None or utt in self.texts)
                     and (self.units is None or utt in self.units)
+                    and (self.pictures is None or utt in self.pictures)
                     and (ali is None or utt in ali and all(inventory.phone_id(p) is not None
                                                            for p in set(ali[utt].split()[0::2]))))
 
@@ -79,6 +83,7 @@ class SpeechDataset(torch.utils.data.Dataset):
         self.ali = ali
         self.audio = AudioReader(folder, rate_hz=self.rate_hz) if "audio" in needs else None
         self.speaker_ids = {speaker: i for i, speaker in enumerate(inventory.speakers)}
+        self.image_ids = {path: i for i, path in enumerate(sorted(set((self.pictures or {}).values())))}
         self.speakers = folder.read("utt2spk")
         self.by_speaker: dict[str, list[int]] = {}
         for i, utt in enumerate(self.utts):
@@ -119,6 +124,9 @@ class SpeechDataset(torch.utils.data.Dataset):
             item["units"] = torch.from_numpy(np.array(self.units[utt].split(), dtype=np.int64))
         if self.texts is not None:
             item["text"] = self.texts[utt]
+        if self.pictures is not None:
+            item["image"] = torch.from_numpy(read_picture(self.pictures[utt])).permute(2, 0, 1).float() / 255
+            item["image_id"] = self.image_ids[self.pictures[utt]]
         return item
 
     def _speaker_id(self, utt: str) -> int:
@@ -144,6 +152,13 @@ def collate(items: list[dict[str, Any]]) -> dict[str, Any]:
         batch["speaker"] = torch.tensor([item["speaker"] for item in items])
     if "text" in items[0]:
         batch["texts"] = [item["text"] for item in items]
+    if "image" in items[0]:
+        sizes = {tuple(item["image"].shape) for item in items}
+        if len(sizes) > 1:
+            raise SpeechrepError(f"pictures of different sizes: {sorted(sizes)}", "pictures of one size",
+                                 "scale them when the corpus is prepared, as egs/tuxpaint does")
+        batch["image"] = torch.stack([item["image"] for item in items])
+        batch["image_id"] = torch.tensor([item["image_id"] for item in items])
     return batch
 
 
