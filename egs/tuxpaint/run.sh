@@ -60,16 +60,17 @@ if stage 3 "dump: log-mel and MFCC features" "15 s"; then
   done
 fi
 
-if stage 5 "pretrain: the joint space, the durations, the vocoder" "13 min"; then
+if stage 5 "pretrain: the joint spaces, the durations, the vocoder" "not yet measured"; then
   parts=(--train data/train --dev data/dev --dump dump/logmel --seed "$seed")
   speechrep pretrain --conf "$conf" "${parts[@]}" --exp "$exp" "${set_args[@]}"
+  speechrep pretrain --conf conf/resdavenet_vq.yaml "${parts[@]}" --exp "exp/resdavenet_vq/$seed"
   speechrep pretrain --conf conf/duration.yaml "${parts[@]}" --exp "exp/duration/diffusion-$seed"
   speechrep pretrain --conf conf/duration.yaml "${parts[@]}" --exp "exp/duration/regression-$seed" \
     --set model.kind=regression
   speechrep pretrain --conf conf/vocoder.yaml "${parts[@]}" --exp "exp/vocoder/$seed"
 fi
 
-if stage 6 "downstream: recognition of phones by CTC, frozen and fine-tuned" "3 min"; then
+if stage 6 "downstream: recognition of phones by CTC, frozen and fine-tuned" "not yet measured"; then
   parts=(--train data/train --dev data/dev --dump dump --seed "$seed")
   speechrep train --conf conf/asr.yaml --upstream "$best" "${parts[@]}" --exp "$exp/asr_frozen"
   speechrep train --conf conf/asr.yaml --upstream "$best" "${parts[@]}" --exp "$exp/asr_finetuned" \
@@ -77,7 +78,9 @@ if stage 6 "downstream: recognition of phones by CTC, frozen and fine-tuned" "3 
   speechrep train --conf conf/asr.yaml --upstream mfcc "${parts[@]}" --exp "exp/mfcc/asr_frozen-$seed"
 fi
 
-if stage 7 "decode and score" "10 to 20 min"; then
+if stage 7 "decode and score" "not yet measured"; then
+  speechrep score pictures --checkpoint "exp/resdavenet_vq/$seed/best.pt" --test data/test --dump dump \
+    --system resdavenet_vq --seed "$seed" --out "exp/resdavenet_vq/$seed/pictures"
   "$root/utils/score_ctap.sh" "$exp" "$seed" "$vocoder" "$neural" 40 3
 fi
 

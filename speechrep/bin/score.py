@@ -8,9 +8,8 @@
 
 `synthesis` scores a data folder of synthesised (or natural) speech and writes DIR/score.json and DIR/per_utt.tsv.
 `recognition` scores FOLDER/hyp against FOLDER/ref, as `speechrep decode` left them. `representation` probes an upstream for
-phones and speakers. `pictures` looks for pictures by their descriptions, and for descriptions by pictures and by those in other
-languages.
-`table` joins score files to a Markdown table, several seeds of a system in one row.
+phones and speakers. `pictures` looks for pictures by their descriptions, and for descriptions by pictures and by
+those in other languages. `table` joins score files to a Markdown table, several seeds of a system in one row.
 """
 
 from pathlib import Path

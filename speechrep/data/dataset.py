@@ -10,7 +10,7 @@ Streams that a method may need:
 | prompt | `prompt` [B, M, D], `prompt_lengths` [B]: another utterance of the same speaker where there is one |
 | speaker | `speaker` [B] |
 | text | `texts`, a list of transcripts |
-| image | `image` [B, 3, H, W] in [0, 1], from the picture that `image.scp` names, all of one size; `image_id` [B], equal for equal pictures |
+| image | `image` [B, 3, H, W] in [0, 1], of `image.scp`, all of one size; `image_id` [B], equal for one picture |
 | units:NAME | `units` [B, N'] from `units.NAME` of the data folder, at their own frame rate, `units_lengths` [B] |
 
 Every batch also has `utts`, `labelled` [B] (False where only the speech may be used: minimal supervision) and `seeds` [B], from which a method draws what is random about an utterance: they depend

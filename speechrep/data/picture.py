@@ -1,4 +1,4 @@
-"""Pictures in and out: PNG through Pillow, SVG through resvg (the extra `vision`); imported only where a picture is read.
+"""Pictures in and out: PNG through Pillow, SVG through resvg, imported only where a picture is read (extra `vision`).
 
 Pictures of a corpus are brought to one small square when it is prepared, so that reading one costs a millisecond.
 """

@@ -1,9 +1,9 @@
-"""ResDAVEnet-VQ: discrete units learnt by finding the picture that is spoken of (Harwath, Hsu and Glass, arXiv 1911.09602).
+"""ResDAVEnet-VQ: discrete units learnt by finding the picture spoken of (Harwath, Hsu and Glass, arXiv 1911.09602).
 
 A residual convolutional network hears log-mel, another sees the picture; their means over time and over the plane are
 drawn together where speech describes the picture, and apart from those of the rest of the batch. Between the stages of
-the speech network, vectors give way to the nearest code of a codebook: lower ones come to be like phones, upper ones like
-words.
+the speech network, vectors give way to the nearest code of a codebook: lower ones come to be like phones, upper ones
+like words.
 
 Losses:
   contrast       each way round, softmax over the batch (loss: infonce), or the paper's ranking with a random and a
@@ -12,12 +12,12 @@ Losses:
 
 Codebooks follow by exponential moving average (the paper's section 3.2, decay 0.99), straight through for the gradient.
 
-Where this file goes its own way. Norms are over the channels of a frame, and over groups of channels of a picture, instead
-of batch norm: features must not depend on the batch. The contrast is softmax by default, which needs fewer steps. The
-vector of each side is projected to the joint space; in the paper the stages are as wide as the space. Pictures are varied
-in training (flip, shift, zoom). `layers` repeats the frames of the coarser stages, so that all layers have the rate of
-the first stage, half that of the features. The paper begins with a picture network trained to classify: give its weights
-as `image_weights`; without, it begins from nothing.
+Where this file goes its own way. Norms are over the channels of a frame, and over groups of channels of a picture,
+instead of batch norm: features must not depend on the batch. The contrast is softmax by default, which needs fewer
+steps. The vector of each side is projected to the joint space; in the paper the stages are as wide as the space.
+Pictures are varied in training (flip, shift, zoom). `layers` repeats the frames of the coarser stages, so that all
+layers have the rate of the first stage, half that of the features. The paper begins with a picture network trained to
+classify: give its weights as `image_weights`; without, it begins from nothing.
 """
 
 import math
@@ -73,7 +73,7 @@ class Config:
     image_weights: str = ""
     """File of a state dict in torchvision's layout to begin from; empty: from nothing. Its norms stay as they are."""
     vary: float = 0.1
-    """In training a picture is shifted by up to this share of its side, zoomed by as much, and flipped half the time."""
+    """In training a picture is shifted by up to this share of its side, zoomed by as much, flipped half the time."""
     dropout: float = 0.0
     """Of both vectors before they are projected."""
     loss: Literal["infonce", "triplet"] = "infonce"
@@ -152,7 +152,7 @@ class Method(BaseMethod):
     # Training
 
     def prepare(self, batch: Batch, generator: torch.Generator) -> Batch:
-        """Draw which frames restart dead codes, the impostors of the ranking, and in training how pictures are varied."""
+        """Draw which frames restart dead codes, the impostors of the ranking, and how pictures vary in training."""
         draws = [torch.Generator().manual_seed(seed) for seed in batch["seeds"].tolist()]
         device, vary = batch["feats"].device, self.config.vary
         rows = [torch.rand(5, generator=draw) for draw in draws]
@@ -200,9 +200,9 @@ class Method(BaseMethod):
 
     @torch.no_grad()
     def metrics(self, batch: Batch) -> dict[str, tuple[float, float]]:
-        """Share of descriptions whose picture is among the first 1, 5, 10 pictures of the batch, of pictures with one of
-        their descriptions among the first, the same by chance, how far unit vectors are spread (1: in all directions,
-        0: all alike), and codes in use."""
+        """Share of descriptions whose picture is among the first 1, 5, 10 pictures of the batch, of pictures with one
+        of their descriptions among the first, the same by chance, how far unit vectors are spread (1: in all
+        directions, 0: all alike), and codes in use."""
         speech, image = self.utterance(batch), F.normalize(self.image_vector(batch["image"]), dim=-1)
         ids, first = _distinct(batch["image_id"])
         own = ids[None] == batch["image_id"][:, None]

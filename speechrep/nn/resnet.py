@@ -1,8 +1,8 @@
 """Residual networks over pictures (He et al., arXiv 1512.03385).
 
-Parameter names, strides and paddings are those of torchvision's resnet18, 34 and 50, so that their released weights load
-as they are, with `norm="frozen"`: batch norm whose statistics and factors stay. Networks trained from scratch take
-`norm="group"`, whose output does not depend on the batch.
+Parameter names, strides and paddings are those of torchvision's resnet18, 34 and 50, so that their released weights
+load as they are, with `norm="frozen"`: batch norm whose statistics and factors stay. Networks trained from scratch
+take `norm="group"`, whose output does not depend on the batch.
 """
 
 from pathlib import Path
@@ -85,7 +85,8 @@ class ResNet(nn.Module):
     """Pictures [B, 3, H, W] -> their maps [B, dim, H / 32, W / 32].
 
     layout: a name of `LAYOUTS`. width: channels of the first stage, doubled by each of the next three; 64 in the paper.
-    small: for pictures of 64 pixels or so: a 3 x 3 first convolution and no pooling, hence a 16th of the side, not a 32nd.
+    small: for pictures of 64 pixels or so: a 3 x 3 first convolution and no pooling, hence a 16th of the side, not a
+    32nd.
     """
 
     def __init__(self, layout: str = "resnet18", width: int = 64, norm: str = "group", small: bool = False):
@@ -116,7 +117,7 @@ class ResNet(nn.Module):
 
 
 def load_weights(network: ResNet, path: str | Path) -> None:
-    """Load a state dict of torchvision's layout into a network of 64 channels and frozen norms; its classifier is dropped.
+    """Load a state dict of torchvision's layout, save its classifier, into a network of 64 channels and frozen norms.
 
     Raises `SpeechrepError` if the file is missing or holds another layout.
     """

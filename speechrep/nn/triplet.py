@@ -7,12 +7,12 @@ from speechrep.nn.contrastive import _gather
 
 def triplet_ranking(a: torch.Tensor, b: torch.Tensor, groups: torch.Tensor, priority: torch.Tensor, margin: float = 1.0,
                     gather: bool = True) -> torch.Tensor:
-    """Sum over rows and both directions of max(0, margin + s(impostor) - s(own)), s the dot product, for two impostors a
-    row: one drawn at random, and the semi-hard one, the closest of those that are further off than its own (Harwath et
-    al., arXiv 1911.09602, 3.1). Where none is further off, the random one counts alone.
+    """Sum over rows and both directions of max(0, margin + s(impostor) - s(own)), s the dot product, for two
+    impostors a row: one drawn at random, and the semi-hard one, the closest of those that are further off than its
+    own (Harwath et al., arXiv 1911.09602, 3.1). Where none is further off, the random one counts alone.
 
-    a, b: paired vectors [M, D]. groups [M]: rows with equal numbers are no impostors of each other. priority [M]: uniform
-    draws in [0, 1), one a row. gather: under torch.distributed impostors come from all processes.
+    a, b: paired vectors [M, D]. groups [M]: rows with equal numbers are no impostors of each other. priority [M]:
+    uniform draws in [0, 1), one a row. gather: under torch.distributed impostors come from all processes.
     """
     collect = _gather if gather else (lambda x: x)
     all_groups, all_priority = collect(groups), collect(priority)

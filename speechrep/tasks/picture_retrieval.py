@@ -1,4 +1,4 @@
-"""Retrieval across speech, pictures and languages with a method that puts both in one space (zero-shot: trains nothing).
+"""Retrieval across speech, pictures and languages, with a method that puts both in one space; trains nothing.
 
 | metric | query | candidates | right |
 |---|---|---|---|
@@ -6,9 +6,9 @@
 | picture_to_speech | a picture, once for each description | the descriptions in that language | of the picture |
 | speech_to_speech | a description, once a language other than its own | the descriptions in that language | of its picture |
 
-Pictures that are described by the same words in the same language are one as far as that description goes. Recall at 1, 5
-and 10, with the recall of a random order beside it; intervals are over pictures, since descriptions of one picture succeed
-and fail together.
+Pictures that are described by the same words in the same language are one as far as that description goes. Recall at
+1, 5 and 10, with the recall of a random order beside it; intervals are over pictures, since descriptions of one
+picture succeed and fail together.
 """
 
 import sys
@@ -142,7 +142,8 @@ def score_pictures(checkpoint: Path, test: DataFolder, dump: Path, out: Path, sy
     for queries in retrieve(items):
         hits = [(queries.ranks < k).double() for k in RECALL_AT]
         luck = [recall_by_chance(queries.right, k) for k in RECALL_AT]
-        for row, values in zip(queries.picture.tolist(), torch.stack([torch.ones_like(hits[0]), *hits, *luck], 1).numpy()):
+        columns = torch.stack([torch.ones_like(hits[0]), *hits, *luck], 1).numpy()
+        for row, values in zip(queries.picture.tolist(), columns):
             sums[queries.direction][row] += values
         if queries.direction != "speech_to_speech":
             for utt, rank in zip(queries.utts, queries.ranks.tolist()):

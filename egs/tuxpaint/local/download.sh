@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Stage 0: the package of Tux Paint's stamps, unpacked into a folder of this recipe.
-# Nothing is installed system-wide. Leaves behind: DOWNLOADS_DIR/corpus, DOWNLOADS_DIR/packages, DOWNLOADS_DIR/attribution.
+# Nothing is installed system-wide. Leaves behind: DOWNLOADS_DIR/corpus, DOWNLOADS_DIR/packages,
+# DOWNLOADS_DIR/attribution.
 set -euo pipefail
 export LC_ALL=C
 
