@@ -89,16 +89,17 @@ def read_mixed(path: str | Path) -> tuple[np.ndarray, int, str]:
     return mean, rate_hz, "mean"
 
 
-def write_wav(path: str | Path, samples: np.ndarray, rate_hz: int) -> None:
+def write_wav(path: str | Path, samples: np.ndarray, rate_hz: int, sync: bool = True) -> None:
     """Write float samples [T] as a mono 16-bit PCM file, atomically; what is beyond [-1, 1] is clipped.
 
-    Scaled by 32768, as in reading, so that what was read from 16 bits is written back unchanged.
+    Scaled by 32768, as in reading, so that what was read from 16 bits is written back unchanged. sync: see
+    `atomic_path`.
     """
     samples = np.asarray(samples, dtype=np.float32)
     if samples.ndim != 1 or not np.isfinite(samples).all():
         raise SpeechrepError(f"{path}: samples of shape {samples.shape}, or some are not finite", "finite samples [T]")
     pcm = np.clip(np.rint(samples * np.float32(32768)), -32768, 32767).astype(np.int16)
-    with atomic_path(path) as tmp:
+    with atomic_path(path, sync) as tmp:
         soundfile.write(str(tmp), pcm, rate_hz, subtype="PCM_16", format="WAV")
 
 

@@ -49,10 +49,10 @@ def fit_square(pixels: np.ndarray, size_px: int = SIZE_PX) -> np.ndarray:
     return np.asarray(canvas)
 
 
-def write_picture(path: str | Path, pixels: np.ndarray) -> None:
-    """Write uint8 [H, W, 3] as PNG, atomically."""
+def write_picture(path: str | Path, pixels: np.ndarray, sync: bool = True) -> None:
+    """Write uint8 [H, W, 3] as PNG, atomically; sync: see `atomic_path`."""
     from PIL import Image
-    with atomic_path(path) as tmp:
+    with atomic_path(path, sync) as tmp:
         Image.fromarray(np.ascontiguousarray(pixels)).save(tmp, format="PNG")
 
 

@@ -9,6 +9,7 @@ left_out.tsv (every sound that was left out, and why) and notes.tsv (kept, but w
 
 import argparse
 import hashlib
+import os
 import re
 import sys
 from collections import Counter, defaultdict
@@ -89,6 +90,8 @@ def prepare(corpus_dir: Path, data_dir: Path) -> None:
         if not utterances:
             raise SpeechrepError(f"{stamps}: too few descriptions for the part '{part}'", "the whole corpus",
                                  "run stage 0 again")
+    # Thousands of files at once; the data folders, which tell that they are there, come after.
+    os.sync()
     for name, lines in (("left_out.tsv", left_out), ("notes.tsv", notes)):
         write_text(data_dir / name, "".join(f"{line}\n" for line in sorted(lines)))
     for part, utterances in parts.items():
@@ -140,7 +143,7 @@ def draw(stamp: str, stamps: Path, data_dir: Path, drawn: dict[str, str]) -> str
                 if square.min() == square.max():
                     drawn[stamp] = "no picture: it is of one colour"
                 else:
-                    write_picture(picture_path(data_dir, stamp), square)
+                    write_picture(picture_path(data_dir, stamp), square, sync=False)
     return drawn[stamp]
 
 
@@ -161,7 +164,7 @@ def read(sound: Sound, text: str, data_dir: Path, notes: list[str]) -> tuple[Utt
     speaker = OTHER_FRENCH.get(encoder_of(sound.path), SPEAKERS["fr"]) if sound.lang == "fr" else SPEAKERS[sound.lang]
     resampled = resample(samples, rate_hz, RATE_HZ)
     utterance = Utterance(sound, speaker, text, len(resampled) / RATE_HZ, hashlib.sha256(samples.tobytes()).hexdigest())
-    write_wav(wav_path(data_dir, utterance), resampled, RATE_HZ)
+    write_wav(wav_path(data_dir, utterance), resampled, RATE_HZ, sync=False)
     if mixed.startswith("channel"):
         notes.append(f"{utterance.utt}\tonly {mixed} of the recording")
     if rate_hz < RATE_HZ:

@@ -45,6 +45,7 @@ def prepare(recipes: list[Path], data_dir: Path) -> None:
             merge(recipe, part, tables, data_dir)
     left_out = without_shared_texts(parts)
     write_text(data_dir / "left_out.tsv", "".join(f"{line}\n" for line in sorted(left_out)))
+    os.sync()
     for part, tables in parts.items():
         write_folder(data_dir / part, tables)
     print(table(parts))
@@ -65,7 +66,7 @@ def merge(recipe: Path, part: str, tables: dict[str, dict[str, str]], data_dir: 
             same_rate = header(entry)[0] == RATE_HZ
             path = recipe / entry if same_rate else data_dir / "wav" / corpus / f"{utt}.wav"
             if not same_rate:
-                write_wav(before / path, reader.read(utt)[0], RATE_HZ)
+                write_wav(before / path, reader.read(utt)[0], RATE_HZ, sync=False)
             tables["wav.scp"][f"{corpus}_{utt}"] = str(path)
             tables["corpus"][f"{corpus}_{utt}"] = corpus
     finally:
