@@ -15,18 +15,20 @@ TEMPORARY = re.compile(r"\..+\.(?P<pid>[0-9]+)\.(tmp(\..*)?|old)")
 
 
 @contextlib.contextmanager
-def atomic_path(path: str | Path) -> Iterator[Path]:
+def atomic_path(path: str | Path, sync: bool = True) -> Iterator[Path]:
     """Yield a temporary path beside `path`; on success it is synced and renamed to `path`, on failure removed.
 
-    The temporary name keeps the suffix, since writers such as soundfile choose the format by it.
+    The temporary name keeps the suffix, since writers such as soundfile choose the format by it. Who writes thousands of
+    files says sync=False and calls `os.sync` once, before the file that tells they are there.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     tmp = path.with_name(f".{path.stem}.{os.getpid()}.tmp{path.suffix}")
     try:
         yield tmp
-        with open(tmp, "rb") as file:
-            os.fsync(file.fileno())
+        if sync:
+            with open(tmp, "rb") as file:
+                os.fsync(file.fileno())
         os.replace(tmp, path)
     finally:
         tmp.unlink(missing_ok=True)

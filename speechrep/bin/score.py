@@ -5,13 +5,15 @@
   speechrep score predictions --part test --system NAME --out DIR FOLDER
   speechrep score representation --upstream SPEC --train data/train --test data/test --dump dump --system NAME --out DIR
   speechrep score abx --upstream SPEC --train data/train --test data/test --dump dump --system NAME --out DIR
+  speechrep score pictures --checkpoint BEST.pt --test data/test --dump dump --system NAME --out DIR
   speechrep score table exp/*/score.json --out RESULTS.md
 
 `synthesis` scores a data folder of synthesised (or natural) speech and writes DIR/score.json and DIR/per_utt.tsv.
 `recognition` scores FOLDER/hyp against FOLDER/ref, as `speechrep decode` left them; `predictions` whatever it left for
-another trained task. `representation` probes an upstream for
-phones and speakers, `abx` tells phones apart by the distances of their frames, without training.
-`table` joins score files to a Markdown table, several seeds of a system in one row.
+another trained task. `representation` probes an upstream for phones and speakers, `abx` tells phones apart by the
+distances of their frames, without training. `pictures` looks for pictures by their descriptions, and for descriptions
+by pictures and by those in other languages. `table` joins score files to a Markdown table, several seeds of a system in
+one row.
 """
 
 from pathlib import Path
@@ -57,7 +59,11 @@ def add_arguments(parser) -> None:
         parser_of.add_argument("--test", type=Path, required=True, help="data folder to test on")
         parser_of.add_argument("--dump", type=Path, required=True, help="folder of dumped features: KIND/PART")
         parser_of.add_argument("--layer", type=int, default=-1, help="which layer (default: the last)")
-    for parser_of in (spelt, said, held, apart):
+    seen = kinds.add_parser("pictures", help="retrieval across speech, pictures and languages")
+    seen.add_argument("--checkpoint", type=Path, required=True, help="the best.pt of a method that sees pictures")
+    seen.add_argument("--test", type=Path, required=True, help="data folder with image.scp")
+    seen.add_argument("--dump", type=Path, required=True, help="folder of dumped features: KIND/PART")
+    for parser_of in (spelt, said, held, apart, seen):
         parser_of.add_argument("--system", required=True, help="the name of the system in the table")
         parser_of.add_argument("--seed", type=int, default=0, help="the seed that the system was trained with")
         parser_of.add_argument("--out", type=Path, required=True, help="folder for score.json and per_utt.tsv")
@@ -69,7 +75,7 @@ def add_arguments(parser) -> None:
 
 def main(args) -> None:
     {"synthesis": synthesis, "recognition": recognition, "predictions": predictions,
-     "representation": representation, "abx": abx, "table": table}[args.kind](args)
+     "representation": representation, "abx": abx, "pictures": pictures, "table": table}[args.kind](args)
 
 
 def recognition(args) -> None:
@@ -101,6 +107,15 @@ def abx(args) -> None:
     from speechrep.tasks.abx import score_abx
     score = score_abx(args.upstream, DataFolder(args.train), DataFolder(args.test), args.dump, args.out, args.system,
                       args.seed, args.layer, args.distance, args.items, args.cache)
+    print(results_markdown([score], ""), end="")
+
+
+def pictures(args) -> None:
+    """Retrieval of pictures by speech and the other way round, and of speech by speech."""
+    from speechrep.data.folder import DataFolder
+    from speechrep.report.table import results_markdown
+    from speechrep.tasks.picture_retrieval import score_pictures
+    score = score_pictures(args.checkpoint, DataFolder(args.test), args.dump, args.out, args.system, args.seed)
     print(results_markdown([score], ""), end="")
 
 

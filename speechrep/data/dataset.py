@@ -11,6 +11,7 @@ Streams that a method may need:
 | speaker | `speaker` [B] |
 | text | `texts`, a list of transcripts |
 | label:STREAM | `labels[STREAM]`, the lines of that stream of the data folder, such as utt2spk or intent |
+| image | `image` [B, 3, H, W] in [0, 1], of `image.scp`, all of one size; `image_id` [B], equal for one picture |
 | units:NAME | `units` [B, N'] from `units.NAME` of the data folder, at their own frame rate, `units_lengths` [B] |
 
 Every batch also has `utts`, `labelled` [B] (False where only the speech may be used: minimal supervision) and `seeds` [B], from which a method draws what is random about an utterance: they depend
@@ -30,9 +31,10 @@ from speechrep.data.audio import AudioReader
 from speechrep.data.batches import Key
 from speechrep.data.folder import DataFolder
 from speechrep.data.inventory import Inventory
+from speechrep.data.picture import read_picture
 from speechrep.errors import SpeechrepError
 
-STREAMS = ("feats", "audio", "phones", "prompt", "speaker", "text")
+STREAMS = ("feats", "audio", "phones", "prompt", "speaker", "text", "image")
 """And "units:NAME", as many of them as there are codebooks; a method takes one. And "label:STREAM", any number of them."""
 
 
@@ -64,6 +66,7 @@ class SpeechDataset(torch.utils.data.Dataset):
             raise SpeechrepError(f"{folder.path}: no units.{units[0]}", "the units that the method learns from",
                                  "run the recipe's stage 4, or `speechrep units`")
         self.units = folder.read(f"units.{units[0]}") if units else None
+        self.pictures = folder.read("image.scp") if "image" in needs else None
         seconds = folder.seconds
 
         def usable(utt: str) -> bool:
@@ -71,6 +74,7 @@ class SpeechDataset(torch.utils.data.Dataset):
                     and (self.texts is None or utt in self.texts)
                     and all(utt in table for table in self.labels.values())
                     and (self.units is None or utt in self.units)
+                    and (self.pictures is None or utt in self.pictures)
                     and (ali is None or utt in ali and all(inventory.phone_id(p) is not None
                                                            for p in set(ali[utt].split()[0::2]))))
 
@@ -84,6 +88,7 @@ class SpeechDataset(torch.utils.data.Dataset):
         self.ali = ali
         self.audio = AudioReader(folder, rate_hz=self.rate_hz) if "audio" in needs else None
         self.speaker_ids = {speaker: i for i, speaker in enumerate(inventory.speakers)}
+        self.image_ids = {path: i for i, path in enumerate(sorted(set((self.pictures or {}).values())))}
         self.speakers = folder.read("utt2spk")
         self.by_speaker: dict[str, list[int]] = {}
         for i, utt in enumerate(self.utts):
@@ -127,6 +132,9 @@ class SpeechDataset(torch.utils.data.Dataset):
             item["text"] = self.texts[utt]
         if self.labels:
             item["labels"] = {name: table[utt] for name, table in self.labels.items()}
+        if self.pictures is not None:
+            item["image"] = torch.from_numpy(read_picture(self.pictures[utt])).permute(2, 0, 1).float() / 255
+            item["image_id"] = self.image_ids[self.pictures[utt]]
         return item
 
     def _speaker_id(self, utt: str) -> int:
@@ -154,6 +162,13 @@ def collate(items: list[dict[str, Any]]) -> dict[str, Any]:
         batch["labels"] = {name: [item["labels"][name] for item in items] for name in items[0]["labels"]}
     if "text" in items[0]:
         batch["texts"] = [item["text"] for item in items]
+    if "image" in items[0]:
+        sizes = {tuple(item["image"].shape) for item in items}
+        if len(sizes) > 1:
+            raise SpeechrepError(f"pictures of different sizes: {sorted(sizes)}", "pictures of one size",
+                                 "scale them when the corpus is prepared, as egs/tuxpaint does")
+        batch["image"] = torch.stack([item["image"] for item in items])
+        batch["image_id"] = torch.tensor([item["image_id"] for item in items])
     return batch
 
 
