@@ -234,6 +234,9 @@ def load_yaml(path):
         build(task.Config, experiment.model, f"{path}: model")
         losses = {name for names in task.losses.values() for name in names}
         assert set(experiment.weights) == losses, f"{path}: weights must name exactly {sorted(losses)}"
+    elif path.stem.startswith("units"):
+        from speechrep.units import UnitsConfig
+        build(UnitsConfig, mapping, str(path))
     elif path.stem.startswith("align"):
         from speechrep.align.model import AlignConfig
         build(AlignConfig, mapping, str(path))

@@ -1,15 +1,15 @@
 #!/usr/bin/env bash
 # Methods that learn from speech alone, on the same speech and by the same tasks. Run it in a recipe's folder, behind its
-# stages 1 to 3; the stages 4 to 7 of run.sh call it for every --method but ctap.
+# stages 1 to 3; the stages 4 to 8 of run.sh call it for every --method but ctap.
 #
-#   utils/compare_methods.sh STAGE METHODS SEED PROCESSES NJ [--set KEY=VALUE ...]
+#   utils/compare_methods.sh STAGE [MORE ...]
 #
-# STAGE is units, pretrain, train or score. METHODS are separated by commas, or `all`; each is configured by
-# conf/METHOD.yaml, and hubert2 is HuBERT's second iteration, on units of the first. What follows NJ goes to pretraining.
-# A method that builds on another's units comes behind it.
+# STAGE is units, pretrain (MORE: --set KEY=VALUE), train, score or report. run.sh exports method, seed, nj and processes.
+# $method names methods, separated by commas, or `all`; each is configured by conf/METHOD.yaml, and hubert2 is HuBERT's
+# second iteration, on units of the first. A method that builds on another's units comes behind it.
 set -euo pipefail
-stage=$1 methods=$2 seed=$3 processes=$4 nj=$5
-shift 5
+stage=$1 methods=$method
+shift
 [ "$methods" != all ] ||
   methods=apc,vq_apc,mockingjay,tera,decoar2,pase,vqvae,cpc,vq_wav2vec,discrete_bert,wav2vec2,hubert,hubert2,wavlm,data2vec,mt4ssl
 IFS=, read -ra methods <<<"$methods"
@@ -86,10 +86,12 @@ case $stage in
     done
     readarray -t scores < <(find exp/tasks -name score.json | sort)
     speechrep score table --out exp/METHODS.md "${scores[@]}"
+    ;;
+  report)
     cat exp/METHODS.md
     ;;
   *)
-    echo "compare_methods.sh: no stage '$stage'; wanted: units, pretrain, train or score" >&2
+    echo "compare_methods.sh: no stage '$stage'; wanted: units, pretrain, train, score or report" >&2
     exit 2
     ;;
 esac

@@ -50,6 +50,7 @@ def add_arguments(parser) -> None:
     held = kinds.add_parser("representation", help="what the frames of an upstream hold")
     apart = kinds.add_parser("abx", help="whether tokens of a phone are nearer to each other than to another's")
     apart.add_argument("--items", type=Path, help="an item file as of ZeroSpeech (default: made from `ali`)")
+    apart.add_argument("--dev", type=Path, help="data folder on which the layer is chosen, in place of --layer")
     apart.add_argument("--distance", default="angular", help="angular, euclidean, kl_symmetric or identical")
     apart.add_argument("--cache", type=Path, help="folder where the layers of upstreams are kept, such as dump/layers")
     for parser_of in (held, apart):
@@ -106,7 +107,8 @@ def abx(args) -> None:
     from speechrep.report.table import results_markdown
     from speechrep.tasks.abx import score_abx
     score = score_abx(args.upstream, DataFolder(args.train), DataFolder(args.test), args.dump, args.out, args.system,
-                      args.seed, args.layer, args.distance, args.items, args.cache)
+                      args.seed, args.layer, args.distance, args.items, args.cache,
+                      dev=DataFolder(args.dev) if args.dev else None)
     print(results_markdown([score], ""), end="")
 
 

@@ -83,11 +83,11 @@ def read_items(path: Path) -> list[Token]:
 
 def score_abx(spec: str, train: DataFolder, test: DataFolder, dump: Path, out: Path, system: str, seed: int,
               layer: int = -1, distance: str = "angular", items: Path | None = None, cache: Path | None = None,
-              device: str = "cpu") -> dict:
+              device: str = "cpu", dev: DataFolder | None = None) -> dict:
     """ABX errors of a layer of `spec` on `test`, into out/score.json, with the tokens (triphones.item, phones.item) and the
     error of every pair of phones (pairs.tsv) beside it.
 
-    items: an item file to be used in place of those made from `ali`. cache: where layers are kept for several tasks. The
+    dev: a part on which the layer is chosen, that of the least mean error; `layer` is then not looked at. items: an item file to be used in place of those made from `ali`. cache: where layers are kept for several tasks. The
     intervals are over unordered pairs of phones. Raises `SpeechrepError` where there is nothing to compare and for
     tokens of unknown utterances.
     """
@@ -102,6 +102,35 @@ def score_abx(spec: str, train: DataFolder, test: DataFolder, dump: Path, out: P
     if unknown:
         raise SpeechrepError(f"{items or test.path / 'ali'}: {len(unknown)} unknown utterances, such as '{unknown[0]}'",
                              f"utterances of {test.path}")
+    if dev is not None:
+        own = {triphones: tokens_of(dev, triphones) for triphones in (True, False)}
+        means = [_mean_error(_errors(spec, dev, own, train, dump, cache, upstream, number, distance)[0])
+                 for number in range(len(upstream.dims))]
+        layer = int(np.argmin(means))
+    found, notes = _errors(spec, test, made, train, dump, cache, upstream, layer, distance)
+    if not found:
+        raise SpeechrepError(f"{test.path}: no two phones in the same context by the same speaker",
+                             "phones that a speaker says twice", "test on a larger part")
+    if dev is not None:
+        notes.append("each system's layer is the one of least error on dev")
+    notes.append("the intervals are over pairs of phones")
+    write_text(out / "pairs.tsv", _pairs_table(found))
+    settings = {"upstream": spec, "layer": layer_number(upstream, layer), "distance": distance, "max_group": MAX_GROUP,
+                "max_x_speakers": MAX_X_SPEAKERS, "items": str(items) if items else None,
+                "dev": str(dev.path) if dev else None}
+    data = {test.path.name: {name: {"cells": len(result.cells), "triplets": result.triplets} for name, result in found.items()}}
+    return write_score(out / "score.json", task="abx", part=test.path.name, system=system, seed=seed,
+                       metrics={name: _metric(result) for name, result in found.items()}, notes=notes,
+                       provenance=provenance(sys.argv, settings, seed, data))
+
+
+def _mean_error(found: Mapping[str, Abx]) -> float:
+    return float(np.mean([result.error for result in found.values()])) if found else np.inf
+
+
+def _errors(spec: str, test: DataFolder, made: Mapping[bool, list[Token]], train: DataFolder, dump: Path,
+            cache: Path | None, upstream, layer: int, distance: str) -> tuple[dict[str, Abx], list[str]]:
+    """The result of every condition that has something to compare, and notes."""
     languages = test.read("utt2lang") if test.has("utt2lang") else {}
     features = _features(spec, test, train, dump, cache, upstream, layer)
     found, notes, left_out = {}, [], 0
@@ -118,19 +147,9 @@ def score_abx(spec: str, train: DataFolder, test: DataFolder, dump: Path, out: P
             continue
         frames, placed = _frames(features, [tokens[i] for i in kept], [spans[i] for i in kept], labels, cells)
         found[name] = abx(frames, placed, cells, distance)
-    if not found:
-        raise SpeechrepError(f"{test.path}: no two phones in the same context by the same speaker",
-                             "phones that a speaker says twice", "test on a larger part")
     if left_out:
         notes.append(f"{left_out} tokens shorter than a frame are left out")
-    notes.append("the intervals are over pairs of phones")
-    write_text(out / "pairs.tsv", _pairs_table(found))
-    settings = {"upstream": spec, "layer": layer_number(upstream, layer), "distance": distance, "max_group": MAX_GROUP,
-                "max_x_speakers": MAX_X_SPEAKERS, "items": str(items) if items else None}
-    data = {test.path.name: {name: {"cells": len(result.cells), "triplets": result.triplets} for name, result in found.items()}}
-    return write_score(out / "score.json", task="abx", part=test.path.name, system=system, seed=seed,
-                       metrics={name: _metric(result) for name, result in found.items()}, notes=notes,
-                       provenance=provenance(sys.argv, settings, seed, data))
+    return found, notes
 
 
 def _features(spec: str, test: DataFolder, train: DataFolder, dump: Path, cache: Path | None, upstream,
