@@ -35,6 +35,8 @@ class Method(nn.Module):
     needs: ClassVar[tuple[str, ...]]
     losses: ClassVar[dict[str, tuple[str, ...]]]
     across_batch: ClassVar[frozenset[str]] = frozenset()
+    partial: bool = False
+    """Whether a step may leave some parameters without a gradient."""
 
     def __init__(self, config: Any, inventory: Inventory):
         super().__init__()

@@ -24,12 +24,13 @@ def symmetric_contrast(speech: torch.Tensor, text: torch.Tensor, scale: torch.Te
     gather: under torch.distributed the candidates are those of all processes, and the sum is over this process's own rows.
     """
     alone = not (gather and dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1)
-    if alone and len(speech) <= chunk:
+    if alone and 0 < len(speech) <= chunk:
         return _both_ways(speech, text, scale, groups, labels) / 2
     collect = _gather if gather else (lambda x: x)
     all_speech, all_text, all_groups = collect(speech), collect(text), collect(groups)
     all_labels = collect(labels) if labels is not None else None
-    total = speech.new_zeros((), dtype=torch.float32)
+    # A process without rows of its own must still take part in the backward pass of what was gathered.
+    total = 0.0 * (all_speech.float().sum() + all_text.float().sum() + scale)
     for start in range(0, len(speech), chunk):
         rows = slice(start, start + chunk)
         masks = (groups[rows], all_groups, labels[rows] if labels is not None else None, all_labels)

@@ -45,6 +45,8 @@ class BaseTask(Method):
         super().__init__(config, upstream.inventory)
         self.needs = (*upstream.needs, *self.needs)
         self.upstream, self.labels = upstream, labels
+        # A fine-tuned method has parts that its layers do not need: decoders, heads.
+        self.partial = config.finetune
         for parameter in upstream.parameters():
             parameter.requires_grad_(config.finetune)
         self.chosen = chosen_layers(upstream, config.layer)

@@ -195,7 +195,7 @@ class _Run:
             shard.shard(self.method, world)
         elif world.size > 1:
             # A method of several phases leaves the parameters of the others without gradient.
-            self.model = DistributedDataParallel(self.method, find_unused_parameters=len(self.phases) > 1)
+            self.model = DistributedDataParallel(self.method, find_unused_parameters=method.partial or len(self.phases) > 1)
         self.optimisers = {phase: self._optimiser(phase) for phase in self.phases}
         self.average = {key: value.detach().clone() for key, value in self.method.state_dict().items()} \
             if config.ema else None

@@ -156,6 +156,11 @@ def test_fine_tuning_begins_where_the_frozen_run_ended(root, tmp_path):
                init=first)
     begun = json.loads((tmp_path / "a/done.json").read_text())["dev"]["ctc"]
     assert begun == pytest.approx(torch.load(first, weights_only=True)["dev"]["ctc"], rel=1e-3)
+    # Not all of the method's parameters have a gradient then, which two processes must put up with.
+    done = speechrep(root, "train", "--conf", "asr.yaml", "--upstream", "exp/ctap/best.pt", "--train", "data/train", "--dev",
+                     "data/dev", "--dump", "dump", "--exp", str(tmp_path / "c"), "--init", str(first), "--processes", "2",
+                     "--set", "model.finetune=true", "--set", "train.steps=3")
+    assert done.returncode == 0, done.stderr
     with pytest.raises(SpeechrepError, match="other shapes"):
         train_task(root / "asr.yaml", "logmel", *parts, tmp_path / "b", device="cpu", init=first)
 

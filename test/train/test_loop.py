@@ -128,6 +128,22 @@ def test_two_processes_do_what_one_does(corpus, tmp_path, positives, inside):
         torch.testing.assert_close(value, two["model"][key], atol=2e-4, rtol=1e-2)
 
 
+def test_two_processes_of_which_one_has_no_labelled_utterance(corpus, tmp_path):
+    conf = write_conf(tmp_path, {"dropout": 0.0}, steps=6)
+    (tmp_path / "few").write_text("spk0-train000\nspk1-train011\n")
+    logs = []
+    for processes in ("1", "2"):
+        exp = tmp_path / processes
+        command = [sys.executable, "-m", "speechrep", *arguments(corpus, exp, conf), "--labelled", tmp_path / "few",
+                   "--processes", processes]
+        done = subprocess.run(command, env=os.environ | {"OMP_NUM_THREADS": "1"}, capture_output=True, text=True, timeout=120)
+        assert done.returncode == 0, done.stderr[-3000:]
+        logs.append([json.loads(line) for line in open(exp / "log.jsonl")])
+    for a, b in zip(*logs, strict=True):
+        assert a["contrast"] == pytest.approx(b["contrast"], rel=2e-4, abs=1e-6), (a, b)
+    assert any(line["contrast"] == 0 for line in logs[0]) and any(line["contrast"] > 0 for line in logs[0])
+
+
 def test_what_all_processes_find_wrong_is_said_once(corpus, tmp_path):
     done = subprocess.run([sys.executable, "-m", "speechrep", "pretrain", "--processes", "2", "--conf",
                            str(write_conf(tmp_path, weights={"contrast": 1.0})), "--train", str(corpus / "data/train"), "--dev",
