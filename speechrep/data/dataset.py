@@ -7,7 +7,7 @@ Streams that a method may need:
 | feats | `feats` [B, N, D], `feats_lengths` [B] |
 | audio | `audio` [B, T] with T = N * hop, `audio_lengths` [B] |
 | phones | `phones` [B, U] ids with SIL, `durations` [B, U] in feature frames, `phones_lengths` [B] |
-| prompt | `prompt` [B, M, D], `prompt_lengths` [B]: another utterance of the same speaker where there is one, or a window of it |
+| prompt | `prompt` [B, M, D], `prompt_lengths` [B]: of another utterance of the same speaker where there is one |
 | speaker | `speaker` [B] |
 | text | `texts`, a list of transcripts |
 | units:NAME | `units` [B, N'] from `units.NAME` of the data folder, at their own frame rate, `units_lengths` [B] |
@@ -40,8 +40,8 @@ class SpeechDataset(torch.utils.data.Dataset):
 
     Where `phones` are needed, utterances are left out that have no line in `ali` (the aligner rejected them) or a phone
     that the inventory lacks; `left_out` counts them.
-    labelled: the utterances whose phones a method may learn from; None for all. prompt_frames: of the prompt, only a window
-    of so many frames is read, drawn anywhere in it; 0 for the whole.
+    labelled: the utterances whose phones a method may learn from; None for all. prompt_frames: of the prompt, only a
+    window of so many frames is read, drawn anywhere in it; 0 for the whole.
     """
 
     def __init__(self, folder: DataFolder, dump: Path, inventory: Inventory, needs: tuple[str, ...], seed: int = 0,
