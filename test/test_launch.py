@@ -292,6 +292,10 @@ PartitionName=main Nodes={host} Default=YES MaxTime=INFINITE State=UP
             time.sleep(0.2)
         yield
     finally:
+        # Jobs whose results are there may not have ended yet; without a controller their srun would wait for ever.
+        end = time.monotonic() + 20
+        while time.monotonic() < end and subprocess.run(["squeue", "--noheader"], capture_output=True).stdout.strip():
+            time.sleep(0.2)
         for name in ("slurmd", "slurmctld", "munged"):
             pid_file = folder / f"{name}.pid"
             if pid_file.exists():

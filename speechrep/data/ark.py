@@ -89,8 +89,8 @@ class ScpReader(Mapping[str, np.ndarray]):
         return self.window(utt)
 
     def window(self, utt: str, rows: int = 0, share: float = 0.0) -> np.ndarray:
-        """`rows` rows of the matrix, of which the first lies at `share` (0 to 1) of what they leave free; all of it where
-        it has no more than that, or `rows` is 0. Only these are read."""
+        """`rows` rows of the matrix, of which the first lies at `share` (0 to 1) of what they leave free; all of it
+        where it has no more than that, or `rows` is 0. Only these are read."""
         match = PLAIN.fullmatch(self._places[utt])
         if match:
             file, offset = self._file(match["path"]), int(match["offset"])

@@ -7,7 +7,7 @@ Streams that a method may need:
 | feats | `feats` [B, N, D], `feats_lengths` [B] |
 | audio | `audio` [B, T] with T = N * hop, `audio_lengths` [B] |
 | phones | `phones` [B, U] ids with SIL, `durations` [B, U] in feature frames, `phones_lengths` [B] |
-| prompt | `prompt` [B, M, D], `prompt_lengths` [B]: another utterance of the same speaker where there is one, or a window of it |
+| prompt | `prompt` [B, M, D], `prompt_lengths` [B]: of another utterance of the same speaker where there is one |
 | speaker | `speaker` [B] |
 | text | `texts`, a list of transcripts |
 | label:STREAM | `labels[STREAM]`, the lines of that stream of the data folder, such as utt2spk or intent |

@@ -1,6 +1,7 @@
 """Checkpoints: tensors and plain values only, so that loading one never runs code from it."""
 
 import random
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,18 @@ def save(path: str | Path, content: dict[str, Any]) -> None:
     """Write a checkpoint atomically; `content` holds tensors and plain values."""
     # Given a path, torch.save writes its name into the file, which would then differ from run to run.
     with atomic_path(path) as tmp, open(tmp, "wb") as file:
-        torch.save({"format": FORMAT, **content}, file)
+        torch.save({"format": FORMAT, **_unshared(content)}, file)
+
+
+def _unshared(value: Any) -> Any:
+    """The same values, each equal string one object and no container twice: a file shows which objects are the same, and
+    in a run that was resumed others are than in one that was not."""
+    if isinstance(value, dict):
+        return {_unshared(key): _unshared(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        items = [_unshared(item) for item in value]
+        return items if isinstance(value, list) else tuple(items)
+    return sys.intern(value) if type(value) is str else value
 
 
 def load(path: str | Path, device: str | torch.device = "cpu", mapped: bool = False) -> dict[str, Any]:

@@ -1,21 +1,28 @@
-"""Throughput of a CTAP training step against a Whisper-like transformer of the same size, in one run.
+"""Throughput of a CTAP training step and of its parts, beside those of transformers, in one run.
 
-  OMP_NUM_THREADS=2 python test/benchmarks/ctap_step.py
+  OMP_NUM_THREADS=1 python test/benchmarks/ctap_step.py
 
-Prints a Markdown table: seconds of audio a second for each kind of block and precision, and the ratio to the transformer
-encoder of transformers' Whisper (forward and backward of that encoder alone), where transformers is installed.
+Prints two Markdown tables of seconds of audio per second of processor time. First a step (forward, backward, AdamW) of
+CTAP for each kind of block and precision, of its speech encoder alone, and of the encoder of transformers' Whisper with
+as many layers of the same width, on the same batch. Then the contrast alone, forward and backward, beside the loss of
+transformers' CLIP, which is the same sum where no two frames share a phone. Rounds are interleaved and the best counts,
+since other load on the machine only ever takes away.
 """
 
 import argparse
-import statistics
 import time
 
 import torch
+from torch import nn
 
 from speechrep.data.inventory import Inventory
 from speechrep.methods import ctap
+from speechrep.nn.contrastive import symmetric_contrast
+from speechrep.nn.encoder import Encoder
+from speechrep.nn.masking import pad_mask
 
-SECONDS, UTTERANCES = 4, 20
+SECONDS, UTTERANCES, DIM, LAYERS, HEADS = 4, 8, 256, 8, 4
+JOINT_DIM = 192
 
 
 def batch(rate: int = 100, mels: int = 80, phones: int = 40) -> dict:
@@ -29,65 +36,118 @@ def batch(rate: int = 100, mels: int = 80, phones: int = 40) -> dict:
             "prompt": torch.randn(UTTERANCES, size, mels), "prompt_lengths": lengths}
 
 
-def median_time(step, rounds: int) -> float:
-    step()
-    times = []
-    for _ in range(rounds):
-        start = time.perf_counter()
-        step()
-        times.append(time.perf_counter() - start)
-    return statistics.median(times)
+def trained(model: nn.Module, loss, bf16: bool):
+    """A training step: `loss()` under autocast, backward, AdamW; and the number of parameters."""
+    optimiser = torch.optim.AdamW(model.parameters(), 1e-4)
+
+    def step() -> None:
+        optimiser.zero_grad()
+        with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+            total = loss()
+        total.backward()
+        optimiser.step()
+
+    return step, sum(p.numel() for p in model.parameters())
 
 
 def ctap_step(kind: str, bf16: bool):
+    """The whole of CTAP at the size of egs/asterisk/conf/quick.yaml."""
     inventory = Inventory(tuple(f"p{i}" for i in range(40)), ("s",), {"hop_samples": 80, "rate_hz": 8000},
                           (0.0,) * 80, (1.0,) * 80)
-    config = ctap.Config(kind=kind, dim=256, heads=4, joint_dim=192, prompt_dim=64, prompt_frames=200, speech_layers=8,
-                         token_layers=3, frame_layers=2, decoder_layers=3, contrast_frames=2048)
-    method = ctap.Method(config, inventory)
-    optimiser = torch.optim.AdamW(method.parameters(), 1e-4)
+    method = ctap.Method(ctap.Config(kind=kind, dim=DIM, heads=HEADS, joint_dim=JOINT_DIM, prompt_dim=64,
+                                     prompt_frames=200, speech_layers=LAYERS, token_layers=3, frame_layers=2,
+                                     decoder_layers=3, contrast_frames=2048), inventory)
     data = batch()
 
-    def step():
-        optimiser.zero_grad()
+    def loss() -> torch.Tensor:
         prepared = method.prepare(data, torch.Generator().manual_seed(0))
         counts = method.counts(prepared)
-        with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
-            losses = method(prepared)
-        sum(losses[name] / counts[name] for name in losses).backward()
-        optimiser.step()
+        losses = method(prepared)
+        return sum(losses[name] / counts[name] for name in losses)
 
-    return step, sum(p.numel() for p in method.parameters())
+    return trained(method, loss, bf16)
 
 
-def whisper_step():
+def encoder_step(kind: str, bf16: bool):
+    """CTAP's speech encoder alone, 50 frames a second."""
+    front, encoder = ctap.Front(80, DIM, 2), Encoder(kind, LAYERS, DIM, HEADS, 0.0)
+    data = batch()
+
+    def loss() -> torch.Tensor:
+        x, lengths = front(data["feats"], data["feats_lengths"])
+        return encoder(x, pad_mask(lengths, x.shape[1]))[-1].float().square().mean()
+
+    return trained(nn.ModuleList([front, encoder]), loss, bf16)
+
+
+def whisper_step(bf16: bool):
+    """The encoder of transformers' Whisper: the same two convolutions, then blocks of attention, at 50 frames a second."""
     from transformers import WhisperConfig
     from transformers.models.whisper.modeling_whisper import WhisperEncoder
-    config = WhisperConfig(d_model=256, encoder_layers=8, encoder_attention_heads=4, encoder_ffn_dim=1024,
-                           max_source_positions=SECONDS * 50, num_mel_bins=80)
-    encoder = WhisperEncoder(config)
-    feats = torch.randn(UTTERANCES, 80, SECONDS * 100)
+    encoder = WhisperEncoder(WhisperConfig(d_model=DIM, encoder_layers=LAYERS, encoder_attention_heads=HEADS,
+                                           encoder_ffn_dim=4 * DIM, max_source_positions=SECONDS * 50, num_mel_bins=80,
+                                           dropout=0.0))
+    feats = batch()["feats"].transpose(1, 2).contiguous()
+    return trained(encoder, lambda: encoder(feats).last_hidden_state.float().square().mean(), bf16)
 
-    def step():
-        encoder(feats).last_hidden_state.sum().backward()
 
-    return step, sum(p.numel() for p in encoder.parameters())
+def contrast_step(rows: int, peer: bool):
+    """The contrast of `rows` frames with as many, each its own positive, forward and backward."""
+    speech, phones = (nn.functional.normalize(torch.randn(rows, JOINT_DIM), dim=-1).requires_grad_() for _ in range(2))
+    if peer:
+        from transformers.models.clip.modeling_clip import image_text_contrastive_loss as clip_loss
+
+    def step() -> None:
+        if peer:
+            clip_loss(phones @ speech.T * 14.0).backward()
+        else:
+            (symmetric_contrast(speech, phones, torch.tensor(14.0), torch.arange(rows), None, 4096) / rows).backward()
+
+    return step, 0
+
+
+def race(contest: dict[str, tuple], rounds: int) -> dict[str, float]:
+    """The least processor seconds of a step of each."""
+    best = dict.fromkeys(contest, float("inf"))
+    for number in range(rounds + 1):
+        for name, (step, _) in contest.items():
+            start = time.process_time()
+            step()
+            if number:
+                best[name] = min(best[name], time.process_time() - start)
+    return best
 
 
 def main() -> None:
+    """Run both contests and print their tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=4, help="the best of so many rounds counts (default: 4)")
     rounds = parser.parse_args().rounds
-    rows = [(f"CTAP step, {kind}, {'bf16' if bf16 else 'float32'}", *ctap_step(kind, bf16))
-            for kind in ("tdnn", "transformer") for bf16 in (False, True)]
+    torch.set_num_threads(1)
     try:
-        rows.append(("transformers' Whisper encoder alone, float32", *whisper_step()))
+        import transformers
     except ImportError:
-        print("transformers is not installed: no peer in the table\n")
-    speeds = [SECONDS * UTTERANCES / median_time(step, rounds) for _, step, _ in rows]
-    print("| what | parameters | seconds of audio a second | ratio to the last row |\n|---|---:|---:|---:|")
-    for (name, _, size), speed in zip(rows, speeds):
-        print(f"| {name} | {size / 1e6:.1f} M | {speed:.0f} | {speed / speeds[-1]:.2f} |")
+        raise SystemExit("the peer is not installed: pip install transformers") from None
+    steps = {f"{what}, {kind}, {'bf16' if bf16 else 'float32'}": make(kind, bf16)
+             for what, make in (("CTAP step", ctap_step), ("its speech encoder alone", encoder_step))
+             for kind in ("tdnn", "transformer") for bf16 in (False, True)}
+    steps |= {f"transformers' Whisper encoder, {'bf16' if bf16 else 'float32'}": whisper_step(bf16)
+              for bf16 in (False, True)}
+    best = race(steps, rounds)
+    audio = SECONDS * UTTERANCES
+    print(f"transformers {transformers.__version__}, torch {torch.__version__}\n")
+    print("| one core, a training step | parameters | seconds of audio a second | ratio to Whisper's encoder, same precision |")
+    print("|---|---:|---:|---:|")
+    for name, seconds in best.items():
+        peer = best["transformers' Whisper encoder, " + name.rpartition(", ")[2]]
+        print(f"| {name} | {steps[name][1] / 1e6:.1f} M | {audio / seconds:.0f} | {peer / seconds:.2f} |")
+    contrasts = {f"{name}, {rows} frames": contrast_step(rows, peer)
+                 for rows in (2048, 8192) for name, peer in (("symmetric_contrast", False), ("transformers' clip_loss", True))}
+    best = race(contrasts, rounds)
+    print("\n| one core, the contrast alone | ms | clip_loss / this |\n|---|---:|---:|")
+    for name, seconds in best.items():
+        peer = best["transformers' clip_loss, " + name.rpartition(", ")[2]]
+        print(f"| {name} | {1000 * seconds:.0f} | {peer / seconds:.2f} |")
 
 
 if __name__ == "__main__":
