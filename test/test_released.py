@@ -12,6 +12,7 @@ from speechrep.errors import SpeechrepError
 from speechrep.methods.base import find_method
 from speechrep.released import export, load_released, start_from
 from speechrep.train import checkpoint
+from speechrep.upstream import Upstream
 
 transformers = pytest.importorskip("transformers")
 
@@ -155,6 +156,17 @@ def test_a_method_starts_from_a_checkpoint(tmp_path):
     checkpoint.save(tmp_path / "other.pt", checkpoint.content_of("wavlm", loaded, {}))
     with pytest.raises(SpeechrepError, match="a checkpoint of wavlm"):
         start_from(fresh, tmp_path / "other.pt")
+
+
+def test_a_folder_is_an_upstream(tmp_path):
+    method = loaded_hubert(tmp_path)
+    upstream = Upstream.open(str(tmp_path / "theirs"))
+    assert upstream.needs == ("audio",) and upstream.dims == (32,) * 4
+    assert upstream.hop_samples == upstream.stride == 320 and upstream.rate_hz == 16000
+    given = {"audio": audio(), "audio_lengths": LENGTHS}
+    with torch.no_grad():
+        for a, b in zip(upstream.layers(given)[0], method.layers(given)[0], strict=True):
+            assert torch.equal(a, b)
 
 
 def loaded_hubert(folder):
