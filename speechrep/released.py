@@ -21,6 +21,7 @@ from speechrep.data.safetensors import read_safetensors, write_safetensors
 from speechrep.errors import SpeechrepError
 from speechrep.files import write_json
 from speechrep.methods.base import Method, find_method
+from speechrep.train import checkpoint
 
 METHODS = {"wav2vec2": "wav2vec2", "hubert": "hubert", "wavlm": "wavlm", "data2vec-audio": "data2vec"}
 """transformers' `model_type` -> the method here."""
@@ -67,14 +68,34 @@ def load_released(path: str | Path, features: Inventory | None = None) -> Method
                              "dump features of audio at that rate")
     cls = find_method(name)
     method = cls(build(cls.Config, _our_config(folder, name, said), f"{folder}/config.json"), inventory)
-    start_from(method, folder)
+    _fill(method, folder)
     return method.eval()
 
 
 def start_from(method: Method, path: str | Path) -> None:
-    """Put a folder's weights into `method`, one of the same sizes: the encoder, for wav2vec 2.0 the quantiser too where the
-    folder has it, for methods with a teacher the teacher too. Heads stay as they are."""
-    folder = Path(path)
+    """Put the weights of a checkpoint of ours, of the same method and sizes, or of a folder in transformers' format into
+    `method`. A folder gives the encoder, to wav2vec 2.0 the quantiser too where it has one, and to methods with a
+    teacher the teacher too; heads stay as they are."""
+    if is_released(path):
+        if getattr(method.config, "front", "") != "wave":
+            raise SpeechrepError(f"{path} for {_name(method)} that does not hear the waveform", "model.front: wave",
+                                 "start from a checkpoint of the same front end, or train without --start")
+        return _fill(method, Path(path))
+    content = checkpoint.load(path)
+    if content["method"] != _name(method):
+        raise SpeechrepError(f"{path}: a checkpoint of {content['method']}", f"one of {_name(method)}")
+    try:
+        method.load_state_dict(content["model"])
+    except RuntimeError as error:
+        raise SpeechrepError(f"{path}: weights of other sizes ({str(error).splitlines()[1].strip()})",
+                             "those of the model configured") from None
+
+
+def _name(method: Method) -> str:
+    return type(method).__module__.rpartition(".")[2]
+
+
+def _fill(method: Method, folder: Path) -> None:
     theirs = _strip(_read_weights(folder))
     ours = dict(method.named_parameters())
     pairs = _pairs(method)
@@ -88,7 +109,7 @@ def start_from(method: Method, path: str | Path) -> None:
     unknown = [b for b in theirs if b.startswith(BODY) and b not in set(pairs.values()) | ignored]
     if missing or unknown:
         raise SpeechrepError(f"{folder}: weights without {missing[:3]}, and with {unknown[:3]}",
-                             f"those of {type(method).__module__.rpartition('.')[2]} of the sizes configured")
+                             f"those of {_name(method)} of the sizes configured")
     with torch.no_grad():
         for a, b in (pairs | heads).items():
             if ours[a].numel() != theirs[b].numel():
@@ -101,7 +122,7 @@ def start_from(method: Method, path: str | Path) -> None:
 
 def export(method: Method, path: str | Path) -> None:
     """Write `method` as a folder that transformers' AutoModel loads; its encoder must hear the waveform."""
-    c, name = method.config, type(method).__module__.rpartition(".")[2]
+    c, name = method.config, _name(method)
     kinds = {ours: theirs for theirs, ours in METHODS.items()}
     if name not in kinds or c.front != "wave":
         raise SpeechrepError(f"{name} that hears {getattr(c, 'front', 'something else')}",

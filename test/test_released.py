@@ -1,5 +1,6 @@
 """Models in transformers' format against transformers itself, randomly initialised."""
 
+import dataclasses
 import json
 
 import pytest
@@ -10,6 +11,8 @@ from speechrep.data.safetensors import read_safetensors, write_safetensors
 from speechrep.errors import SpeechrepError
 from speechrep.methods.base import find_method
 from speechrep.released import export, load_released, start_from
+from speechrep.train import checkpoint
+from speechrep.upstream import Upstream
 
 transformers = pytest.importorskip("transformers")
 
@@ -134,6 +137,41 @@ def test_a_method_starts_from_a_folder(tmp_path):
         assert torch.equal(fresh.encoder.state_dict()[key], value)
     assert torch.equal(fresh.teacher.trunk.norm.weight, fresh.encoder.trunk.norm.weight)
     assert torch.equal(fresh.head.weight, head)
+    mel = cls(dataclasses.replace(loaded.config, front="mel"), Inventory(features=loaded.inventory.features, mean=(0.0,),
+                                                                         std=(1.0,)))
+    with pytest.raises(SpeechrepError, match="front: wave"):
+        start_from(mel, tmp_path)
+
+
+def test_a_method_starts_from_a_checkpoint(tmp_path):
+    loaded = loaded_hubert(tmp_path)
+    checkpoint.save(tmp_path / "best.pt", checkpoint.content_of("hubert", loaded, loaded.state_dict()))
+    fresh = find_method("hubert")(loaded.config, loaded.inventory)
+    assert not torch.equal(fresh.head.codes, loaded.head.codes)
+    start_from(fresh, tmp_path / "best.pt")
+    assert all(torch.equal(a, b) for a, b in zip(fresh.parameters(), loaded.parameters(), strict=True))
+    other = find_method("hubert")(dataclasses.replace(loaded.config, layers=2), loaded.inventory)
+    with pytest.raises(SpeechrepError, match="weights of other sizes"):
+        start_from(other, tmp_path / "best.pt")
+    checkpoint.save(tmp_path / "other.pt", checkpoint.content_of("wavlm", loaded, {}))
+    with pytest.raises(SpeechrepError, match="a checkpoint of wavlm"):
+        start_from(fresh, tmp_path / "other.pt")
+
+
+def test_a_folder_is_an_upstream(tmp_path):
+    method = loaded_hubert(tmp_path)
+    upstream = Upstream.open(str(tmp_path / "theirs"))
+    assert upstream.needs == ("audio",) and upstream.dims == (32,) * 4
+    assert upstream.hop_samples == upstream.stride == 320 and upstream.rate_hz == 16000
+    given = {"audio": audio(), "audio_lengths": LENGTHS}
+    with torch.no_grad():
+        for a, b in zip(upstream.layers(given)[0], method.layers(given)[0], strict=True):
+            assert torch.equal(a, b)
+
+
+def loaded_hubert(folder):
+    make("hubert").save_pretrained(folder / "theirs")
+    return load_released(folder / "theirs")
 
 
 def test_the_audio_is_normalised_where_the_folder_says_so(tmp_path):

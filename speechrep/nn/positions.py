@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import nn
 from torch.nn.utils.parametrizations import weight_norm
 
+from speechrep.nn.grouped_conv import grouped_conv
 from speechrep.nn.packing import Rows
 
 
@@ -24,7 +25,7 @@ class ConvPositions(nn.Module):
 
     def forward(self, x: torch.Tensor, rows: Rows) -> torch.Tensor:
         """x [M, D] -> [M, D]; an utterance sees zeros beyond its ends."""
-        return F.gelu(rows.pack(_along_time(self.conv, rows.unpack(x))))
+        return F.gelu(grouped_conv(x, rows, self.conv.weight, self.conv.bias, self.conv.groups))
 
 
 class StackedPositions(nn.Module):
@@ -38,11 +39,6 @@ class StackedPositions(nn.Module):
     def forward(self, x: torch.Tensor, rows: Rows) -> torch.Tensor:
         """x [M, D] -> [M, D]; an utterance sees zeros beyond its ends at every layer."""
         for conv in self.convs:
-            x = rows.pack(_along_time(conv, rows.unpack(x)))
+            x = grouped_conv(x, rows, conv.weight, conv.bias, conv.groups)
             x = F.gelu(F.layer_norm(x, x.shape[-1:]))
         return x
-
-
-def _along_time(conv: nn.Conv1d, x: torch.Tensor) -> torch.Tensor:
-    # An even kernel gives one frame too many.
-    return conv(x.transpose(1, 2))[..., :x.shape[1]].transpose(1, 2)

@@ -107,6 +107,7 @@ class _FirstConv(torch.autograd.Function):
         for b, rows in _chunks(ctx.sizes, windows.device):
             before = torch.addmm(biases[b], windows[rows], weights[b].T)
             inner = torch.ops.aten.gelu_backward(gradient[rows], before)
-            to_weights[b] += inner.T @ windows[rows]
+            # In this order the product is several times faster than in the other.
+            to_weights[b] += (windows[rows].T @ inner).T
             to_biases[b] += inner.sum(0)
         return None, to_weights.to(weights.dtype), to_biases.to(biases.dtype), None

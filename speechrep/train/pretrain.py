@@ -41,16 +41,22 @@ def read_experiment(path: Path, overrides: list[str] | None = None) -> tuple[Exp
 
 
 def pretrain(conf: Path, train_path: Path, dev_path: Path, dump: Path, exp: Path, seed: int = 0,
-             device: str = "auto", overrides: list[str] | None = None, labelled: Path | None = None) -> None:
+             device: str = "auto", overrides: list[str] | None = None, labelled: Path | None = None,
+             start: Path | None = None, load_start: Callable[[Method, Path], None] | None = None) -> None:
     """Train the method that `conf` describes. `dump` has a sub-folder of features for each part; `labelled` lists the
-    utterances whose phones may be used, one a line, where not all may."""
+    utterances whose phones may be used, one a line, where not all may; `load_start` puts the weights in `start` into the
+    fresh method."""
     experiment, config = read_experiment(conf, overrides)
 
     def make() -> Method:
         train = DataFolder(train_path)
-        return find_method(experiment.method)(config, take_inventory(train, dump / train_path.name))
+        method = find_method(experiment.method)(config, take_inventory(train, dump / train_path.name))
+        if start is not None:
+            load_start(method, start)
+        return method
 
-    conduct(experiment.method, plain(experiment) | {"model": plain(config)}, experiment.train, experiment.weights, make,
+    resolved = plain(experiment) | {"model": plain(config)} | ({} if start is None else {"start": str(start)})
+    conduct(experiment.method, resolved, experiment.train, experiment.weights, make,
             train_path, dev_path, dump, exp, seed, device, labelled)
 
 

@@ -8,6 +8,7 @@ import torch.nn.functional as F
 
 from speechrep.nn.attention import Attention, RelativePositions
 from speechrep.nn.dropout import Dropout, dropout
+from speechrep.nn.grouped_conv import grouped_conv
 from speechrep.nn.packing import Rows
 from speechrep.nn.trunk import Trunk
 
@@ -119,3 +120,18 @@ def test_the_inner_outputs_are_those_before_the_residual():
     middle = block.attention_norm(outputs[1] + block.attention(outputs[1], rows))
     torch.testing.assert_close(inner[1], block.ffn_out(F.gelu(block.ffn_in(middle))))
     torch.testing.assert_close(outputs[2], block.ffn_norm(middle + inner[1]))
+
+
+@pytest.mark.parametrize("kernel", [1, 4, 5, 8])
+def test_grouped_conv_is_conv1d_with_its_gradients(kernel):
+    draw = torch.Generator().manual_seed(0)
+    rows = Rows(torch.tensor([9, 1, 4]))
+    x, weight, bias = (torch.randn(size, generator=draw, dtype=torch.double).requires_grad_()
+                       for size in ((14, 6), (8, 3, kernel), (8,)))
+    ours = grouped_conv(x, rows, weight, bias, 2)
+    peer = torch.cat([F.conv1d(part.T[None], weight, bias, padding=kernel // 2, groups=2)[0, :, :len(part)].T
+                      for part in rows.split(x)])
+    torch.testing.assert_close(ours, peer)
+    up = torch.randn(ours.shape, generator=draw, dtype=torch.double)
+    for a, b in zip(torch.autograd.grad(ours, (x, weight, bias), up), torch.autograd.grad(peer, (x, weight, bias), up)):
+        torch.testing.assert_close(a, b)
