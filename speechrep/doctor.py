@@ -19,6 +19,7 @@ MIN_FREE_GB = 5
 
 GROUPS = {"slurm": "jobs through Slurm", "english": "phones of English", "mandarin": "phones of Mandarin",
           "espeak": "phones of other languages", "report": "the map of the joint space",
+          "vision": "pictures beside speech",
           "judge": "scores by independent listeners", "world": "MCD and F0 in the scores", "dev": "tests"}
 
 

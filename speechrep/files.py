@@ -1,26 +1,34 @@
 """Writing that leaves nothing half done: a temporary name first, then a rename."""
 
 import contextlib
+import hashlib
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
+
+TEMPORARY = re.compile(r"\..+\.(?P<pid>[0-9]+)\.(tmp(\..*)?|old)")
+"""The names that a process gives to what it has not finished."""
 
 
 @contextlib.contextmanager
-def atomic_path(path: str | Path) -> Iterator[Path]:
+def atomic_path(path: str | Path, sync: bool = True) -> Iterator[Path]:
     """Yield a temporary path beside `path`; on success it is synced and renamed to `path`, on failure removed.
 
-    The temporary name keeps the suffix, since writers such as soundfile choose the format by it.
+    The temporary name keeps the suffix, since writers such as soundfile choose the format by it. Who writes thousands of
+    files says sync=False and calls `os.sync` once, before the file that tells they are there.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     tmp = path.with_name(f".{path.stem}.{os.getpid()}.tmp{path.suffix}")
     try:
         yield tmp
-        with open(tmp, "rb") as file:
-            os.fsync(file.fileno())
+        if sync:
+            with open(tmp, "rb") as file:
+                os.fsync(file.fileno())
         os.replace(tmp, path)
     finally:
         tmp.unlink(missing_ok=True)
@@ -46,6 +54,28 @@ def atomic_folder(path: str | Path) -> Iterator[Path]:
             shutil.rmtree(old, ignore_errors=True)
 
 
+def remove_leftovers(*folders: str | Path, of: str = "*") -> None:
+    """Delete what killed processes of this machine left in these folders under temporary names; of living ones it is kept.
+
+    `of`: only of this file or folder; to be named where other machines may be writing beside it.
+    """
+    for folder in folders:
+        for path in Path(folder).glob(f".{of}.*"):
+            match = TEMPORARY.fullmatch(path.name)
+            if match and not _alive(int(match["pid"])):
+                shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return True
+
+
 def write_text(path: str | Path, text: str) -> None:
     """Write `text` as UTF-8, atomically."""
     with atomic_path(path) as tmp:
@@ -60,3 +90,16 @@ def write_json(path: str | Path, value) -> None:
 def read_json(path: str | Path):
     """The value in a JSON file."""
     return json.loads(Path(path).read_text(encoding="utf-8"))
+
+
+def fingerprint(*things: Any) -> str:
+    """SHA-256 of plain values and of the contents of files, which are given as `Path`; a missing file counts as such.
+
+    What a finished stage remembers of its inputs and outputs, so that it is done again only when one has changed.
+    """
+    digest = hashlib.sha256()
+    for thing in things:
+        if isinstance(thing, Path):
+            thing = hashlib.sha256(thing.read_bytes()).hexdigest() if thing.is_file() else None
+        digest.update(json.dumps(thing, sort_keys=True).encode() + b"\n")
+    return digest.hexdigest()

@@ -11,6 +11,7 @@ from speechrep.data.inventory import Inventory
 from speechrep.errors import SpeechrepError
 from speechrep.methods.base import Batch, Method, find_method
 from speechrep.nn.masking import pad_mask
+from speechrep.released import is_released, load_released
 from speechrep.train import checkpoint
 
 FEATURES = ("logmel", "fbank", "mfcc")
@@ -79,11 +80,15 @@ class Upstream(nn.Module):
     @classmethod
     def open(cls, spec: str, features: Inventory | None = None, device: str | torch.device = "cpu") -> "Upstream":
         """spec: "mfcc", "fbank" or "logmel" (dumped features as they are, normalised by `features`), the path of a
-        checkpoint, or "random:PATH" for an untrained network of the same shape."""
+        checkpoint, or "random:PATH" for an untrained network of the same shape, or a folder in transformers' format
+        (`speechrep.released`), which hears the audio of the dump that `features` describes."""
         if spec in FEATURES:
             if features is None:
                 raise SpeechrepError(f"upstream {spec} without feature statistics", "the inventory of a dump")
             return cls(spec, None, features).to(device)
+        if is_released(spec):
+            method = load_released(spec, features)
+            return cls(spec, method, method.inventory).to(device)
         method = load_method(spec.removeprefix("random:"), untrained=spec.startswith("random:"))
         return cls(spec, method, method.inventory).to(device)
 

@@ -17,7 +17,8 @@ ROOT = Path(__file__).resolve().parents[1]
 MAX_LINES = 450
 
 BOTTOM = {"errors", "files", "config", "provenance", "launch", "doctor", ""}
-LEVELS = [BOTTOM, {"data", "nn", "metrics"}, {"align", "methods", "train", "vocoder"}, {"upstream"}, {"extract"}, {"units"},
+LEVELS = [BOTTOM, {"data", "nn", "metrics"}, {"align", "methods", "train", "vocoder"}, {"released"}, {"upstream"},
+          {"extract"}, {"units"},
           {"tasks"}, {"report"}, {"bin"}, {"__main__"}]
 LEVEL = {room: level for level, rooms in enumerate(LEVELS) for room in rooms}
 
@@ -233,6 +234,9 @@ def load_yaml(path):
         build(task.Config, experiment.model, f"{path}: model")
         losses = {name for names in task.losses.values() for name in names}
         assert set(experiment.weights) == losses, f"{path}: weights must name exactly {sorted(losses)}"
+    elif path.stem.startswith("units"):
+        from speechrep.units import UnitsConfig
+        build(UnitsConfig, mapping, str(path))
     elif path.stem.startswith("align"):
         from speechrep.align.model import AlignConfig
         build(AlignConfig, mapping, str(path))

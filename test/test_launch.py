@@ -352,3 +352,32 @@ def test_slurm_refusal_is_said(through_slurm):
         run_jobs(square, [(1,)], log_dir=through_slurm, nj=1, title="x", slurm={"partition": "nowhere"})
     with pytest.raises(SpeechrepError, match="number of minutes"):
         run_jobs(square, [(1,)], log_dir=through_slurm, nj=1, title="x", slurm={"time": "1:00:00"})
+
+
+def test_slurm_dumps_and_aligns_a_corpus(through_slurm, monkeypatch):
+    """The verbs of the parallel stages, as a recipe's cmd.sh sends them to a cluster: the same files as without one."""
+    from toy_corpus import make_corpus
+
+    from speechrep.bin import main
+    root = str(Path(launch.__file__).parents[1])
+    monkeypatch.setenv("PYTHONPATH", f"{Path(__file__).parent}:{root}")
+    with monkeypatch.context() as local:
+        local.setenv("SPEECHREP_BACKEND", "local")
+        corpus = make_corpus(through_slurm, {"train": 12})
+        monkeypatch.chdir(corpus)
+        settings = ["--set", "rate_hz=8000", "--set", "hop_samples=80", "--set", "win_samples=200", "--set", "n_fft=256",
+                    "--set", "high_hz=4000"]
+        assert main(["dump", "data/train", "dump/local", "--nj", "2", "--cmvn", *settings]) == 0
+        shutil.copytree("data", "data_local")
+        align = ["--nj", "2", "--set", "scales=[0.1, 0.3]", "--set", "splits=0"]
+        assert main(["align", "data_local/train", "--exp", "exp/local", *align]) == 0
+    assert main(["dump", "data/train", "dump/slurm", "--nj", "2", "--cmvn", *settings]) == 0
+    assert main(["align", "data/train", "--exp", "exp/slurm", *align]) == 0
+    for one, two in (("dump/local", "dump/slurm"), ("data_local/train", "data/train")):
+        names = [path.name for path in Path(one).iterdir() if path.is_file() and path.name != "feats.scp"]
+        assert len(names) > 4
+        assert [name for name in names if Path(one, name).read_bytes() != Path(two, name).read_bytes()] == []
+    assert Path("dump/slurm/feats.scp").read_text() == Path("dump/local/feats.scp").read_text().replace("local", "slurm")
+    # It did go through the cluster: submitit's words stand in the logs of the jobs, and not in those of local ones.
+    assert "submitit" in Path("exp/slurm/log/align-train.1.log").read_text()
+    assert "submitit" not in Path("exp/local/log/align-train.1.log").read_text()

@@ -22,6 +22,12 @@ case "$*" in
   "-m venv .venv")
     mkdir -p .venv/bin; cp "$0" .venv/bin/python
     echo "version = 3.11.7" > .venv/pyvenv.cfg; echo "VIRTUAL_ENV=$PWD/.venv" > .venv/bin/activate ;;
+  "-m uv pip install"*)
+    if [ -n "$NO_UV" ]; then echo "error: no such index"; exit 2; fi
+    if [ -n "$NO_NETWORK" ]; then echo "error: no network"; exit 2; fi
+    if [[ -n $NO_COMPILER && $* == *world* ]]; then echo "error: g++ not found"; exit 1; fi
+    if [ -n "$HANG" ]; then sleep 30; fi
+    echo "Downloading torch (506.1MiB)"; echo "Downloading small (5.1MiB)"; echo "Installed 3 packages in 25ms" ;;
   "-m pip install"*)
     echo "Collecting a"; echo "  Downloading torch-2.11.0-cp311-cp311-linux.whl (530.6 MB)"
     echo "  Downloading small-1.0-py3-none-any.whl (5.1 MB)"
@@ -58,7 +64,7 @@ def checkout(tmp_path):
                                     start_new_session=True)
         answer = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True)
         answer.calls = calls.read_text().splitlines()
-        answer.installs = [line for line in answer.calls if " -m pip install" in line]
+        answer.installs = [line for line in answer.calls if " pip install" in line]
         return answer
     run.top, run.stubs, run.calls = top, stubs, calls
     return run
@@ -113,20 +119,30 @@ def test_metadata():
 def test_does_each_thing_once(checkout):
     first = checkout()
     assert first.returncode == 0, first.stderr
-    assert [line.partition(" -m pip ")[2] for line in first.installs] == [
-        "install -e .[recipe]", "install --no-deps -r tools/no-deps.txt", "install -e .[world]"]
-    assert "downloading torch 2.11.0, 530 MB" in first.stderr and "small" not in first.stderr
-    assert "installing 3 packages" in first.stderr and "about 5 min and 7 GB" in first.stderr
+    assert [re.sub("--python .* -c tools/constraints.txt ", "", line.partition(" -m ")[2]) for line in first.installs] == [
+        "pip install uv", "uv pip install -e .[recipe]", "uv pip install --no-deps -r tools/no-deps.txt",
+        "uv pip install -e .[world]"]
+    assert "downloading torch, 506 MB" in first.stderr and "small" not in first.stderr
+    assert "installed 3 packages" in first.stderr and "about 3 min and 7 GB" in first.stderr
     start = time.monotonic()
     second = checkout()
     assert (second.returncode, second.calls, second.stderr) == (0, [], "")
     assert time.monotonic() - start < 2
 
 
+def test_pip_does_what_uv_cannot(checkout):
+    answer = checkout(NO_UV="1")
+    assert answer.returncode == 0, answer.stderr
+    assert [line.partition(" -m pip ")[2] for line in answer.installs if " -m pip " in line] == [
+        "install uv", "install -e .[recipe]", "install --no-deps -r tools/no-deps.txt", "install -e .[world]"]
+    assert "downloading torch 2.11.0, 530 MB" in answer.stderr and "installing 3 packages" in answer.stderr
+    assert checkout().calls == []
+
+
 def test_tests_hold_for_recipes(checkout):
     checkout()
     more = checkout("--test")
-    assert "install -e .[test]" in more.installs[0]
+    assert "install" in more.installs[0] and "-e .[test]" in more.installs[1]
     assert not any("-m venv" in line for line in more.calls)
     assert checkout("--test").calls == [] and checkout().calls == []
 
@@ -136,7 +152,7 @@ def test_runs_again_when_the_pins_change(checkout, change):
     checkout()
     with open(checkout.top / change, "a") as file:
         file.write("# new\n")
-    assert len(checkout().installs) == 3
+    assert len(checkout().installs) == 4
     assert checkout().calls == []
 
 
@@ -154,7 +170,7 @@ def test_failure_shows_pips_last_lines(checkout):
     answer = checkout(NO_NETWORK="1")
     assert answer.returncode == 1
     assert "| ERROR: no network" in answer.stderr and "run the same command again" in answer.stderr
-    assert len(checkout().installs) == 3 and checkout().calls == []
+    assert len(checkout().installs) == 4 and checkout().calls == []
 
 
 def test_without_a_compiler_only_pyworld_is_left_out(checkout):
@@ -171,7 +187,7 @@ def test_killed_and_run_again(checkout):
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
     again = checkout()
-    assert again.returncode == 0 and len(again.installs) == 3
+    assert again.returncode == 0 and len(again.installs) == 4
     assert checkout().calls == []
 
 

@@ -8,15 +8,18 @@
 #
 # --corpus FOLDER       the packages' files, already unpacked (default: stage 0 fetches them)
 # --nj N                jobs at a time
+# --processes N         processes that share a training: the cores, at most 4
 # --stage N             begin with this stage
 # --stop-stage N        end with this one
-# --method METHOD       the representation: ctap
+# --method METHOD       the representation: ctap; or methods of speech alone (hubert,cpc ... or all), compared with each other
 # --conf FILE           its configuration: conf/quick.yaml or conf/full.yaml
 # --vocoder VOCODER     what speech is made with: griffin-lim, or neural, the one that stage 5 trains
+# --labelled-min N      learn from the phones of only so many minutes of one voice (minimal supervision), in rows of its own
 # --seed N              seed of everything that is drawn
 # --set KEY=VALUE       override a value of --conf; may be repeated
 set -euo pipefail
 stage=0 stop_stage=100 nj=$(nproc) seed=0
+processes=$(($(nproc) < 4 ? $(nproc) : 4)) labelled_min=0
 corpus=
 method=ctap
 conf=conf/quick.yaml
@@ -28,11 +31,10 @@ cd "$(dirname "$0")"
 . ./cmd.sh
 . "$root/utils/stage.sh"
 
-size=$(basename "$conf" .yaml)
-exp=exp/$method/$size-$seed
-best=$exp/best.pt
-neural=exp/vocoder/$seed/best.pt
-[ "$vocoder" != neural ] || vocoder=$neural
+# What the scripts of the stages 4 to 8 read.
+export method conf seed nj processes vocoder labelled_min count=30 pair_count=2
+methods=$root/utils/ctap.sh
+[ "$method" = ctap ] || methods=$root/utils/compare_methods.sh
 
 plan
 check_disk 1500 .
@@ -61,30 +63,22 @@ if stage 3 "dump: log-mel and MFCC features" "15 s"; then
   done
 fi
 
+if stage 4 "units: clusters of MFCC, for the methods that guess them" "1 min"; then
+  "$methods" units
+fi
+
 if stage 5 "pretrain: the joint space, the durations, the vocoder" "13 min"; then
-  parts=(--train data/train --dev data/dev --dump dump/logmel --seed "$seed")
-  speechrep pretrain --conf "$conf" "${parts[@]}" --exp "$exp" "${set_args[@]}"
-  speechrep pretrain --conf conf/duration.yaml "${parts[@]}" --exp "exp/duration/diffusion-$seed"
-  speechrep pretrain --conf conf/duration.yaml "${parts[@]}" --exp "exp/duration/regression-$seed" \
-    --set model.kind=regression
-  speechrep pretrain --conf conf/vocoder.yaml "${parts[@]}" --exp "exp/vocoder/$seed"
+  "$methods" pretrain "${set_args[@]}"
 fi
 
-if stage 6 "downstream: recognition of phones by CTC, frozen and fine-tuned" "3 min"; then
-  parts=(--train data/train --dev data/dev --dump dump --seed "$seed")
-  speechrep train --conf conf/asr.yaml --upstream "$best" "${parts[@]}" --exp "$exp/asr_frozen"
-  speechrep train --conf conf/asr.yaml --upstream "$best" "${parts[@]}" --exp "$exp/asr_finetuned" \
-    --set model.finetune=true
-  speechrep train --conf conf/asr.yaml --upstream mfcc "${parts[@]}" --exp "exp/mfcc/asr_frozen-$seed"
+if stage 6 "downstream: recognition of phones, and other tasks on frozen features" "3 min"; then
+  "$methods" train
 fi
 
-if stage 7 "decode and score" "10 to 20 min"; then
-  "$root/utils/score_ctap.sh" "$exp" "$seed" "$vocoder" "$neural" 40 3
+if stage 7 "decode and score" "6 min"; then
+  "$methods" score
 fi
 
 if stage 8 "report: tables, plots and audio" "1 min"; then
-  speechrep report --exp exp --data data --dump dump --ctap "$best" --out exp/report \
-    --credits downloads/attribution/ATTRIBUTION.txt
-  cat exp/RESULTS.md
-  echo "Listen and look: $PWD/exp/report/index.html"
+  "$methods" report --credits downloads/attribution/ATTRIBUTION.txt
 fi

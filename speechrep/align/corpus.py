@@ -1,5 +1,6 @@
 """Aligning whole data folders in parallel jobs, and what it leaves behind."""
 
+import sys
 from pathlib import Path
 
 from speechrep.align.model import Aligned, AlignConfig, Aligner
@@ -10,28 +11,45 @@ from speechrep.data.alignment import format_ali, read_ali
 from speechrep.data.audio import AudioReader
 from speechrep.data.folder import DataFolder, split
 from speechrep.errors import SpeechrepError
-from speechrep.files import write_text
+from speechrep.files import fingerprint, read_json, remove_leftovers, write_json, write_text
 from speechrep.launch import advance, during, run_jobs
 
 CHUNK_SEC = 300.0
 """Audio that is held in memory at a time by each job."""
+
+STREAMS = ("wav.scp", "segments", "utt2dur", "phones", "text", "utt2spk", "utt2lang")
+"""What an alignment depends on; where and how long the audio is stands for the audio itself, as in a dump."""
 
 
 def align_folders(folders: list[DataFolder], exp: str | Path, config: AlignConfig, *, nj: int = 1, seed: int = 0,
                   textgrids: bool = False, allow_pipes: bool = False) -> dict[str, tuple[int, int]]:
     """Train an aligner on the first folder and align them all.
 
-    Writes `ali` in each folder, EXP/aligner.pt, EXP/align.yaml, EXP/rejected.tsv (folder, utterance, score, reason)
-    and, on request, EXP/textgrids/FOLDER/UTT.TextGrid. The same for any `nj`. Returns folder path -> (aligned,
-    rejected). Raises `SpeechrepError` if a folder lacks `phones`, before any work, and if none of its utterances can
-    be aligned.
+    Writes `ali` in each folder, EXP/aligner.pt, EXP/align.yaml, EXP/rejected.tsv (folder, utterance, score, reason),
+    on request EXP/textgrids/FOLDER/UTT.TextGrid, and last EXP/done.json. The same for any `nj`. What is finished is
+    kept: the aligner while configuration, seed and training part stay the same, and everything while no folder has
+    changed either. Returns folder path -> (aligned, rejected). Raises `SpeechrepError` if a folder lacks `phones`,
+    before any work, and if none of its utterances can be aligned.
     """
     exp = Path(exp)
     for folder in folders:
         folder.read("phones")
+        if not allow_pipes:
+            folder.seconds  # writes utt2dur, which is among the inputs, where it is missing
+    sources = [fingerprint(*(folder.path / stream for stream in STREAMS)) for folder in folders]
+    trained_on = fingerprint(plain(config), seed, sources[0])
+    source = fingerprint(trained_on, [[str(folder.path), it] for folder, it in zip(folders, sources)], textgrids)
+    done = read_json(exp / "done.json") if (exp / "done.json").is_file() else {}
+    if done.get("source") == source and done.get("outputs") == _outputs(exp, folders, textgrids):
+        print(f"{exp}: already aligned", file=sys.stderr)
+        return {path: tuple(pair) for path, pair in done["counts"].items()}
     model_path = exp / "aligner.pt"
     exp.mkdir(parents=True, exist_ok=True)
-    train(folders[0], config, seed, allow_pipes, threads=nj).save(model_path)
+    remove_leftovers(exp, *(folder.path for folder in folders), *(exp / "textgrids").glob("*"))
+    if _source_of(model_path) != trained_on:
+        model = train(folders[0], config, seed, allow_pipes, threads=nj)
+        model.source = trained_on
+        model.save(model_path)
     write_yaml(exp / "align.yaml", plain(config))
     rejected, counts = ["folder\tutterance\tscore\treason"], {}
     for folder in folders:
@@ -48,7 +66,21 @@ def align_folders(folders: list[DataFolder], exp: str | Path, config: AlignConfi
         rejected += [f"{folder.path}\t{utt}\t{score}\t{reason}" for utt, score, reason in refused]
         counts[str(folder.path)] = len(lines), len(refused)
     write_text(exp / "rejected.tsv", "\n".join(rejected) + "\n")
+    write_json(exp / "done.json", {"source": source, "outputs": _outputs(exp, folders, textgrids), "counts": counts})
     return counts
+
+
+def _outputs(exp: Path, folders: list[DataFolder], textgrids: bool) -> str:
+    there = [(exp / "textgrids" / folder.name).is_dir() for folder in folders] if textgrids else []
+    return fingerprint(exp / "aligner.pt", exp / "rejected.tsv", *(folder.path / "ali" for folder in folders), there)
+
+
+def _source_of(model_path: Path) -> str | None:
+    """The fingerprint in a model; None where there is no readable one, which then is trained anew."""
+    try:
+        return Aligner.load(model_path).source
+    except SpeechrepError:
+        return None
 
 
 def align_part(model_path: str, folder_path: str, utts: list[str], textgrids: str,

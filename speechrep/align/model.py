@@ -76,12 +76,13 @@ def phone_words(line: str) -> list[list[str]]:
 
 
 class Aligner:
-    """Hidden Markov models of the phones of a corpus. `units`: base phones in the order of their numbers from 1."""
+    """Hidden Markov models of the phones of a corpus. `units`: base phones in the order of their numbers from 1;
+    `source`: a fingerprint of what it was trained on."""
 
     def __init__(self, config: AlignConfig, rate_hz: int, units: list[str], gmm: Gmm, limit: float = FAR,
-                 usual: float = 0.0):
+                 usual: float = 0.0, source: str = ""):
         self.config, self.rate_hz, self.units, self.gmm = config, rate_hz, units, gmm
-        self.limit, self.usual = limit, usual
+        self.limit, self.usual, self.source = limit, usual, source
         self._number = {unit: index + 1 for index, unit in enumerate(units)}
 
     @property
@@ -186,9 +187,11 @@ class Aligner:
         gmm = {"log_weight": self.gmm.log_weight, "mean": self.gmm.mean, "var": self.gmm.var,
                "stay": torch.from_numpy(self.gmm.stay)}
         state = {"kind": "speechrep aligner", "config": dataclasses.asdict(self.config), "rate_hz": self.rate_hz,
-                 "units": list(self.units), "limit": self.limit, "usual": self.usual, "gmm": gmm}
-        with atomic_path(path) as tmp:
-            torch.save(state, tmp)
+                 "units": list(self.units), "limit": self.limit, "usual": self.usual, "source": self.source,
+                 "gmm": gmm}
+        # Given a path, torch.save writes its name into the file, which would then differ from run to run.
+        with atomic_path(path) as tmp, open(tmp, "wb") as file:
+            torch.save(state, file)
 
     @classmethod
     def load(cls, path: str | Path) -> "Aligner":
@@ -205,4 +208,4 @@ class Aligner:
         config = AlignConfig(**{**state["config"], "scales": tuple(state["config"]["scales"])})
         return cls(config, state["rate_hz"], state["units"],
                    Gmm(gmm["log_weight"], gmm["mean"], gmm["var"], gmm["stay"].numpy()), state["limit"],
-                   state["usual"])
+                   state["usual"], state.get("source", ""))

@@ -1,18 +1,19 @@
-"""Run a trained system over a data folder: tts, vc, vocoded, natural (the same utterances untouched), prototype, asr.
+"""Run a trained system over a data folder: tts, vc, vocoded, natural, prototype, or a trained task.
 
-tts, vc, vocoded (natural speech through the vocoder) and natural leave a data folder of speech at OUT/data; prototype
-and asr leave OUT/hyp and OUT/ref.
+tts, vc, vocoded (natural speech through the vocoder) and natural (the same utterances untouched) leave a data folder of speech at OUT/data; prototype,
+asr, sid, lid, intent and frame_phones leave OUT/hyp and OUT/ref.
 `speechrep score` reads both. What is already there is left alone.
 """
 
 
 def add_arguments(parser):
-    parser.add_argument("task", choices=("tts", "vc", "vocoded", "natural", "prototype", "asr"))
-    parser.add_argument("--checkpoint", help="the method's best.pt, for asr the task's; not for vocoded")
+    parser.add_argument("task", help="tts, vc, vocoded, natural, prototype, or a task that `speechrep train` trained")
+    parser.add_argument("--checkpoint", help="the method's best.pt, for a trained task the task's; not for vocoded")
     parser.add_argument("--data", required=True, help="data folder to go over")
     parser.add_argument("--dump", required=True, help="folder of dumped features: KIND/PART")
     parser.add_argument("--out", required=True)
     parser.add_argument("--prompts", help="tts, vc, prototype: data folder that voices (or prototypes) are taken from")
+    parser.add_argument("--dev", help="prototype: data folder on which the cost of a change of phone is chosen; without, 0")
     parser.add_argument("--vocoder", default="griffin-lim", help="a vocoder's best.pt, released weights, or griffin-lim")
     parser.add_argument("--duration", help="tts: a duration model's best.pt; without it the natural durations are spoken")
     parser.add_argument("--features", default="logmel", help="vocoded: which dump to read")
@@ -27,12 +28,15 @@ def main(args):
 
     from speechrep.data.folder import DataFolder
     from speechrep.errors import SpeechrepError
+    from speechrep.files import remove_leftovers
     data, dump, out = DataFolder(args.data), Path(args.dump), Path(args.out)
+    remove_leftovers(out)
+    remove_leftovers(out.parent, of=out.name)
     if (out / "data" / "wav.scp").is_file() or (out / "hyp").is_file():
         print(f"{out}: already there")
         return
-    needed = {"tts": ("checkpoint", "prompts"), "vc": ("checkpoint", "prompts"), "vocoded": (), "natural": (), "asr": ("checkpoint",),
-              "prototype": ("checkpoint", "prompts")}[args.task]
+    needed = {"tts": ("checkpoint", "prompts"), "vc": ("checkpoint", "prompts"), "vocoded": (), "natural": (),
+              "prototype": ("checkpoint", "prompts")}.get(args.task, ("checkpoint",))
     for name in needed:
         if getattr(args, name) is None:
             raise SpeechrepError(f"decode {args.task} without --{name}", cure=f"name it with --{name}")
@@ -52,9 +56,22 @@ def main(args):
         prompts = DataFolder(args.prompts)
         part = dump / method.inventory.features["kind"] / prompts.path.name
         dataset = SpeechDataset(prompts, part, method.inventory, ("feats", "phones"))
-        recognise((method, Prototypes.of(method, dataset, device=args.device)), data, dump, out, args.device)
-    else:
+        prototypes = Prototypes.of(method, dataset, device=args.device)
+        if args.dev:
+            dev = DataFolder(args.dev)
+            dev = SpeechDataset(dev, part.parent / dev.path.name, method.inventory, dataset.needs)
+            prototypes = prototypes.with_change_cost_of(method, dev, args.device)
+        recognise((method, prototypes), data, dump, out, args.device)
+    elif args.task in ("tts", "vc", "vocoded"):
         _speak(args, data, dump, out)
+    else:
+        from speechrep.tasks.base import find_task, load_task
+        from speechrep.tasks.predict import predict
+        wanted, task = find_task(args.task), load_task(args.checkpoint, args.device)
+        if type(task) is not wanted:
+            raise SpeechrepError(f"{args.checkpoint}: of the task {type(task).__module__.rpartition('.')[2]}",
+                                 f"a checkpoint of {args.task}")
+        predict(task, data, dump, out)
     print(f"{out}: written")
 
 

@@ -16,6 +16,7 @@ def add_arguments(parser):
     parser.add_argument("--exp", required=True, help="folder of the run")
     parser.add_argument("--labelled", help="list of the training utterances whose phones may be used; default: all")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--processes", type=int, default=1, help="processes on this machine that share the work; default 1")
     parser.add_argument("--device", default="auto", help="cpu, cuda, cuda:1 ...; auto takes a GPU where there is one")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="override a value of the YAML")
 
@@ -23,6 +24,7 @@ def add_arguments(parser):
 def main(args):
     from pathlib import Path
 
+    from speechrep.train.distributed import run_in
     from speechrep.train.pretrain import pretrain
-    pretrain(Path(args.conf), Path(args.train), Path(args.dev), Path(args.dump), Path(args.exp), args.seed,
-             args.device, args.set, Path(args.labelled) if args.labelled else None)
+    return run_in(args.processes, pretrain, Path(args.conf), Path(args.train), Path(args.dev), Path(args.dump),
+                  Path(args.exp), args.seed, args.device, args.set, Path(args.labelled) if args.labelled else None)

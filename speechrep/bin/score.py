@@ -2,13 +2,18 @@
 
   speechrep score synthesis --reference data/test --enroll data/train --system NAME --out DIR FOLDER
   speechrep score recognition --part test --system NAME --out DIR FOLDER
+  speechrep score predictions --part test --system NAME --out DIR FOLDER
   speechrep score representation --upstream SPEC --train data/train --test data/test --dump dump --system NAME --out DIR
+  speechrep score abx --upstream SPEC --train data/train --test data/test --dump dump --system NAME --out DIR
+  speechrep score pictures --checkpoint BEST.pt --test data/test --dump dump --system NAME --out DIR
   speechrep score table exp/*/score.json --out RESULTS.md
 
 `synthesis` scores a data folder of synthesised (or natural) speech and writes DIR/score.json and DIR/per_utt.tsv.
-`recognition` scores FOLDER/hyp against FOLDER/ref, as `speechrep decode` left them. `representation` probes an upstream for
-phones and speakers.
-`table` joins score files to a Markdown table, several seeds of a system in one row.
+`recognition` scores FOLDER/hyp against FOLDER/ref, as `speechrep decode` left them; `predictions` whatever it left for
+another trained task. `representation` probes an upstream for phones and speakers, `abx` tells phones apart by the
+distances of their frames, without training. `pictures` looks for pictures by their descriptions, and for descriptions
+by pictures and by those in other languages. `table` joins score files to a Markdown table, several seeds of a system in
+one row.
 """
 
 from pathlib import Path
@@ -39,13 +44,27 @@ def add_arguments(parser) -> None:
     spelt = kinds.add_parser("recognition", help="recognised phones or characters")
     spelt.add_argument("folder", type=Path, help="folder with hyp, ref and units")
     spelt.add_argument("--part", required=True, help="the part of the corpus that was recognised")
+    said = kinds.add_parser("predictions", help="what a trained task (sid, lid, intent, frame_phones) says")
+    said.add_argument("folder", type=Path, help="folder with hyp, ref and made.json")
+    said.add_argument("--part", required=True, help="the part of the corpus that was decoded")
     held = kinds.add_parser("representation", help="what the frames of an upstream hold")
-    held.add_argument("--upstream", required=True, help="a checkpoint, mfcc, fbank, logmel, or random:CHECKPOINT")
-    held.add_argument("--train", type=Path, required=True, help="data folder that the probes are trained on")
-    held.add_argument("--test", type=Path, required=True, help="data folder that they are tested on")
-    held.add_argument("--dump", type=Path, required=True, help="folder of dumped features: KIND/PART")
-    held.add_argument("--layer", type=int, default=-1, help="which layer (default: the last)")
-    for parser_of in (spelt, held):
+    apart = kinds.add_parser("abx", help="whether tokens of a phone are nearer to each other than to another's")
+    apart.add_argument("--items", type=Path, help="an item file as of ZeroSpeech (default: made from `ali`)")
+    apart.add_argument("--dev", type=Path, help="data folder on which the layer is chosen, in place of --layer")
+    apart.add_argument("--distance", default="angular", help="angular, euclidean, kl_symmetric or identical")
+    apart.add_argument("--cache", type=Path, help="folder where the layers of upstreams are kept, such as dump/layers")
+    for parser_of in (held, apart):
+        parser_of.add_argument("--upstream", required=True, help="a checkpoint, mfcc, fbank, logmel, or random:CHECKPOINT")
+        parser_of.add_argument("--train", type=Path, required=True, help="data folder of the training part: the probes' own, "
+                               "and where plain features have their statistics from")
+        parser_of.add_argument("--test", type=Path, required=True, help="data folder to test on")
+        parser_of.add_argument("--dump", type=Path, required=True, help="folder of dumped features: KIND/PART")
+        parser_of.add_argument("--layer", type=int, default=-1, help="which layer (default: the last)")
+    seen = kinds.add_parser("pictures", help="retrieval across speech, pictures and languages")
+    seen.add_argument("--checkpoint", type=Path, required=True, help="the best.pt of a method that sees pictures")
+    seen.add_argument("--test", type=Path, required=True, help="data folder with image.scp")
+    seen.add_argument("--dump", type=Path, required=True, help="folder of dumped features: KIND/PART")
+    for parser_of in (spelt, said, held, apart, seen):
         parser_of.add_argument("--system", required=True, help="the name of the system in the table")
         parser_of.add_argument("--seed", type=int, default=0, help="the seed that the system was trained with")
         parser_of.add_argument("--out", type=Path, required=True, help="folder for score.json and per_utt.tsv")
@@ -56,7 +75,8 @@ def add_arguments(parser) -> None:
 
 
 def main(args) -> None:
-    {"synthesis": synthesis, "recognition": recognition, "representation": representation, "table": table}[args.kind](args)
+    {"synthesis": synthesis, "recognition": recognition, "predictions": predictions,
+     "representation": representation, "abx": abx, "pictures": pictures, "table": table}[args.kind](args)
 
 
 def recognition(args) -> None:
@@ -65,12 +85,40 @@ def recognition(args) -> None:
     score_recognition(args.folder, args.part, args.system, args.seed, args.out)
 
 
+def predictions(args) -> None:
+    """Score what a trained task said."""
+    from speechrep.report.table import results_markdown
+    from speechrep.tasks.predict import score_predictions
+    score = score_predictions(args.folder, args.part, args.system, args.seed, args.out)
+    print(results_markdown([score], ""), end="")
+
+
 def representation(args) -> None:
     """Probe an upstream."""
     from speechrep.data.folder import DataFolder
     from speechrep.tasks.represent import score_representation
     score_representation(args.upstream, DataFolder(args.train), DataFolder(args.test), args.dump, args.out, args.system,
                          args.seed, args.layer)
+
+
+def abx(args) -> None:
+    """Tell phones apart without training."""
+    from speechrep.data.folder import DataFolder
+    from speechrep.report.table import results_markdown
+    from speechrep.tasks.abx import score_abx
+    score = score_abx(args.upstream, DataFolder(args.train), DataFolder(args.test), args.dump, args.out, args.system,
+                      args.seed, args.layer, args.distance, args.items, args.cache,
+                      dev=DataFolder(args.dev) if args.dev else None)
+    print(results_markdown([score], ""), end="")
+
+
+def pictures(args) -> None:
+    """Retrieval of pictures by speech and the other way round, and of speech by speech."""
+    from speechrep.data.folder import DataFolder
+    from speechrep.report.table import results_markdown
+    from speechrep.tasks.picture_retrieval import score_pictures
+    score = score_pictures(args.checkpoint, DataFolder(args.test), args.dump, args.out, args.system, args.seed)
+    print(results_markdown([score], ""), end="")
 
 
 def synthesis(args) -> None:

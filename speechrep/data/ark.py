@@ -2,8 +2,10 @@
 
 import os
 import re
+import struct
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import BinaryIO
 
 import kaldiio
 import numpy as np
@@ -14,6 +16,14 @@ from speechrep.errors import SpeechrepError
 
 ENTRY = re.compile(r"(?P<path>.+?):(?P<offset>\d+)(\[(?P<first>\d+):(?P<last>\d+)\])?")
 """`file.ark:offset`, optionally with the first and last row wanted, as Kaldi writes them."""
+
+PLAIN = re.compile(r"(?P<path>.+):(?P<offset>\d+)")
+"""An entry without a row range."""
+FLOAT_MATRIX = b"\0BFM "
+HEADER = struct.Struct("<5sbibi")
+"""What stands before the numbers of a matrix: its type, then twice the size of an integer and that integer."""
+MAX_OPEN = 64
+"""Arks that a reader keeps open."""
 
 
 class ArkWriter:
@@ -65,13 +75,50 @@ class ArkWriter:
 
 
 class ScpReader(Mapping[str, np.ndarray]):
-    """Utterance -> float32 [N, D], read from its ark when asked for; the order is that of the scp file."""
+    """Utterance -> float32 [N, D], read from its ark when asked for; the order is that of the scp file.
+
+    Arks stay open, so that a matrix costs two reads and no search; matrices that are not plain float32 go through
+    kaldiio.
+    """
 
     def __init__(self, places: dict[str, str], name: str):
         self._places, self._name = places, name
+        self._open: dict[str, BinaryIO] = {}
 
     def __getitem__(self, utt: str) -> np.ndarray:
-        return read_matrix(self._places[utt], f"{self._name}: {utt}")
+        return self.window(utt)
+
+    def window(self, utt: str, rows: int = 0, share: float = 0.0) -> np.ndarray:
+        """`rows` rows of the matrix, of which the first lies at `share` (0 to 1) of what they leave free; all of it where
+        it has no more than that, or `rows` is 0. Only these are read."""
+        match = PLAIN.fullmatch(self._places[utt])
+        if match:
+            file, offset = self._file(match["path"]), int(match["offset"])
+            header = os.pread(file.fileno(), HEADER.size, offset) if file else b""
+            if len(header) == HEADER.size and header.startswith(FLOAT_MATRIX):
+                _, four, count, also_four, dim = HEADER.unpack(header)
+                if four == also_four == 4 and count >= 0 and dim > 0:
+                    first, kept = _window_of(count, rows, share)
+                    matrix = np.empty((kept, dim), dtype="<f4")
+                    if os.preadv(file.fileno(), [matrix], offset + HEADER.size + first * dim * 4) == matrix.nbytes:
+                        return matrix
+        # Whatever this is, the slow reader reads it or says what is wrong with it.
+        matrix = read_matrix(self._places[utt], f"{self._name}: {utt}")
+        first, kept = _window_of(len(matrix), rows, share)
+        return np.array(matrix[first:first + kept], order="C")
+
+    def _file(self, path: str) -> BinaryIO | None:
+        if path not in self._open:
+            if len(self._open) >= MAX_OPEN:
+                self._open.pop(next(iter(self._open))).close()
+            try:
+                self._open[path] = open(path, "rb", buffering=0)
+            except OSError:
+                return None
+        return self._open[path]
+
+    def __getstate__(self) -> dict:
+        return self.__dict__ | {"_open": {}}
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._places)
@@ -81,6 +128,11 @@ class ScpReader(Mapping[str, np.ndarray]):
 
     def __contains__(self, utt: object) -> bool:
         return utt in self._places
+
+
+def _window_of(count: int, rows: int, share: float) -> tuple[int, int]:
+    """The first row and the number of rows of a window in a matrix of `count`."""
+    return (0, count) if not 0 < rows < count else (int(share * (count - rows + 1)), rows)
 
 
 def read_scp(path: str | Path) -> ScpReader:

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 SEGMENT_SLACK_SEC = 0.01
 """How far a segment may end beyond its recording: times in `segments` are often rounded to 10 ms."""
 
+QUIET_DB = 20.0
+"""A channel so much below the loudest is left out of a mix: it holds nothing, or a leak of the other."""
+
 
 def read_wav(path: str | Path, start: int = 0, stop: int | None = None) -> tuple[np.ndarray, int]:
     """Samples `start` to `stop` of a mono sound file, float32 [T] in [-1, 1], and its sampling rate in Hz.
@@ -56,16 +59,47 @@ def read_wav(path: str | Path, start: int = 0, stop: int | None = None) -> tuple
     return samples, rate_hz
 
 
-def write_wav(path: str | Path, samples: np.ndarray, rate_hz: int) -> None:
+def read_mixed(path: str | Path) -> tuple[np.ndarray, int, str]:
+    """A sound file of any number of channels as one: samples float32 [T], rate in Hz, and how: "" for one channel, else
+    "mean", or "channel N" where the others are `QUIET_DB` below it or the mean would cancel what it holds.
+
+    Raises `SpeechrepError` for what is missing, empty, not audio or not finite.
+    """
+    problem = file_problem(path)
+    if problem:
+        raise SpeechrepError(f"{path}: {problem[0]}", "a sound file", problem[1])
+    try:
+        channels, rate_hz = soundfile.read(str(path), dtype="float32", always_2d=True)
+    except soundfile.LibsndfileError as error:
+        raise SpeechrepError(f"{path}: not readable as audio ({error.error_string})", "a sound file",
+                             "convert it to wav, or leave it out") from None
+    if not np.isfinite(channels).all():
+        raise SpeechrepError(f"{path}: samples that are not numbers (NaN or infinity)", "finite samples",
+                             "make it again, or leave it out")
+    if channels.shape[1] == 1:
+        return channels[:, 0], rate_hz, ""
+    energy = np.square(channels, dtype=np.float64).sum(0)
+    mean = channels.mean(1)
+    loud = int(energy.argmax())
+    others = np.delete(energy, loud).max()
+    # A mean has at least this energy, unless the channels are out of phase.
+    cancelled = np.square(mean, dtype=np.float64).sum() < energy[loud] / len(energy) ** 2
+    if cancelled or others < energy[loud] * 10 ** (-QUIET_DB / 10):
+        return np.ascontiguousarray(channels[:, loud]), rate_hz, f"channel {loud + 1}"
+    return mean, rate_hz, "mean"
+
+
+def write_wav(path: str | Path, samples: np.ndarray, rate_hz: int, sync: bool = True) -> None:
     """Write float samples [T] as a mono 16-bit PCM file, atomically; what is beyond [-1, 1] is clipped.
 
-    Scaled by 32768, as in reading, so that what was read from 16 bits is written back unchanged.
+    Scaled by 32768, as in reading, so that what was read from 16 bits is written back unchanged. sync: see
+    `atomic_path`.
     """
     samples = np.asarray(samples, dtype=np.float32)
     if samples.ndim != 1 or not np.isfinite(samples).all():
         raise SpeechrepError(f"{path}: samples of shape {samples.shape}, or some are not finite", "finite samples [T]")
     pcm = np.clip(np.rint(samples * np.float32(32768)), -32768, 32767).astype(np.int16)
-    with atomic_path(path) as tmp:
+    with atomic_path(path, sync) as tmp:
         soundfile.write(str(tmp), pcm, rate_hz, subtype="PCM_16", format="WAV")
 
 

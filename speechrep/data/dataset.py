@@ -7,9 +7,11 @@ Streams that a method may need:
 | feats | `feats` [B, N, D], `feats_lengths` [B] |
 | audio | `audio` [B, T] with T = N * hop, `audio_lengths` [B] |
 | phones | `phones` [B, U] ids with SIL, `durations` [B, U] in feature frames, `phones_lengths` [B] |
-| prompt | `prompt` [B, M, D], `prompt_lengths` [B]: another utterance of the same speaker where there is one |
+| prompt | `prompt` [B, M, D], `prompt_lengths` [B]: another utterance of the same speaker where there is one, or a window of it |
 | speaker | `speaker` [B] |
 | text | `texts`, a list of transcripts |
+| label:STREAM | `labels[STREAM]`, the lines of that stream of the data folder, such as utt2spk or intent |
+| image | `image` [B, 3, H, W] in [0, 1], of `image.scp`, all of one size; `image_id` [B], equal for one picture |
 | units:NAME | `units` [B, N'] from `units.NAME` of the data folder, at their own frame rate, `units_lengths` [B] |
 
 Every batch also has `utts`, `labelled` [B] (False where only the speech may be used: minimal supervision) and `seeds` [B], from which a method draws what is random about an utterance: they depend
@@ -29,43 +31,50 @@ from speechrep.data.audio import AudioReader
 from speechrep.data.batches import Key
 from speechrep.data.folder import DataFolder
 from speechrep.data.inventory import Inventory
+from speechrep.data.picture import read_picture
 from speechrep.errors import SpeechrepError
 
-STREAMS = ("feats", "audio", "phones", "prompt", "speaker", "text")
-"""And "units:NAME", as many of them as there are codebooks; a method takes one."""
+STREAMS = ("feats", "audio", "phones", "prompt", "speaker", "text", "image")
+"""And "units:NAME", as many of them as there are codebooks; a method takes one. And "label:STREAM", any number of them."""
 
 
 class SpeechDataset(torch.utils.data.Dataset):
     """Utterances of a data folder with the streams in `needs`; indexed by position or by a sampler's `Key`.
 
     Where `phones` are needed, utterances are left out that have no line in `ali` (the aligner rejected them) or a phone
-    that the inventory lacks; `left_out` counts them.
-    labelled: the utterances whose phones a method may learn from; None for all.
+    that the inventory lacks, and those without a line in a stream of labels; `left_out` counts them.
+    labelled: the utterances whose phones a method may learn from; None for all. prompt_frames: of the prompt, only a window
+    of so many frames is read, drawn anywhere in it; 0 for the whole.
     """
 
     def __init__(self, folder: DataFolder, dump: Path, inventory: Inventory, needs: tuple[str, ...], seed: int = 0,
-                 max_sec: float = 30.0, min_sec: float = 0.3, labelled: frozenset[str] | None = None):
+                 max_sec: float = 30.0, min_sec: float = 0.3, labelled: frozenset[str] | None = None,
+                 prompt_frames: int = 0):
         units = [need.partition(":")[2] for need in needs if need.startswith("units:")]
-        unknown = {need for need in needs if not need.startswith("units:")} - set(STREAMS)
+        unknown = {need for need in needs if not need.startswith(("units:", "label:"))} - set(STREAMS)
         if unknown or len(units) > 1:
             raise SpeechrepError(f"streams {', '.join(needs)}", f"some of {', '.join(STREAMS)}, and one units:NAME")
         self.folder, self.inventory, self.needs, self.seed = folder, inventory, needs, seed
-        self.labelled = labelled
+        self.labelled, self.prompt_frames = labelled, prompt_frames
         self.feats = read_scp(Path(dump) / "feats.scp")
         self.hop = int(inventory.features["hop_samples"])
         self.rate_hz = int(inventory.features["rate_hz"])
         ali = folder.read("ali") if "phones" in needs else None
         self.texts = folder.read("text") if "text" in needs else None
+        self.labels = {need[6:]: folder.read(need[6:]) for need in needs if need.startswith("label:")}
         if units and not folder.has(f"units.{units[0]}"):
             raise SpeechrepError(f"{folder.path}: no units.{units[0]}", "the units that the method learns from",
                                  "run the recipe's stage 4, or `speechrep units`")
         self.units = folder.read(f"units.{units[0]}") if units else None
+        self.pictures = folder.read("image.scp") if "image" in needs else None
         seconds = folder.seconds
 
         def usable(utt: str) -> bool:
             return (utt in self.feats and min_sec <= seconds[utt] <= max_sec
                     and (self.texts is None or utt in self.texts)
+                    and all(utt in table for table in self.labels.values())
                     and (self.units is None or utt in self.units)
+                    and (self.pictures is None or utt in self.pictures)
                     and (ali is None or utt in ali and all(inventory.phone_id(p) is not None
                                                            for p in set(ali[utt].split()[0::2]))))
 
@@ -79,6 +88,7 @@ class SpeechDataset(torch.utils.data.Dataset):
         self.ali = ali
         self.audio = AudioReader(folder, rate_hz=self.rate_hz) if "audio" in needs else None
         self.speaker_ids = {speaker: i for i, speaker in enumerate(inventory.speakers)}
+        self.image_ids = {path: i for i, path in enumerate(sorted(set((self.pictures or {}).values())))}
         self.speakers = folder.read("utt2spk")
         self.by_speaker: dict[str, list[int]] = {}
         for i, utt in enumerate(self.utts):
@@ -98,8 +108,9 @@ class SpeechDataset(torch.utils.data.Dataset):
     def __getitem__(self, key: int | Key) -> dict[str, Any]:
         epoch, index, micro = key if isinstance(key, tuple) else (0, key, 0)
         utt = self.utts[index]
-        feats = torch.from_numpy(np.array(self.feats[utt], dtype=np.float32))
-        seed = int(np.random.default_rng((self.seed, epoch, index)).integers(2 ** 62))
+        feats = torch.from_numpy(self.feats[utt])
+        draw = np.random.default_rng((self.seed, epoch, index))
+        seed = int(draw.integers(2 ** 62))
         item: dict[str, Any] = {"utt": utt, "micro": micro, "seed": seed, "feats": feats,
                                 "labelled": self.labelled is None or utt in self.labelled}
         if self.audio is not None:
@@ -112,13 +123,18 @@ class SpeechDataset(torch.utils.data.Dataset):
                 frames_per_phone(np.asarray(ends), len(feats), self.hop / self.rate_hz)).long()
         if "prompt" in self.needs:
             other = self.utts[self.prompt_of(index, seed)]
-            item["prompt"] = torch.from_numpy(np.array(self.feats[other], dtype=np.float32))
+            item["prompt"] = torch.from_numpy(self.feats.window(other, self.prompt_frames, draw.random()))
         if "speaker" in self.needs:
             item["speaker"] = self._speaker_id(utt)
         if self.units is not None:
             item["units"] = torch.from_numpy(np.array(self.units[utt].split(), dtype=np.int64))
         if self.texts is not None:
             item["text"] = self.texts[utt]
+        if self.labels:
+            item["labels"] = {name: table[utt] for name, table in self.labels.items()}
+        if self.pictures is not None:
+            item["image"] = torch.from_numpy(read_picture(self.pictures[utt])).permute(2, 0, 1).float() / 255
+            item["image_id"] = self.image_ids[self.pictures[utt]]
         return item
 
     def _speaker_id(self, utt: str) -> int:
@@ -134,7 +150,7 @@ def collate(items: list[dict[str, Any]]) -> dict[str, Any]:
     batch: dict[str, Any] = {"utts": [item["utt"] for item in items],
                              "seeds": torch.tensor([item["seed"] for item in items]),
                              "labelled": torch.tensor([item["labelled"] for item in items])}
-    for key in ("feats", "audio", "phones", "prompt", "units"):
+    for key in ("feats", "audio", "phones", "prompt", "units", "layers"):
         if key in items[0]:
             batch[key] = torch.nn.utils.rnn.pad_sequence([item[key] for item in items], batch_first=True)
             batch[f"{key}_lengths"] = torch.tensor([len(item[key]) for item in items])
@@ -142,8 +158,17 @@ def collate(items: list[dict[str, Any]]) -> dict[str, Any]:
         batch["durations"] = torch.nn.utils.rnn.pad_sequence([item["durations"] for item in items], batch_first=True)
     if "speaker" in items[0]:
         batch["speaker"] = torch.tensor([item["speaker"] for item in items])
+    if "labels" in items[0]:
+        batch["labels"] = {name: [item["labels"][name] for item in items] for name in items[0]["labels"]}
     if "text" in items[0]:
         batch["texts"] = [item["text"] for item in items]
+    if "image" in items[0]:
+        sizes = {tuple(item["image"].shape) for item in items}
+        if len(sizes) > 1:
+            raise SpeechrepError(f"pictures of different sizes: {sorted(sizes)}", "pictures of one size",
+                                 "scale them when the corpus is prepared, as egs/tuxpaint does")
+        batch["image"] = torch.stack([item["image"] for item in items])
+        batch["image_id"] = torch.tensor([item["image_id"] for item in items])
     return batch
 
 

@@ -198,8 +198,10 @@ class DataFolder:
                 raise
         return {utt: float(text) for utt, text in durations.items()}
 
-    def subset(self, utts: Iterable[str], out_path: str | Path) -> "DataFolder":
-        """Write a data folder with only these utterances, every stream cut to them, and return it.
+    def subset(self, utts: Iterable[str], out_path: str | Path,
+               more: Mapping[str, Mapping[str, str]] | None = None) -> "DataFolder":
+        """Write a data folder with only these utterances, every stream cut to them, and return it; `more` are streams
+        to be in it too.
 
         Streams that hold none of the utterances are left out. Raises `SpeechrepError` for an unknown utterance.
         """
@@ -221,7 +223,7 @@ class DataFolder:
             table = {key: rest for key, rest in self.read(stream).items() if key in kept}
             if table and stream != "spk2utt":
                 cut[stream] = table
-        return write_folder(out_path, cut)
+        return write_folder(out_path, cut | dict(more or {}))
 
 
 def key_kind(stream: str, segmented: bool) -> str:

@@ -7,10 +7,10 @@ prediction, by straight-through Gumbel-softmax at a fixed temperature; `codes: 0
 Loss:
   prediction   L1 distance of the prediction from frame t to frame t + ahead, over cells (APC, eq. 1)
 
-What the method gives as features are the recurrent layers, the last one before the codebook, as the released VQ-APC does.
-The log-mel input is narrower than they and left out. Where this file differs: the loss leaves padding out, which the
-released code does not; log-mel of the dump, standardised over the training part; consecutive frames may stand side by
-side (`stack`), `ahead` then counts stacked frames.
+What the method gives as features are the recurrent layers, the last one before the codebook, as the released VQ-APC
+does. The log-mel input is narrower than they and left out. Where this file differs: the loss leaves padding out, which
+the released code does not; log-mel of the dump, standardised over the training part; consecutive frames may stand side
+by side (`stack`), `ahead` then counts stacked frames.
 """
 
 from dataclasses import dataclass

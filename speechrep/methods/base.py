@@ -51,6 +51,12 @@ class Method(nn.Module):
         """The phases and losses of a method so configured; all of `losses`, unless a method can leave some out."""
         return cls.losses
 
+    @property
+    def prompt_frames(self) -> int:
+        """Frames of the prompt that training hears: the dataset then reads a window of so many, drawn anywhere in the
+        prompt. 0 for the whole prompt."""
+        return getattr(self.config, "prompt_frames", 0)
+
     def prepare(self, batch: Batch, generator: torch.Generator) -> Batch:
         """Draw what is random in the targets (masks, crops) from `generator`, before anything is counted."""
         return batch

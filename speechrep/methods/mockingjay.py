@@ -1,7 +1,7 @@
 """Mockingjay: a transformer that reconstructs masked frames from both sides (Liu et al., arXiv 1910.12638).
 
-In each utterance 15 % of the frames are hidden, in spans of 7. By one draw an utterance, hidden frames are zeroed (80 %),
-replaced by other frames of the utterance (10 %) or left as they are (10 %); the network predicts all of them.
+In each utterance 15 % of the frames are hidden, in spans of 7. By one draw an utterance, hidden frames are zeroed
+(80 %), replaced by other frames of the utterance (10 %) or left as they are (10 %); the network predicts all of them.
 
 Loss:
   reconstruction   L1 distance of the prediction to the frames that were hidden, over cells
@@ -18,10 +18,10 @@ import torch
 
 from speechrep.data.inventory import Inventory
 from speechrep.methods.base import Batch, Method as BaseMethod
-from speechrep.nn.guards import flat, spread
+from speechrep.nn.guards import flat
 from speechrep.nn.masking import generators_of, span_mask
-from speechrep.nn.reconstruction import (Reconstructor, absolute_error, cells_inside, replace_hidden, stack,
-                                         stacked_lengths, widened)
+from speechrep.nn.reconstruction import (Reconstructor, absolute_error, cells_inside, how_it_goes, replace_hidden,
+                                         stack, stacked_lengths, widened)
 from speechrep.nn.standardise import Standardise
 
 
@@ -69,8 +69,8 @@ class Method(BaseMethod):
         self.network = Reconstructor(len(inventory.mean) * c.stack, c.dim, c.layers, c.heads, c.dropout)
 
     def prepare(self, batch: Batch, generator: torch.Generator) -> Batch:
-        """Draw each utterance's masked spans and what stands in them: `real` and `heard` [B, N, D], `cells` [B, N, D] True
-        where the loss looks, `frames` [B]."""
+        """Draw each utterance's masked spans and what stands in them: `real` and `heard` [B, N, D], `cells` [B, N, D]
+        True where the loss looks, `frames` [B]."""
         c, draws = self.config, generators_of(batch["seeds"])
         real, frames = self._frames(batch)
         hidden = widened(span_mask(frames, c.share, c.span, draws), real.shape[1])
@@ -88,11 +88,8 @@ class Method(BaseMethod):
 
     @torch.no_grad()
     def metrics(self, batch: Batch) -> dict[str, tuple[float, float]]:
-        """`error_of_mean`: the loss of predicting the mean of the training part. The rest: how much predictions and
-        targets vary."""
-        made, real, cells = self.network(batch["heard"], batch["frames"]), batch["real"], batch["cells"]
-        return {"error_of_mean": (float((real.abs() * cells).sum()), float(cells.sum())),
-                "prediction_std": spread(made, cells), "target_std": spread(real, cells)}
+        """The loss of predicting the mean, and how much predictions and targets vary."""
+        return how_it_goes(self.network(batch["heard"], batch["frames"]), batch["real"], batch["cells"])
 
     def collapsed(self, values: dict[str, float], step: int) -> str | None:
         """Predictions that hardly vary."""

@@ -9,7 +9,8 @@ Loss:
 
 Where this file goes its own way: log-mel of the dump, standardised over the training part; blocks with norms before
 their branches; consecutive frames may stand side by side (`stack`). Where noise alone was added nothing is
-predicted: as in the released code the loss looks at masked cells only. Padding is known from lengths and counts nowhere.
+predicted: as in the released code the loss looks at masked cells only. Padding is known from lengths and counts
+nowhere.
 """
 
 from dataclasses import dataclass
@@ -18,10 +19,10 @@ import torch
 
 from speechrep.data.inventory import Inventory
 from speechrep.methods.base import Batch, Method as BaseMethod
-from speechrep.nn.guards import flat, spread
+from speechrep.nn.guards import flat
 from speechrep.nn.masking import generators_of, span_mask
-from speechrep.nn.reconstruction import (Reconstructor, absolute_error, band_mask, cells_inside, replace_hidden, stack,
-                                         stacked_lengths, widened)
+from speechrep.nn.reconstruction import (Reconstructor, absolute_error, band_mask, cells_inside, how_it_goes,
+                                         replace_hidden, stack, stacked_lengths, widened)
 from speechrep.nn.standardise import Standardise
 
 
@@ -107,11 +108,8 @@ class Method(BaseMethod):
 
     @torch.no_grad()
     def metrics(self, batch: Batch) -> dict[str, tuple[float, float]]:
-        """`error_of_mean`: the loss of predicting the mean of the training part. The rest: how much predictions and
-        targets vary."""
-        made, real, cells = self.network(batch["heard"], batch["frames"]), batch["real"], batch["cells"]
-        return {"error_of_mean": (float((real.abs() * cells).sum()), float(cells.sum())),
-                "prediction_std": spread(made, cells), "target_std": spread(real, cells)}
+        """The loss of predicting the mean, and how much predictions and targets vary."""
+        return how_it_goes(self.network(batch["heard"], batch["frames"]), batch["real"], batch["cells"])
 
     def collapsed(self, values: dict[str, float], step: int) -> str | None:
         """Predictions that hardly vary."""

@@ -9,8 +9,8 @@ Losses:
   commitment       squared distance of the encoder's vector to its code, over dimensions (eq. 3, third term)
 
 Codes move by exponential moving average instead of eq. 3's second term (1711.00937, appendix A.1). In training a code
-may be replaced by its left or right neighbour's (time jitter, 1901.08810). Codes out of use begin anew as vectors of the
-batch.
+may be replaced by its left or right neighbour's (time jitter, 1901.08810). Codes out of use begin anew as vectors of
+the batch.
 
 Where this file differs from the paper: encoder and decoder are time-delay blocks, and the decoder predicts log-mel
 instead of being a WaveNet on samples, which is what minutes on a processor are enough for. What the paper calls MFCC is
@@ -29,10 +29,10 @@ from speechrep.methods.base import Batch, Method as BaseMethod
 from speechrep.nn.cepstra import cosines, with_differences
 from speechrep.nn.encoder import Encoder
 from speechrep.nn.front import MelFront
-from speechrep.nn.guards import few_codes, flat, frames_of, spread
+from speechrep.nn.guards import few_codes, flat, frames_of
 from speechrep.nn.masking import generators_of, pad_mask
 from speechrep.nn.quantizers import EMAQuantizer, code_counts, perplexity
-from speechrep.nn.reconstruction import absolute_error
+from speechrep.nn.reconstruction import absolute_error, how_it_goes
 from speechrep.nn.standardise import Standardise
 
 
@@ -103,8 +103,8 @@ class Method(BaseMethod):
     # Training
 
     def prepare(self, batch: Batch, generator: torch.Generator) -> Batch:
-        """Draw which code each frame hears (`source` [B, N'], in training a neighbour's now and then) and which frames take
-        dead codes' places (`priority` [B, N'])."""
+        """Draw which code each frame hears (`source` [B, N'], in training a neighbour's now and then) and which frames
+        take dead codes' places (`priority` [B, N'])."""
         lengths = self.frame_lengths(batch["feats_lengths"]).tolist()
         size = int(self.frame_lengths(torch.tensor(batch["feats"].shape[1])))
         source, priority = torch.arange(size).repeat(len(lengths), 1), torch.zeros(len(lengths), size)
@@ -143,18 +143,16 @@ class Method(BaseMethod):
 
     @torch.no_grad()
     def metrics(self, batch: Batch) -> dict[str, tuple[float, float]]:
-        """`error_of_mean`: the loss of predicting the mean of the training part; the codebook's perplexity and how many
-        codes occur; how much predictions and targets vary."""
+        """The loss of predicting the mean, how much predictions and targets vary, the codebook's perplexity, and how
+        many codes occur."""
         made, ids, _ = self._autoencode(batch)
         real = self.standardise(batch["feats"], batch["feats_lengths"])
         cells = frames_of(batch["feats_lengths"], real.shape[1])
         pad = pad_mask(self.frame_lengths(batch["feats_lengths"]), ids.shape[1])
         counts = code_counts(ids[..., None], self.config.codes, pad)[0]
         total = float(counts.sum())
-        return {"error_of_mean": (float(real.abs().sum()), float(cells.sum()) * real.shape[2]),
-                "perplexity": (float(perplexity(counts)) * total, total),
-                "used_codes": (float((counts > 0).sum()) * total, total),
-                "prediction_std": spread(made, cells), "target_std": spread(real, cells)}
+        return how_it_goes(made, real, cells) | {"perplexity": (float(perplexity(counts)) * total, total),
+                                                 "used_codes": (float((counts > 0).sum()) * total, total)}
 
     def collapsed(self, values: dict[str, float], step: int) -> str | None:
         """Few codes, or predictions that hardly vary."""
@@ -168,8 +166,8 @@ class Method(BaseMethod):
         return (lengths + self.config.stride - 1) // self.config.stride
 
     def encode(self, feats: torch.Tensor, lengths: torch.Tensor) -> tuple[list[torch.Tensor], torch.Tensor]:
-        """feats [B, N, D] -> the input and output of every block [B, N', D'] and, last, the vectors before the codebook,
-        all zero in padding; lengths [B]."""
+        """feats [B, N, D] -> the input and output of every block [B, N', D'] and, last, the vectors before the
+        codebook, all zero in padding; lengths [B]."""
         x = self.standardise(feats, lengths)
         if self.config.hears == "mfcc":
             x = with_differences(x @ self.cosines, lengths)

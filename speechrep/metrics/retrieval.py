@@ -22,3 +22,28 @@ def retrieval_top1(speech: torch.Tensor, phones: torch.Tensor, segments: torch.T
         found = torch.cat(found) if found else torch.zeros(0, dtype=torch.long)
         hits.append(own[found] == own)
     return hits[0], hits[1]
+
+
+def recall_ranks(scores: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
+    """How many wrong candidates come before the best right one, for each query: 0 where the first is right.
+
+    scores [Q, M], right [Q, M] True where the candidate is an answer to the query; every query must have one. Wrong
+    candidates as good as the best right one come before it, so that constant scores find nothing. Recall at k is the
+    share of ranks below k.
+    """
+    if not bool(right.any(1).all()):
+        raise ValueError("a query without a right candidate")
+    best = scores.masked_fill(~right, float("-inf")).amax(1, keepdim=True)
+    return ((scores >= best) & ~right).sum(1)
+
+
+def recall_by_chance(right: torch.Tensor, k: int) -> torch.Tensor:
+    """What `recall_ranks` below `k` has on average for each query where the order is random: right [Q, M] -> [Q].
+
+    1 - C(M - m, k) / C(M, k) for m right candidates among M.
+    """
+    size, answers = right.shape[1], right.sum(1).double()
+    if k >= size:
+        return torch.ones(len(right), dtype=torch.float64)
+    drawn = torch.arange(k, dtype=torch.float64)
+    return 1 - ((size - answers[:, None] - drawn).clamp(min=0) / (size - drawn)).prod(1)

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from speechrep.errors import SpeechrepError
-from speechrep.files import read_json, write_json, write_text
+from speechrep.files import read_json, remove_leftovers, write_json, write_text
 
 BETTER = ("lower", "higher")
 
@@ -32,6 +32,7 @@ def write_score(path: str | Path, *, task: str, part: str, system: str, seed: in
     Returns what was written.
     """
     path = Path(path)
+    remove_leftovers(path.parent)
     score = {"task": task, "part": part, "system": system, "seed": seed, "metrics": dict(metrics),
              "notes": list(notes or []), "provenance": dict(provenance)}
     if per_utt is not None:

@@ -71,13 +71,9 @@ def edits(reference: Sequence[Hashable], hypothesis: Sequence[Hashable]) -> Edit
     return Edits(substitutions, deletions, insertions, len(ref))
 
 
-def corpus_edits(references: Mapping[str, str], hypotheses: Mapping[str, str],
-                 symbols: Callable[[str], list[str]] = words) -> dict[str, Edits]:
-    """Utterance -> its edits, for exactly the utterances of `references`.
-
-    Raises `SpeechrepError` if a hypothesis is missing or belongs to no reference: leaving hard utterances out must
-    not make a system better.
-    """
+def check_utterances(references: Mapping[str, str], hypotheses: Mapping[str, str]) -> None:
+    """Raises `SpeechrepError` if a hypothesis is missing or belongs to no reference: leaving hard utterances out must
+    not make a system better."""
     missing, extra = sorted(set(references) - set(hypotheses)), sorted(set(hypotheses) - set(references))
     if missing:
         raise SpeechrepError(f"{len(missing)} of {len(references)} utterances without a hypothesis, such as "
@@ -85,6 +81,15 @@ def corpus_edits(references: Mapping[str, str], hypotheses: Mapping[str, str],
     if extra:
         raise SpeechrepError(f"{len(extra)} hypotheses without a reference, such as '{extra[0]}'",
                              "the utterances of the reference, each once", "score against the part that was decoded")
+
+
+def corpus_edits(references: Mapping[str, str], hypotheses: Mapping[str, str],
+                 symbols: Callable[[str], list[str]] = words) -> dict[str, Edits]:
+    """Utterance -> its edits, for exactly the utterances of `references`.
+
+    Raises `SpeechrepError` as `check_utterances` does.
+    """
+    check_utterances(references, hypotheses)
     return {utt: edits(symbols(references[utt]), symbols(hypotheses[utt])) for utt in sorted(references)}
 
 

@@ -9,7 +9,8 @@ from speechrep.nn.masking import pad_mask
 
 
 def cosines(size: int, count: int) -> torch.Tensor:
-    """The first `count` vectors (at most `size`) of the orthonormal discrete cosine transform of type II [size, count]."""
+    """The first `count` vectors (at most `size`) of the orthonormal discrete cosine transform of type II [size,
+    count]."""
     count = min(size, count)
     angles = math.pi / size * (torch.arange(size)[:, None] + 0.5) * torch.arange(count)
     basis = math.sqrt(2 / size) * angles.cos()
@@ -18,8 +19,8 @@ def cosines(size: int, count: int) -> torch.Tensor:
 
 
 def with_differences(x: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
-    """x [B, N, D] with its first and second differences [B, N, 3 D]: slopes over two frames on either side, the first and
-    last frame repeated beyond the ends, as `speechrep.data.features.add_deltas`; zero in padding."""
+    """x [B, N, D] with its first and second differences [B, N, 3 D]: slopes over two frames on either side, the first
+    and last frame repeated beyond the ends, as `speechrep.data.features.add_deltas`; zero in padding."""
     parts, place = [x], torch.arange(x.shape[1], device=x.device)
     slope = torch.arange(-2.0, 3.0, device=x.device) / 10
     taps = [slope, F.conv1d(F.pad(slope, (4, 4))[None, None], slope.flip(0)[None, None])[0, 0]]

@@ -23,6 +23,9 @@ def symmetric_contrast(speech: torch.Tensor, text: torch.Tensor, scale: torch.Te
 
     gather: under torch.distributed the candidates are those of all processes, and the sum is over this process's own rows.
     """
+    alone = not (gather and dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1)
+    if alone and len(speech) <= chunk:
+        return _both_ways(speech, text, scale, groups, labels) / 2
     collect = _gather if gather else (lambda x: x)
     all_speech, all_text, all_groups = collect(speech), collect(text), collect(groups)
     all_labels = collect(labels) if labels is not None else None
@@ -36,6 +39,26 @@ def symmetric_contrast(speech: torch.Tensor, text: torch.Tensor, scale: torch.Te
             else:
                 total = total + _one_way(ours, theirs, scale, *masks)
     return total / 2
+
+
+def _both_ways(speech, text, scale, groups, labels) -> torch.Tensor:
+    """Both directions of a square matrix that fits at once. The positives of a row are few, so they are picked out, not
+    masked out."""
+    logits = (speech @ text.T).float() * scale
+    same = groups[:, None] == groups
+    if labels is not None:
+        logits = logits.masked_fill((labels[:, None] == labels) & ~same, float("-inf"))
+    order = groups.argsort(stable=True)
+    _, group, sizes = groups.unique(return_inverse=True, return_counts=True)
+    starts = sizes.cumsum(0) - sizes
+    reach = torch.arange(int(sizes.max()), device=groups.device)
+    members = order[(starts[group][:, None] + reach).clamp(max=len(groups) - 1)]
+    beyond = reach >= sizes[group][:, None]
+    total = logits.new_zeros(())
+    for way in (logits, logits.T):
+        positive = way.gather(1, members).masked_fill(beyond, float("-inf"))
+        total = total + (way.logsumexp(1) - positive.logsumexp(1)).sum()
+    return total
 
 
 def _one_way(rows, candidates, scale, groups, all_groups, labels, all_labels) -> torch.Tensor:

@@ -6,8 +6,8 @@ from speechrep.nn.masking import pad_mask
 
 
 def spread(x: torch.Tensor, cells: torch.Tensor) -> tuple[float, float]:
-    """Standard deviation of each dimension over its chosen cells, averaged over dimensions, as a (sum, count) pair that is
-    weighted by the number of cells. x [B, N, D], cells [B, N, D] or [B, N, 1], True where a value counts."""
+    """Standard deviation of each dimension over its chosen cells, averaged over dimensions, as a (sum, count) pair
+    that is weighted by the number of cells. x [B, N, D], cells [B, N, D] or [B, N, 1], True where a value counts."""
     cells = cells.expand_as(x)
     x, inside = x.detach().float(), cells.float()
     count = inside.sum((0, 1))
@@ -28,8 +28,8 @@ def flat(values: dict[str, float], share: float = 0.05) -> str | None:
     made, real = values["prediction_std"], values["target_std"]
     if made >= share * real:
         return None
-    return (f"the predictions hardly vary (standard deviation {made:.3g} where the targets have {real:.3g}); a healthy run "
-            f"has more than {share:g} of the targets'")
+    return (f"the predictions hardly vary (standard deviation {made:.3g} where the targets have {real:.3g}); "
+            f"a healthy run has more than {share:g} of the targets'")
 
 
 def few_codes(values: dict[str, float], least: float) -> str | None:

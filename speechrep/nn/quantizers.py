@@ -1,7 +1,7 @@
 """Codebooks: Gumbel-softmax, exponential moving average, and k-means with gradient.
 
-Letters: B utterances, N frames, D features, G groups, K codes. All of them give the code's vector on the way forward and
-let the gradient pass to their input straight through (Bengio et al., arXiv 1308.3432). All compute in float32.
+Letters: B utterances, N frames, D features, G groups, K codes. All of them give the code's vector on the way forward
+and let the gradient pass to their input straight through (Bengio et al., arXiv 1308.3432). All compute in float32.
 """
 
 import torch
@@ -13,8 +13,8 @@ from speechrep.nn.contrastive import _gather
 
 
 def perplexity(counts: torch.Tensor) -> torch.Tensor:
-    """exp(entropy) of counts or probabilities [..., K], which need not sum to one -> [...]: how many codes are in use if
-    all were used equally. Between 1 and K."""
+    """exp(entropy) of counts or probabilities [..., K], which need not sum to one -> [...]: how many codes are in use
+    if all were used equally. Between 1 and K."""
     share = counts.float() / counts.float().sum(-1, keepdim=True).clamp(min=1e-9)
     return (-torch.special.xlogy(share, share).sum(-1)).exp()
 
@@ -29,12 +29,14 @@ def code_counts(ids: torch.Tensor, codes: int, pad: torch.Tensor | None = None) 
 
 def gumbel_noise(lengths: torch.Tensor, size: int, width: int, seeds: torch.Tensor) -> torch.Tensor:
     """Standard Gumbel noise [B, size, width], drawn utterance by utterance from `seeds` [B] so that neither padding nor
-    the rest of the batch changes a draw; zero behind `lengths` [B]."""
-    noise = torch.zeros(len(lengths), size, width)
+    the rest of the batch changes a draw; zero behind `lengths` [B], and on their device, which draws."""
+    device = lengths.device
+    noise = torch.zeros(len(lengths), size, width, device=device)
     for row, (length, seed) in enumerate(zip(lengths.tolist(), seeds.tolist())):
-        draw = torch.Generator().manual_seed(seed)
-        noise[row, :length] = -torch.empty(length, width).exponential_(generator=draw).clamp(min=1e-30).log()
-    return noise.to(lengths.device)
+        draw = torch.Generator(device).manual_seed(seed)
+        drawn = torch.empty(length, width, device=device).exponential_(generator=draw)
+        noise[row, :length] = -drawn.clamp(min=1e-30).log()
+    return noise
 
 
 def diversity(probs_sum: torch.Tensor, count: torch.Tensor | float, gather: bool = True) -> torch.Tensor:
@@ -57,8 +59,8 @@ class GumbelQuantizer(nn.Module):
     """Codes by straight-through Gumbel-softmax (Jang et al., arXiv 1611.01144) in `groups` groups.
 
     hidden: width of a first layer with ReLU before the logits (vq-wav2vec's); 0 for a linear map (wav2vec 2.0).
-    shared: one codebook for all groups (vq-wav2vec's combined groups). logit_std: standard deviation of the weights that
-    give the logits at the start, 1 in the released wav2vec 2.0; 0 for the usual start of a linear map.
+    shared: one codebook for all groups (vq-wav2vec's combined groups). logit_std: standard deviation of the weights
+    that give the logits at the start, 1 in the released wav2vec 2.0; 0 for the usual start of a linear map.
     """
 
     def __init__(self, in_dim: int, groups: int, codes: int, out_dim: int, hidden: int = 0, shared: bool = False,
@@ -113,9 +115,10 @@ class EMAQuantizer(nn.Module):
     """Nearest code; codes follow the mean of their frames by exponential moving average (van den Oord et al., arXiv
     1711.00937, appendix A.1), with the Laplace-smoothed counts of the released code.
 
-    Call `update()` after each optimiser step: it applies what the forward passes in training gathered, over micro-batches
-    and processes at once, so that 1 x 8 equals 8 x 1. Codes that no frame chose in `patience` steps are dead and
-    start again as frames of the batch, the ones of highest `priority`; so do all unused codes in the first step.
+    Call `update()` after each optimiser step: it applies what the forward passes in training gathered, over
+    micro-batches and processes at once, so that 1 x 8 equals 8 x 1. Codes that no frame chose in `patience` steps are
+    dead and start again as frames of the batch, the ones of highest `priority`; so do all unused codes in the first
+    step.
     """
 
     def __init__(self, codes: int, dim: int, decay: float = 0.999, epsilon: float = 1e-5, patience: int = 20):
@@ -137,8 +140,8 @@ class EMAQuantizer(nn.Module):
 
     def forward(self, x: torch.Tensor, pad: torch.Tensor, priority: torch.Tensor | None = None
                 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """x [B, N, D], pad [B, N] -> codes' vectors [B, N, D], ids [B, N], and the commitment error, the squared distance
-        of x to its code summed over counted frames and dimensions (gradient to x only).
+        """x [B, N, D], pad [B, N] -> codes' vectors [B, N, D], ids [B, N], and the commitment error, the squared
+        distance of x to its code summed over counted frames and dimensions (gradient to x only).
 
         priority [B, N]: which frames take dead codes' places, highest first; by default drawn here.
         """
@@ -191,8 +194,8 @@ class KMeansQuantizer(nn.Module):
     """The k-means variant of vq-wav2vec (arXiv 1910.05453, 3.2): a grouped 1 x 1 convolution and group norm, nearest
     code in each group, codes moved by gradient.
 
-    Norm statistics are over an utterance's counted frames, so that padding changes nothing. shared: one codebook for all
-    groups.
+    Norm statistics are over an utterance's counted frames, so that padding changes nothing. shared: one codebook for
+    all groups.
     """
 
     def __init__(self, in_dim: int, groups: int, codes: int, shared: bool = False):
@@ -208,8 +211,8 @@ class KMeansQuantizer(nn.Module):
     def forward(self, x: torch.Tensor, pad: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor,
                                                                    torch.Tensor]:
         """x [B, N, D], pad [B, N] -> codes' vectors [B, N, D], ids [B, N, G], and two squared distances of frames to
-        their codes, each summed over counted frames and dimensions: with gradient to the codes (the k-means loss), and to
-        x (the commitment)."""
+        their codes, each summed over counted frames and dimensions: with gradient to the codes (the k-means loss), and
+        to x (the commitment)."""
         with torch.autocast(x.device.type, enabled=False):
             x = self._norm(self.project(x.float().transpose(1, 2)).transpose(1, 2), pad)
             split = x.unflatten(-1, (self.groups, -1))

@@ -6,6 +6,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from speechrep.nn.encoder import Encoder
+from speechrep.nn.guards import spread
 from speechrep.nn.masking import pad_mask
 
 
@@ -91,3 +92,10 @@ class Reconstructor(nn.Module):
 def absolute_error(made: torch.Tensor, real: torch.Tensor, cells: torch.Tensor) -> torch.Tensor:
     """Sum of |made - real| over chosen cells, each [B, N, D]."""
     return ((made.float() - real).abs() * cells).sum()
+
+
+def how_it_goes(made: torch.Tensor, real: torch.Tensor, cells: torch.Tensor) -> dict[str, tuple[float, float]]:
+    """Metrics of a reconstruction of standardised features, each [B, N, D]. `error_of_mean`: the L1 error of
+    predicting the mean of the training part; `prediction_std` and `target_std`: how much both vary."""
+    return {"error_of_mean": (float((real.abs() * cells).sum()), float(cells.expand_as(real).sum())),
+            "prediction_std": spread(made, cells), "target_std": spread(real, cells)}

@@ -8,6 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from speechrep.nn.dropout import dropout
+
 
 def splice(x: torch.Tensor, context: int, dilation: int) -> torch.Tensor:
     """Each frame with `context` neighbours on both sides, `dilation` apart: [B, N, D] -> [B, N, (2 * context + 1) * D].
@@ -29,4 +31,4 @@ class TDNNBlock(nn.Module):
     def forward(self, x: torch.Tensor, pad: torch.Tensor) -> torch.Tensor:
         """x [B, N, D], pad [B, N] True behind the end -> [B, N, D]. What stands in padding is never seen."""
         y = self.norm(x).masked_fill(pad[..., None], 0)
-        return x + F.dropout(F.relu(self.affine(splice(y, self.context, self.dilation))), self.dropout, self.training)
+        return x + dropout(F.relu(self.affine(splice(y, self.context, self.dilation))), self.dropout, self.training)

@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from speechrep.nn.dropout import Dropout, dropout
+
 
 def sinusoids(size: int, dim: int, device: torch.device | None = None) -> torch.Tensor:
     """Sine and cosine position features [size, dim], periods from 2 pi to 10000 * 2 pi frames."""
@@ -24,8 +26,8 @@ class TransformerBlock(nn.Module):
         self.norm_attention, self.norm_mlp = nn.LayerNorm(dim), nn.LayerNorm(dim)
         self.query, self.key, self.value = nn.Linear(dim, dim), nn.Linear(dim, dim, bias=False), nn.Linear(dim, dim)
         self.out = nn.Linear(dim, dim)
-        self.mlp = nn.Sequential(nn.Linear(dim, ffn or 4 * dim), nn.GELU(), nn.Dropout(dropout),
-                                 nn.Linear(ffn or 4 * dim, dim), nn.Dropout(dropout))
+        self.mlp = nn.Sequential(nn.Linear(dim, ffn or 4 * dim), nn.GELU(), Dropout(dropout),
+                                 nn.Linear(ffn or 4 * dim, dim), Dropout(dropout))
 
     def forward(self, x: torch.Tensor, pad: torch.Tensor, causal: bool = False) -> torch.Tensor:
         """x [B, N, D], pad [B, N] True behind the end -> [B, N, D]. causal: a frame sees itself and those before it, which
@@ -36,5 +38,5 @@ class TransformerBlock(nn.Module):
         mask = None if causal or not pad.any() else ~pad[:, None, None, :]
         y = F.scaled_dot_product_attention(query, key, value, attn_mask=mask, is_causal=causal,
                                            dropout_p=self.dropout if self.training else 0.0)
-        x = x + F.dropout(self.out(y.transpose(1, 2).flatten(2)), self.dropout, self.training)
+        x = x + dropout(self.out(y.transpose(1, 2).flatten(2)), self.dropout, self.training)
         return x + self.mlp(self.norm_mlp(x))

@@ -1,11 +1,13 @@
 """The contract of a trained downstream task: an upstream, frozen or fine-tuned, and a head, trained as methods are.
 
 A file `tasks/x.py` holds a frozen dataclass `Config`, with the fields `finetune` and `layer`, and a class `Task`. The
-checkpoint of a task holds its upstream's weights too, so that it serves alone.
+checkpoint of a task holds its upstream's weights too, so that it serves alone. What a task predicts is written to files
+keyed by utterance, and those files alone are scored (see `speechrep.tasks.predict`).
 """
 
 import importlib
 import pkgutil
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +15,21 @@ import torch
 from torch import nn
 
 from speechrep.config import build, plain
+from speechrep.data.dataset import SpeechDataset
 from speechrep.errors import SpeechrepError
 from speechrep.methods.base import Batch, Method
 from speechrep.train import checkpoint
 from speechrep.upstream import Upstream
+
+
+@dataclass(frozen=True)
+class Scored:
+    """What the files of a prediction are worth: entries as `speechrep.metrics.score.metric` makes them, columns of each
+    utterance, and notes."""
+
+    metrics: dict[str, dict[str, Any]]
+    per_utt: dict[str, dict[str, Any]]
+    notes: list[str] = field(default_factory=list)
 
 
 class BaseTask(Method):
@@ -34,8 +47,7 @@ class BaseTask(Method):
         self.upstream, self.labels = upstream, labels
         for parameter in upstream.parameters():
             parameter.requires_grad_(config.finetune)
-        self.chosen = [i for i, dim in enumerate(upstream.dims) if dim == upstream.dims[0]] \
-            if config.layer == "weighted" else [len(upstream.dims) - 1]
+        self.chosen = chosen_layers(upstream, config.layer)
         self.layer_scalars = nn.Parameter(torch.zeros(len(self.chosen)), requires_grad=len(self.chosen) > 1)
         self.dim = upstream.dims[self.chosen[0]]
 
@@ -46,11 +58,29 @@ class BaseTask(Method):
         return self
 
     def features(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
-        """What the head sees: [B, N, D] and lengths [B]."""
+        """What the head sees: [B, N, D] and lengths [B]. Where the batch has the stream `layers` [B, N, L, D], those
+        chosen of a frozen upstream (see `speechrep.tasks.cached`), nothing is computed."""
+        if "layers" in batch:
+            return batch["layers"].movedim(2, -1) @ self.layer_scalars.softmax(0), batch["layers_lengths"]
         with torch.set_grad_enabled(self.config.finetune and torch.is_grad_enabled()):
             layers, lengths = self.upstream.layers(batch)
         weights = self.layer_scalars.softmax(0)
         return sum(weight * layers[i] for weight, i in zip(weights, self.chosen)), lengths
+
+    @staticmethod
+    def labels_of(config: Any, train: SpeechDataset) -> tuple[str, ...]:
+        """The classes or symbols of the training part; `train` has the streams of `needs_of(config)`."""
+        raise SpeechrepError("a task without labels")
+
+    def predict(self, batch: Batch) -> dict[str, list[str]]:
+        """File name -> a line for each utterance of the batch: `hyp`, what the task says, `ref`, what is true."""
+        raise SpeechrepError(f"{type(self).__module__} predicts nothing by utterance", "a task with `predict`")
+
+    @staticmethod
+    def score(folder: Path) -> Scored:
+        """The worth of the files that `predict` left in `folder`. Raises `SpeechrepError` for a missing or doubled
+        utterance."""
+        raise SpeechrepError("a task without a score of its own", "one with `score`", "try `speechrep score recognition`")
 
     def extras(self) -> dict[str, Any]:
         method = self.upstream.method
@@ -61,6 +91,12 @@ class BaseTask(Method):
 
     def frame_lengths(self, lengths: torch.Tensor) -> torch.Tensor:
         return self.upstream.frame_lengths(lengths)
+
+
+def chosen_layers(upstream: Upstream, layer: str) -> list[int]:
+    """The layers that a task sees: for "weighted" all that are as wide as the first, for "last" that one."""
+    count = len(upstream.dims)
+    return [i for i in range(count) if upstream.dims[i] == upstream.dims[0]] if layer == "weighted" else [count - 1]
 
 
 def task_names() -> list[str]:

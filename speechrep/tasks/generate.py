@@ -116,11 +116,8 @@ def write_speech(out: Path, data: DataFolder, items: list[Item], mels: dict[str,
 
 def natural_speech(out: Path, data: DataFolder, items: list[Item]) -> DataFolder:
     """The items' content as it was recorded, as such a folder: what every other system is compared with."""
-    utts = [item.utt for item in items]
-    data.subset(utts, out / "data")
-    for stream in ("utt2content", "utt2parallel"):
-        DataFolder(out / "data").write(stream, {utt: utt for utt in utts})
-    return DataFolder(out / "data")
+    itself = {item.utt: item.utt for item in items}
+    return data.subset(itself, out / "data", {"utt2content": itself, "utt2parallel": itself})
 
 
 @torch.no_grad()

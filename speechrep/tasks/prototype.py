@@ -6,17 +6,44 @@ import torch.nn.functional as F
 
 from speechrep.data.dataset import SpeechDataset, collate, to_device
 from speechrep.methods.base import Batch, Method
+from speechrep.metrics.wer import edits
 from speechrep.nn.length_regulator import token_of_frame
 
-SMOOTHING_FRAMES = 3
-"""Similarities are averaged over this many frames of the joint space, since one frame slips easily."""
+CHANGE_COSTS = (0.0, 1.0, 2.0, 4.0, 6.0, 8.0, 12.0, 16.0)
+"""What a change of phone may cost, in nats; which, is chosen on dev."""
+
+
+def steadiest_path(scores: torch.Tensor, lengths: torch.Tensor, cost: float) -> list[torch.Tensor]:
+    """The path of classes whose summed score, less `cost` for each change, is greatest (Viterbi).
+
+    scores [B, N, K], lengths [B] -> for each row class ids [length].
+    """
+    best = scores[:, 0].clone()
+    back = torch.empty(scores.shape, dtype=torch.long, device=scores.device)
+    own = torch.arange(scores.shape[2], device=scores.device).expand_as(best)
+    # Each frame's best depends on the one before it, so only rows and classes go side by side.
+    for frame in range(1, scores.shape[1]):
+        top, leader = best.max(1, keepdim=True)
+        change = top - cost > best
+        back[:, frame] = torch.where(change, leader, own)
+        inside = (frame < lengths)[:, None]
+        best = torch.where(inside, torch.where(change, top - cost, best) + scores[:, frame], best)
+    paths = []
+    for row, length in enumerate(lengths.tolist()):
+        steps = back[row, :length].cpu().numpy()
+        path = np.empty(length, dtype=np.int64)
+        path[-1] = int(best[row].argmax())
+        for frame in range(length - 1, 0, -1):
+            path[frame - 1] = steps[frame, path[frame]]
+        paths.append(torch.from_numpy(path))
+    return paths
 
 
 class Prototypes:
     """The mean of the phoneme encoder's frames for each phone (without stress or tone), over a training part."""
 
-    def __init__(self, names: list[str], vectors: torch.Tensor):
-        self.names, self.vectors = names, F.normalize(vectors, dim=-1)
+    def __init__(self, names: list[str], vectors: torch.Tensor, change_cost: float = 0.0):
+        self.names, self.vectors, self.change_cost = names, F.normalize(vectors, dim=-1), change_cost
 
     @classmethod
     @torch.no_grad()
@@ -41,13 +68,27 @@ class Prototypes:
 
     @torch.no_grad()
     def transcribe(self, method: Method, batch: Batch) -> list[list[str]]:
-        """Nearest prototypes of the speech frames, smoothed over 3 frames, repetitions and SIL removed."""
+        """The phones of the steadiest path through the prototypes' probabilities, SIL left out.
+
+        A frame's probabilities are those of the method's own contrast with the prototypes as candidates.
+        """
         layers, lengths = method.layers(batch)
-        nearest = (F.normalize(layers[-1], dim=-1) @ self.vectors.T)
-        nearest = F.avg_pool1d(F.pad(nearest.transpose(1, 2), (1, 1), mode="replicate"), SMOOTHING_FRAMES, 1).argmax(1)
+        scores = (F.normalize(layers[-1], dim=-1) @ self.vectors.T * method.scale()).log_softmax(-1)
         found = []
-        for row, length in zip(nearest.cpu(), lengths.tolist()):
-            ids = torch.unique_consecutive(row[:length])
+        for path in steadiest_path(scores, lengths, self.change_cost):
+            ids = torch.unique_consecutive(path)
             found.append([self.names[i] for i in ids.tolist() if self.names[i] != "SIL"])
         return found
 
+    def with_change_cost_of(self, method: Method, dev: SpeechDataset, device: str = "cpu") -> "Prototypes":
+        """The same prototypes with the cost of `CHANGE_COSTS` that has the least phone error rate on `dev`."""
+        errors = {cost: 0 for cost in CHANGE_COSTS}
+        for start in range(0, len(dev), 16):
+            batch = to_device(collate([dev[i] for i in range(start, min(start + 16, len(dev)))]), torch.device(device))
+            bases = [[method.inventory.phones[i].rstrip("0123456789") for i in row[:length]]
+                     for row, length in zip(batch["phones"].tolist(), batch["phones_lengths"].tolist())]
+            said = [[phone for phone in row if phone != "SIL"] for row in bases]
+            for cost in CHANGE_COSTS:
+                trial = Prototypes(self.names, self.vectors, cost)
+                errors[cost] += sum(edits(a, b).errors for a, b in zip(said, trial.transcribe(method, batch)))
+        return Prototypes(self.names, self.vectors, min(CHANGE_COSTS, key=errors.get))

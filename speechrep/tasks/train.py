@@ -7,7 +7,9 @@ from typing import Any
 from speechrep.config import apply_overrides, build, plain, read_yaml
 from speechrep.data.dataset import SpeechDataset
 from speechrep.data.folder import DataFolder
-from speechrep.tasks.base import BaseTask, find_task
+from speechrep.errors import SpeechrepError
+from speechrep.tasks import cached
+from speechrep.tasks.base import BaseTask, find_task, load_task
 from speechrep.tasks.frames import open_upstream
 from speechrep.train.loop import TrainConfig
 from speechrep.train.pretrain import conduct
@@ -27,21 +29,54 @@ class Experiment:
     """What the task's own Config says."""
 
 
-def train_task(conf: Path, upstream: str, train_path: Path, dev_path: Path, dump: Path, exp: Path, seed: int = 0,
-               device: str = "auto", overrides: list[str] | None = None) -> None:
-    """Train the task that `conf` describes on `upstream` (see `Upstream.open`). `dump` has a sub-folder for each kind of
-    features, with a sub-folder for each part."""
+def read_experiment(conf: Path, overrides: list[str] | None = None) -> tuple[Experiment, type[BaseTask], Any]:
+    """The experiment in a YAML, its task and the task's config."""
     experiment = build(Experiment, apply_overrides(read_yaml(conf), overrides or []), str(conf))
     cls = find_task(experiment.task)
-    config = build(cls.Config, experiment.model, f"{conf}: model")
+    return experiment, cls, build(cls.Config, experiment.model, f"{conf}: model")
+
+
+def fill_cache(conf: Path, upstream: str, train_path: Path, dev_path: Path, dump: Path, cache: Path,
+               device: str = "cpu", overrides: list[str] | None = None) -> None:
+    """Compute what `train_task` will read from `cache`, as far as it is not there. Several processes that train must find
+    it done."""
+    _, _, config = read_experiment(conf, overrides)
+    if cached.serves(upstream, config):
+        train = DataFolder(train_path)
+        parts = [train, DataFolder(dev_path)]
+        cached.fill(upstream, open_upstream(upstream, train, dump), config, parts, train, dump, cache, device)
+
+
+def train_task(conf: Path, upstream: str, train_path: Path, dev_path: Path, dump: Path, exp: Path, seed: int = 0,
+               device: str = "auto", overrides: list[str] | None = None, init: Path | None = None,
+               cache: Path | None = None) -> None:
+    """Train the task that `conf` describes on `upstream` (see `Upstream.open`). `dump` has a sub-folder for each kind of
+    features, with a sub-folder for each part. `init` is a checkpoint of the same task whose weights are the first: a head
+    that was trained on the frozen upstream does not spoil it when both are fine-tuned (Kumar et al., arXiv 2202.10054).
+    cache: where the layers of a frozen upstream are kept, computed once for all tasks; None computes them at every step."""
+    experiment, cls, config = read_experiment(conf, overrides)
     train = DataFolder(train_path)
     opened = open_upstream(upstream, train, dump)
 
     def make() -> BaseTask:
         part = SpeechDataset(train, dump / opened.kind / train.path.name, opened.inventory, cls.needs_of(config),
                              max_sec=experiment.train.max_sec)
-        return cls(config, opened, cls.labels_of(config, part))
+        task = cls(config, opened, cls.labels_of(config, part))
+        if init is not None:
+            first = load_task(init)
+            if type(first) is not cls or first.labels != task.labels:
+                raise SpeechrepError(f"{init}: {type(first).__module__} with {len(first.labels)} labels",
+                                     f"a checkpoint of {experiment.task} with the same {len(task.labels)} labels")
+            try:
+                task.load_state_dict(first.state_dict())
+            except RuntimeError as error:
+                raise SpeechrepError(f"{init}: other shapes ({str(error).splitlines()[1].strip()})",
+                                     "a checkpoint on the same upstream with the same head") from None
+        return task
 
     resolved = plain(experiment) | {"model": plain(config), "upstream": upstream}
+    if init is not None:
+        resolved |= {"init": str(init)}
+    datasets = cached.opener(upstream, train, dump, cache) if cache is not None and cached.serves(upstream, config) else None
     conduct(experiment.task, resolved, experiment.train, experiment.weights, make, train_path, dev_path,
-            dump / opened.kind, exp, seed, device)
+            dump / opened.kind, exp, seed, device, opened=datasets)

@@ -17,17 +17,21 @@ FORMAT = "speechrep-1"
 
 def save(path: str | Path, content: dict[str, Any]) -> None:
     """Write a checkpoint atomically; `content` holds tensors and plain values."""
-    with atomic_path(path) as tmp:
-        torch.save({"format": FORMAT, **content}, tmp)
+    # Given a path, torch.save writes its name into the file, which would then differ from run to run.
+    with atomic_path(path) as tmp, open(tmp, "wb") as file:
+        torch.save({"format": FORMAT, **content}, file)
 
 
-def load(path: str | Path, device: str | torch.device = "cpu") -> dict[str, Any]:
-    """Read a checkpoint of ours. A missing, corrupt or foreign file, or one that wants to run code, is a `SpeechrepError`."""
+def load(path: str | Path, device: str | torch.device = "cpu", mapped: bool = False) -> dict[str, Any]:
+    """Read a checkpoint of ours; `mapped` (on the CPU) reads a tensor only when it is used, for as long as it lives.
+
+    A missing, corrupt or foreign file, or one that wants to run code, is a `SpeechrepError`.
+    """
     path = Path(path)
     if not path.is_file():
         raise SpeechrepError(f"{path}: no such file", "a checkpoint", "train one first, or check the path")
     try:
-        content = torch.load(path, map_location=device, weights_only=True)
+        content = torch.load(path, map_location=device, weights_only=True, mmap=mapped or None)
     except Exception as error:  # torch raises half a dozen types for a bad file
         first_line = str(error).partition("\n")[0]
         raise SpeechrepError(f"{path}: not readable as a checkpoint of tensors and plain values ({first_line})",

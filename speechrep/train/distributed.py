@@ -1,11 +1,19 @@
-"""Processes under torchrun (or Slurm's srun, which sets the same variables through torchrun), and one process alone."""
+"""Processes under torchrun (or Slurm's srun, which sets the same variables through torchrun), several that are started
+here, and one process alone."""
 
 import os
+import signal
+import socket
+import sys
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 import torch.distributed as dist
+
+from speechrep.errors import SpeechrepError
 
 
 @dataclass(frozen=True)
@@ -40,6 +48,11 @@ class World:
         return values
 
 
+def speaks() -> bool:
+    """Whether this process is the one that prints, before `start` or after."""
+    return os.environ.get("RANK", "0") == "0"
+
+
 def start(device: str = "auto") -> World:
     """Join the other processes where torchrun's variables say so; pick this process's device."""
     size, local = int(os.environ.get("WORLD_SIZE", 1)), int(os.environ.get("LOCAL_RANK", 0))
@@ -51,6 +64,44 @@ def start(device: str = "auto") -> World:
     if size > 1 and not dist.is_initialized():
         dist.init_process_group("nccl" if chosen.type == "cuda" else "gloo")
     return World(int(os.environ.get("RANK", 0)), size, chosen)
+
+
+def run_in(processes: int, function: Callable[..., None], *args: Any) -> int:
+    """Call function(*args) in so many processes of this machine, as torchrun would; returns the exit status.
+
+    One process, or a process that torchrun has started, calls it right here. On a CPU, processes of one thread each train
+    faster than the threads of one process: what stands between the large products is not shared out by threads.
+    """
+    if processes <= 1 or "WORLD_SIZE" in os.environ:
+        function(*args)
+        return 0
+    from torch.multiprocessing.spawn import ProcessExitedException, start_processes
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    children = start_processes(_child, (processes, port, function, args), processes, join=False, start_method="spawn")
+    before = signal.signal(signal.SIGTERM, lambda *_: [os.kill(pid, signal.SIGTERM) for pid in children.pids()])
+    try:
+        while not children.join():
+            pass
+    except ProcessExitedException as ended:
+        return ended.exit_code or 1
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    return 0
+
+
+def _child(rank: int, processes: int, port: int, function: Callable[..., None], args: tuple) -> None:
+    os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(processes), "MASTER_ADDR": "127.0.0.1",
+                   "MASTER_PORT": str(port)}
+    torch.set_num_threads(max(1, (os.cpu_count() or 1) // processes))
+    try:
+        function(*args)
+    except SpeechrepError as error:
+        # What all of them find, the first one says.
+        time.sleep(0 if rank == 0 else 30)
+        print(f"speechrep: {error}", file=sys.stderr, flush=True)
+        sys.exit(1)
 
 
 def finish(world: World) -> None:

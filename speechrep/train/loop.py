@@ -22,7 +22,7 @@ from speechrep.data.batches import StepSampler
 from speechrep.data.dataset import SpeechDataset, collate_step, to_device
 from speechrep.errors import SpeechrepError
 from speechrep.methods.base import Batch, Method
-from speechrep.train import checkpoint
+from speechrep.train import checkpoint, shard
 from speechrep.train.distributed import World
 from speechrep.train.log import RunLog
 from speechrep.train.schedule import rate_at
@@ -68,6 +68,9 @@ class TrainConfig:
     """Steps between checkpoints."""
     log_every: int = 50
     """Steps between lines of the log."""
+    shard: Literal["none", "full"] = "none"
+    """With several processes: none gives each the whole model (DDP); full divides weights, gradients and moments among
+    them (FSDP), for a model that one device cannot hold. Its blocks must then be used through their forward only."""
     workers: int = 0
     """Loader processes; 0 loads in the training process."""
 
@@ -186,9 +189,13 @@ class _Run:
         self.seed, self.world = seed, world
         self.method = method.to(world.device)
         self.phases = tuple(method.losses)
-        # A method of several phases leaves the parameters of the others without gradient.
-        self.model = DistributedDataParallel(self.method, find_unused_parameters=len(self.phases) > 1) \
-            if world.size > 1 else self.method
+        self.sharded = config.shard == "full" and world.size > 1
+        self.model: torch.nn.Module = self.method
+        if self.sharded:
+            shard.shard(self.method, world)
+        elif world.size > 1:
+            # A method of several phases leaves the parameters of the others without gradient.
+            self.model = DistributedDataParallel(self.method, find_unused_parameters=len(self.phases) > 1)
         self.optimisers = {phase: self._optimiser(phase) for phase in self.phases}
         self.average = {key: value.detach().clone() for key, value in self.method.state_dict().items()} \
             if config.ema else None
@@ -202,8 +209,10 @@ class _Run:
         parameters = [p for p in self.method.phase_parameters(phase) if p.requires_grad]
         groups = [{"params": [p for p in parameters if p.ndim > 1], "weight_decay": self.config.weight_decay},
                   {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0}]
+        # Divided and whole parameters cannot stand in one fused operation.
         return torch.optim.AdamW([group for group in groups if group["params"]], lr=self.config.lr,
-                                 betas=self.config.betas)
+                                 betas=self.config.betas, fused=not self.sharded,
+                                 foreach=False if self.sharded else None)
 
     def rate(self, phase: str) -> float:
         c = self.config
@@ -232,16 +241,20 @@ class _Run:
             sums = torch.zeros(len(names), dtype=torch.float64, device=self.world.device)
             for number, batch in enumerate(micros):
                 last = number == len(micros) - 1
-                with nullcontext() if last or self.world.size == 1 else self.model.no_sync():
+                with nullcontext() if last or self.world.size == 1 or self.sharded else self.model.no_sync():
                     with self.autocast():
                         losses = self.model(batch, phase)
-                    # DDP averages gradients over processes; the counts are already those of all of them.
+                    # DDP and FSDP average gradients over processes; the counts are those of all of them.
                     total = sum(losses[name].float() * (self.weight(name) * self.world.size / max(float(count), 1.0))
                                 for name, count in zip(names, counts))
                     total.backward()
                 sums += torch.stack([losses[name].detach().double() for name in names])
             parameters = [p for group in optimiser.param_groups for p in group["params"]]
-            norm = torch.nn.utils.clip_grad_norm_(parameters, self.config.clip_norm)
+            if self.sharded:
+                shard.reduce_undivided(parameters)
+                norm = shard.clip_norm_(parameters, self.config.clip_norm)
+            else:
+                norm = torch.nn.utils.clip_grad_norm_(parameters, self.config.clip_norm)
             if not math.isfinite(norm):
                 raise SpeechrepError(f"step {self.step + 1}: the gradient of phase {phase} is not finite",
                                      "finite losses", "lower train.lr or look at the data; "
@@ -255,11 +268,12 @@ class _Run:
         if self.average is not None:
             # A short memory at first, so that the starting weights do not linger.
             decay = min(self.config.ema, (1 + self.step) / (10 + self.step))
-            for key, value in self.method.state_dict().items():
-                if value.is_floating_point():
-                    self.average[key].lerp_(value, 1 - decay)
-                else:
-                    self.average[key].copy_(value)
+            state = {key: shard.local(value) for key, value in self.method.state_dict().items()}
+            average = {key: shard.local(value) for key, value in self.average.items()}
+            floating = [key for key, value in state.items() if value.is_floating_point()]
+            torch._foreach_lerp_([average[key] for key in floating], [state[key] for key in floating], 1 - decay)
+            for key in state.keys() - set(floating):
+                average[key].copy_(state[key])
         return results
 
     @torch.no_grad()
@@ -269,11 +283,13 @@ class _Run:
         if self.average is not None:
             kept = {key: value.clone() for key, value in self.method.state_dict().items()}
             self.method.load_state_dict(self.average)
+        # Divided weights come together in every forward pass, which all processes must then make.
+        world = dataclasses.replace(self.world, rank=0, size=1) if self.sharded else self.world
         self.method.eval()
         with torch.random.fork_rng(devices=[self.world.device] if self.world.device.type == "cuda" else []):
             torch.manual_seed(0)
             sums: dict[str, torch.Tensor] = {}
-            for batch in dev_batches(dev, self.config, self.world):
+            for batch in dev_batches(dev, self.config, world):
                 batch = self.method.prepare(batch, torch.Generator().manual_seed(0))
                 for phase in self.phases:
                     counts = self.method.counts(batch, phase)
@@ -286,7 +302,12 @@ class _Run:
                     sums[name] = sums.get(name, 0) + torch.tensor(pair, dtype=torch.float64)
         if kept is not None:
             self.method.load_state_dict(kept)
-        values = {name: float(pair[0] / pair[1].clamp(min=1e-9)) for name, pair in sums.items()}
+        # A process may have had no batch at all, so names are gathered with the values.
+        totals: dict[str, list[float]] = {}
+        for share in world.gather({name: pair.tolist() for name, pair in sums.items()}):
+            for name, pair in share.items():
+                totals[name] = [a + b for a, b in zip(totals.get(name, (0.0, 0.0)), pair)]
+        values = {name: total / max(count, 1e-9) for name, (total, count) in totals.items()}
         values["loss"] = sum(self.weights[name] * values[name] for name in self.method.losses[self.phases[0]])
         self.dev_values = values
         return values
@@ -294,27 +315,28 @@ class _Run:
     def keep_best(self, values: dict[str, float]) -> None:
         if values["loss"] < self.best:
             self.best = values["loss"]
+            state = shard.whole(self.average if self.average is not None else self.method.state_dict())
             if self.world.first:
-                state = self.average if self.average is not None else self.method.state_dict()
                 checkpoint.save(self.folder / "best.pt", checkpoint.content_of(self.name, self.method, state)
                                 | {"step": self.step, "dev": values})
 
     def save(self, loader) -> None:
         """`last.pt`: all that the next process needs to go on as if nothing had happened."""
         processes = self.world.gather({"loader": loader.state_dict(), "rng": checkpoint.rng_state()})
+        model, average = shard.whole(dict(self.method.state_dict())), shard.whole(self.average)
+        optimisers = shard.whole({phase: optimiser.state_dict() for phase, optimiser in self.optimisers.items()})
         if self.world.first:
-            content = checkpoint.content_of(self.name, self.method, self.method.state_dict()) | {
-                "step": self.step, "ema": self.average, "best": self.best, "dev": self.dev_values, "seed": self.seed,
-                "processes": processes,
-                "optimisers": {phase: optimiser.state_dict() for phase, optimiser in self.optimisers.items()}}
-            checkpoint.save(self.folder / "last.pt", content)
+            checkpoint.save(self.folder / "last.pt", checkpoint.content_of(self.name, self.method, model) | {
+                "step": self.step, "ema": average, "best": self.best, "dev": self.dev_values, "seed": self.seed,
+                "processes": processes, "optimisers": optimisers})
 
     def resume(self, loader) -> None:
         """Go back to `last.pt`, where there is one of this very run."""
         path = self.folder / "last.pt"
         if not path.is_file():
             return
-        content = checkpoint.load(path, self.world.device)
+        # Of a model that no device can hold whole, the file stays on the disk until each has taken its part.
+        content = checkpoint.load(path, "cpu" if self.sharded else self.world.device, mapped=self.sharded)
         same = checkpoint.content_of(self.name, self.method, {})
         for key in ("method", "config", "inventory"):
             if content[key] != same[key]:
@@ -325,11 +347,13 @@ class _Run:
                                  f"seed {self.seed} on {self.world.size}",
                                  "start it as it was started, or choose another --exp")
         own = content["processes"][self.world.rank]
-        self.method.load_state_dict(content["model"])
+        state = self.method.state_dict()
+        self.method.load_state_dict({key: shard.like(value, state.get(key, value))
+                                     for key, value in content["model"].items()})
         for phase, optimiser in self.optimisers.items():
-            optimiser.load_state_dict(content["optimisers"][phase])
+            optimiser.load_state_dict(shard.moments_like(content["optimisers"][phase], optimiser))
         if self.average is not None:
-            self.average = content["ema"]
+            self.average = {key: shard.like(value, state[key]) for key, value in content["ema"].items()}
         self.step, self.best, self.dev_values = content["step"], content["best"], content["dev"]
         loader.load_state_dict(own["loader"])
         self._rng = own["rng"]
@@ -340,11 +364,11 @@ class _Run:
 
 
 def dev_batches(dev: SpeechDataset, config: TrainConfig, world: World) -> Iterator[Batch]:
-    """The dev part in batches of similar length, the same at every evaluation and on every process."""
+    """This process's share of the dev part in batches of similar length, the same at every evaluation."""
     order = sorted(range(len(dev)), key=lambda i: (-dev.seconds[i], i))
-    start = 0
+    start = number = 0
     while start < len(order):
         size = max(1, int(config.micro_sec / dev.seconds[order[start]]))
-        items = [dev[i] for i in order[start:start + size]]
-        yield to_device(collate_step(items)[0], world.device)
-        start += size
+        if number % world.size == world.rank:
+            yield to_device(collate_step([dev[i] for i in order[start:start + size]])[0], world.device)
+        start, number = start + size, number + 1

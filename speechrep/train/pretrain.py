@@ -13,7 +13,7 @@ from speechrep.config import apply_overrides, build, plain, read_yaml, write_yam
 from speechrep.data.dataset import SpeechDataset, take_inventory
 from speechrep.data.folder import DataFolder, read_table
 from speechrep.errors import SpeechrepError
-from speechrep.files import write_json
+from speechrep.files import remove_leftovers, write_json
 from speechrep.methods.base import Method, find_method
 from speechrep.provenance import provenance
 from speechrep.train import distributed
@@ -56,29 +56,39 @@ def pretrain(conf: Path, train_path: Path, dev_path: Path, dump: Path, exp: Path
 
 def conduct(name: str, resolved: dict[str, Any], config: TrainConfig, weights: dict[str, float],
             make: Callable[[], Method], train_path: Path, dev_path: Path, dump: Path, exp: Path, seed: int,
-            device: str, labelled: Path | None = None) -> None:
+            device: str, labelled: Path | None = None,
+            opened: Callable[..., SpeechDataset] | None = None) -> None:
     """Make, train and record; leaves config.yaml, log.jsonl, last.pt, best.pt and, when finished, done.json in `exp`.
 
     A finished run of the same configuration and seed is left alone, one that was stopped goes on; of another, refused.
+    opened: what opens a part, given the method and then the arguments of `SpeechDataset`, where it is not that itself.
     """
     chosen = None if labelled is None else frozenset(read_table(labelled))
     if chosen is not None:
+        unknown = sorted(chosen - set(DataFolder(train_path).utts))
+        if unknown:
+            raise SpeechrepError(f"{labelled}: {len(unknown)} utterances that {train_path} lacks, such as {unknown[0]}",
+                                 "utterances of the training part", "make it with `speechrep subset`")
         resolved = resolved | {"labelled": str(labelled), "labelled_utterances": len(chosen)}
     resolved = resolved | {"seed": seed}
     if (exp / "last.pt").is_file() and (exp / "config.yaml").is_file() and read_yaml(exp / "config.yaml") != resolved:
         raise SpeechrepError(f"{exp}: a run of another configuration or seed",
                              cure="choose another --exp, or remove the folder")
     if (exp / "done.json").is_file():
-        print(f"{exp}: already trained")
+        if distributed.speaks():
+            print(f"{exp}: already trained")
         return
     world = distributed.start(device)
     torch.manual_seed(seed)
     method = make()
     folders = DataFolder(train_path), DataFolder(dev_path)
-    datasets = [SpeechDataset(folder, dump / folder.path.name, method.inventory, method.needs, seed, config.max_sec,
-                              labelled=allowed) for folder, allowed in zip(folders, (chosen, None))]
+    opened = opened or (lambda _, *arguments, **named: SpeechDataset(*arguments, **named))
+    datasets = [opened(method, folder, dump / folder.path.name, method.inventory, method.needs, seed, config.max_sec,
+                       labelled=allowed, prompt_frames=method.prompt_frames)
+                for folder, allowed in zip(folders, (chosen, None))]
     if world.first:
         exp.mkdir(parents=True, exist_ok=True)
+        remove_leftovers(exp)
         write_yaml(exp / "config.yaml", resolved)
         hours = [dataset.seconds.sum() / 3600 for dataset in datasets]
         print(f"{name}: {sum(p.numel() for p in method.parameters()) / 1e6:.2f} M parameters, "

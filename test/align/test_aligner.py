@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from speechrep.align.corpus import textgrid_ali
+from speechrep.align import corpus as corpus_module
+from speechrep.align.corpus import align_folders, textgrid_ali
 from speechrep.align.model import AlignConfig, Aligned, Aligner, base_phone, phone_words
 from speechrep.align.textgrid import Interval, read_textgrid
 from speechrep.align.train import choose, train
@@ -17,6 +18,7 @@ from speechrep.data.alignment import format_ali, read_ali
 from speechrep.data.audio import write_wav
 from speechrep.data.folder import DataFolder, write_folder
 from speechrep.errors import SpeechrepError
+from speechrep.launch import run_jobs
 
 RATE = 8000
 BANDS = {"A": (200, 600), "B1": (700, 1100), "C": (1200, 1700), "D": (1800, 2400), "E": (2500, 3200), "F": (3200, 3900)}
@@ -144,6 +146,36 @@ def test_the_same_for_any_number_of_jobs_and_threads(corpus, tmp_path):
                  str(corpus / "train"), str(corpus / "test")]) == 0
     assert first == {part: (corpus / part / "ali").read_bytes() for part in ("train", "test")}
     assert rejected == (tmp_path / "exp/rejected.tsv").read_bytes()
+
+
+def test_what_is_finished_is_left_alone(tmp_path, monkeypatch):
+    """A second run does nothing; a change of one folder aligns again, a change of the training part trains again."""
+    folders = [make(tmp_path / name, 8, seed) for seed, name in enumerate(("train", "test"))]
+    config = AlignConfig(scales=(0.1, 0.3), splits=0)
+    trained, aligned = [], []
+    monkeypatch.setattr(corpus_module, "train", lambda *args, **named: trained.append(1) or train(*args, **named))
+    monkeypatch.setattr(corpus_module, "run_jobs",
+                        lambda *args, **named: aligned.append(1) or run_jobs(*args, **named))
+
+    def again(config=config, **named):
+        trained.clear(), aligned.clear()
+        counts = align_folders([DataFolder(folder.path) for folder in folders], tmp_path / "exp", config, **named)
+        return counts, len(trained), len(aligned)
+
+    first = again()
+    files = [tmp_path / "exp/aligner.pt", tmp_path / "exp/rejected.tsv", tmp_path / "train/ali", tmp_path / "test/ali"]
+    before = [path.read_bytes() for path in files]
+    assert first[1:] == (1, 2) and again() == (first[0], 0, 0)
+    assert again(textgrids=True)[1:] == (0, 2) and again(textgrids=True)[1:] == (0, 0)
+    (tmp_path / "test/ali").write_text("u000 SIL 1.0\n")
+    assert again()[1:] == (0, 2) and before == [path.read_bytes() for path in files]
+    folders[1].write("phones", folders[1].read("phones") | {"u000": "A B1"})
+    assert again()[1:] == (0, 2) and again(nj=2)[1:] == (0, 0)
+    assert again(AlignConfig(scales=(0.1, 0.2), splits=0))[1:] == (1, 2) and again(seed=1)[1:] == (1, 2)
+    (tmp_path / "exp/aligner.pt").write_bytes(b"cut off")
+    assert again(seed=1)[1:] == (1, 2)
+    folders[0].write("phones", folders[0].read("phones") | {"u000": "A B1"})
+    assert again(seed=1)[1:] == (1, 2)
 
 
 def test_the_model_is_plain_tensors(corpus, tmp_path):

@@ -4,6 +4,7 @@ import kaldiio
 import numpy as np
 import pytest
 
+from speechrep.data import ark
 from speechrep.data.ark import ArkWriter, read_matrix, read_scp
 from speechrep.errors import SpeechrepError
 
@@ -49,6 +50,36 @@ def test_we_read_what_kaldiio_writes(tmp_path, matrices, compression):
         np.testing.assert_allclose(matrix, matrices[utt], atol=0 if compression is None else 0.05)
 
 
+@pytest.mark.parametrize("compression", [None, 2])
+def test_windows(tmp_path, compression):
+    """Rows read alone are those of the whole matrix; plain matrices and others."""
+    matrix = np.random.default_rng(1).standard_normal((10, 3)).astype(np.float32)
+    with kaldiio.WriteHelper(f"ark,scp:{tmp_path}/x.ark,{tmp_path}/x.scp", compression_method=compression) as helper:
+        helper("a", matrix[:2]), helper("b", matrix)
+    reader = pickle.loads(pickle.dumps(read_scp(tmp_path / "x.scp")))
+    whole = reader["b"]
+    # Seven places for four rows; the last share still fits.
+    for share, first in ((0.0, 0), (0.15, 1), (0.5, 3), (0.999999, 6)):
+        part = reader.window("b", 4, share)
+        np.testing.assert_array_equal(part, whole[first:first + 4])
+        assert part.flags.writeable and part.flags.c_contiguous and part.dtype == np.float32
+    for rows in (0, 10, 11):
+        np.testing.assert_array_equal(reader.window("b", rows, 0.9), whole)
+    assert pickle.loads(pickle.dumps(reader))["b"].shape == (10, 3), "an open reader can be sent to a worker"
+
+
+def test_more_arks_than_are_kept_open(tmp_path, matrices, monkeypatch):
+    monkeypatch.setattr(ark, "MAX_OPEN", 2)
+    places = {}
+    for number in range(4):
+        with ArkWriter(tmp_path, f"feats.{number}") as writer:
+            writer.write(f"u{number}", np.full((2, 2), number, np.float32))
+        places |= writer.places
+    reader = ark.ScpReader(places, "x")
+    for number in (0, 1, 2, 3, 1, 0):
+        assert reader[f"u{number}"][0, 0] == number and len(reader._open) <= 2
+
+
 def test_double_matrices_and_row_ranges(tmp_path):
     wide = np.arange(20, dtype=np.float64).reshape(10, 2)
     kaldiio.save_ark(str(tmp_path / "d.ark"), {"u": wide}, scp=str(tmp_path / "d.scp"))
@@ -73,7 +104,7 @@ def test_an_exception_leaves_nothing(tmp_path, matrices):
 
 def test_bad_entries_are_named_and_nothing_is_run(tmp_path, matrices, monkeypatch):
     write(tmp_path, matrices)
-    ark = tmp_path / "feats.1.ark"
+    path = tmp_path / "feats.1.ark"
     trap = tmp_path / "trap"
 
     class Trap:
@@ -81,11 +112,11 @@ def test_bad_entries_are_named_and_nothing_is_run(tmp_path, matrices, monkeypatc
             return open, (str(trap), "w")
 
     (tmp_path / "pickle.ark").write_bytes(b"u PKL" + pickle.dumps(Trap()))
-    (tmp_path / "cut.ark").write_bytes(ark.read_bytes()[:-8])
+    (tmp_path / "cut.ark").write_bytes(path.read_bytes()[:-8])
     last = dict(line.split() for line in (tmp_path / "feats.1.scp").read_text(encoding="utf-8").splitlines())["z_9"]
     offset = last.rpartition(":")[2]
     for name, entry in {"pipe": f"touch {trap} |", "pickle": f"{tmp_path}/pickle.ark:2", "gone": f"{tmp_path}/no.ark:2",
-                        "cut": f"{tmp_path}/cut.ark:{offset}", "off": f"{ark}:1", "far": f"{ark}:999999"}.items():
+                        "cut": f"{tmp_path}/cut.ark:{offset}", "off": f"{path}:1", "far": f"{path}:999999"}.items():
         (tmp_path / "bad.scp").write_text(f"{name} {entry}\n")
         with pytest.raises(SpeechrepError, match=f"bad.scp: {name}"):
             read_scp(tmp_path / "bad.scp")[name]

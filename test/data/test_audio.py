@@ -8,7 +8,7 @@ import soundfile
 import torch
 import torchaudio
 
-from speechrep.data.audio import (AudioReader, header, read_wav, resample, run_pipe, segment_bounds, write_wav)
+from speechrep.data.audio import (AudioReader, header, read_mixed, read_wav, resample, run_pipe, segment_bounds, write_wav)
 from speechrep.data.folder import write_folder
 from speechrep.errors import SpeechrepError
 
@@ -141,3 +141,37 @@ def test_segments_of_a_pipe(tmp_path):
     reader = AudioReader(data, rate_hz=8000, allow_pipes=True)
     both = np.concatenate([reader.read("a")[0], reader.read("b")[0]])
     assert np.array_equal(both, read_wav(tmp_path / "rec.wav")[0])
+
+
+TONE = 0.5 * np.sin(np.arange(8000) / 7).astype(np.float32)
+
+
+@pytest.mark.parametrize("channels, how, wanted", [
+    ([TONE], "", TONE),
+    ([TONE, TONE], "mean", TONE),
+    ([TONE, 0.4 * TONE], "mean", 0.7 * TONE),
+    ([TONE, 0 * TONE], "channel 1", TONE),
+    ([0.01 * TONE, TONE], "channel 2", TONE),
+    ([0.9 * TONE, -TONE], "channel 2", -TONE),
+    ([TONE, TONE, TONE], "mean", TONE),
+])
+def test_channels_are_mixed_without_loss(tmp_path, channels, how, wanted):
+    soundfile.write(tmp_path / "a.wav", np.stack(channels, 1), 16000, subtype="FLOAT")
+    samples, rate_hz, found = read_mixed(tmp_path / "a.wav")
+    assert (rate_hz, found) == (16000, how)
+    np.testing.assert_allclose(samples, wanted, atol=1e-6)
+
+
+def test_ogg_is_read(tmp_path):
+    soundfile.write(tmp_path / "a.ogg", np.stack([TONE, TONE], 1), 44100, format="OGG", subtype="VORBIS")
+    samples, rate_hz, how = read_mixed(tmp_path / "a.ogg")
+    assert rate_hz == 44100 and how == "mean" and len(samples) == 8000
+    assert np.corrcoef(samples, TONE)[0, 1] > 0.99
+
+
+def test_what_cannot_be_mixed_is_refused(tmp_path):
+    (tmp_path / "a.ogg").write_bytes(b"OggS and no more")
+    soundfile.write(tmp_path / "b.wav", np.full((10, 2), np.nan), 8000, subtype="FLOAT")
+    for name, found in (("a.ogg", "not readable as audio"), ("b.wav", "NaN"), ("c.wav", "no such file")):
+        with pytest.raises(SpeechrepError, match=found):
+            read_mixed(tmp_path / name)

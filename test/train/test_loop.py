@@ -2,7 +2,6 @@
 
 import json
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -12,6 +11,7 @@ import pytest
 import torch
 import yaml
 from toy_corpus import make_corpus
+from verb_process import finish, kill, start_ranks
 
 from speechrep.errors import SpeechrepError
 from speechrep.train.pretrain import pretrain
@@ -45,6 +45,41 @@ def same(a: dict, b: dict) -> bool:
     return a.keys() == b.keys() and all(torch.equal(a[key], b[key]) for key in a)
 
 
+def trained_in_two(corpus: Path, exp: Path, conf: Path, cut_at: int | None = None) -> dict:
+    """Trained by two processes, to the end or until they are killed after `cut_at` lines of the log."""
+    logs = [conf.parent / f"rank{rank}.log" for rank in range(2)]
+    processes = start_ranks(2, arguments(corpus, exp, conf), corpus, logs)
+    if cut_at:
+        wait_for_lines(exp, cut_at, processes[0])
+        assert all([kill(process) for process in processes])
+    else:
+        finish(processes, logs)
+    return torch.load(exp / "last.pt", weights_only=True)
+
+
+def arguments(corpus: Path, exp: Path, conf: Path) -> list:
+    return ["pretrain", "--conf", conf, "--device", "cpu", "--train", corpus / "data/train",
+            "--dev", corpus / "data/dev", "--dump", corpus / "dump/logmel", "--exp", exp]
+
+
+def wait_for_lines(exp: Path, wanted: int, process) -> None:
+    deadline = time.monotonic() + 100
+    while time.monotonic() < deadline and process.is_alive():
+        if (exp / "log.jsonl").exists() and (exp / "log.jsonl").read_text().count('"train"') >= wanted:
+            return
+        time.sleep(0.01)
+    raise AssertionError(f"it never came to {wanted} lines")
+
+
+def flat(tree, name="") -> dict:
+    """The tensors of nested dicts and lists by their path."""
+    items = tree.items() if isinstance(tree, dict) else enumerate(tree) if isinstance(tree, (list, tuple)) else ()
+    found = {name: tree} if torch.is_tensor(tree) else {}
+    for key, value in items:
+        found |= flat(value, f"{name}.{key}")
+    return found
+
+
 def test_a_stopped_run_goes_on_to_the_same_weights(corpus, tmp_path, monkeypatch):
     whole = run(corpus, tmp_path / "whole", write_conf(tmp_path))
     from speechrep.train import loop
@@ -65,30 +100,6 @@ def test_a_stopped_run_goes_on_to_the_same_weights(corpus, tmp_path, monkeypatch
     assert logs[0] == logs[1] and [line["step"] for line in logs[0] if line["part"] == "train"] == list(range(1, 13))
 
 
-def test_killed_at_any_moment_it_ends_in_the_same_weights(corpus, tmp_path):
-    whole = run(corpus, tmp_path / "whole", write_conf(tmp_path, save_every=2, steps=30))
-    command = [sys.executable, "-m", "speechrep", "pretrain", "--conf", str(tmp_path / "conf.yaml"), "--device", "cpu",
-               "--train", str(corpus / "data/train"), "--dev", str(corpus / "data/dev"),
-               "--dump", str(corpus / "dump/logmel"), "--exp", str(tmp_path / "killed")]
-    env = os.environ | {"OMP_NUM_THREADS": "1"}
-    for wanted in (2, 6, 14):
-        process = subprocess.Popen(command, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        log = tmp_path / "killed/log.jsonl"
-        deadline = time.time() + 60
-        while time.time() < deadline and process.poll() is None:
-            if log.exists() and log.read_text().count('"train"') >= wanted:
-                break
-            time.sleep(0.02)
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-        assert not (tmp_path / "killed/done.json").exists()
-    done = subprocess.run(command, env=env, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    killed = torch.load(tmp_path / "killed/last.pt", weights_only=True)
-    assert same(whole["model"], killed["model"])
-    assert "already trained" in subprocess.run(command, env=env, capture_output=True, text=True).stdout
-
-
 def test_micro_batches_change_nothing_but_the_losses_that_compare_across_the_batch(corpus, tmp_path):
     exact = {"model": {"dropout": 0.0}, "weights": WEIGHTS | {"contrast": 0.0}, "steps": 6}
     one = run(corpus, tmp_path / "one", write_conf(tmp_path, **exact))
@@ -97,23 +108,77 @@ def test_micro_batches_change_nothing_but_the_losses_that_compare_across_the_bat
         torch.testing.assert_close(value, many["model"][key], atol=2e-5, rtol=1e-3)
 
 
-@pytest.mark.parametrize("positives", ["frame", "segment"])
-def test_two_processes_do_what_one_does(corpus, tmp_path, positives):
+@pytest.mark.parametrize("positives, inside", [("frame", False), ("segment", True)])
+def test_two_processes_do_what_one_does(corpus, tmp_path, positives, inside):
+    """Started from outside, as by torchrun, and by `--processes`."""
     conf = write_conf(tmp_path, {"dropout": 0.0, "positives": positives}, steps=6)
     one = run(corpus, tmp_path / "one", conf)
-    arguments = ["pretrain", "--conf", str(conf), "--device", "cpu", "--train", str(corpus / "data/train"), "--dev",
-                 str(corpus / "data/dev"), "--dump", str(corpus / "dump/logmel"), "--exp", str(tmp_path / "two")]
-    done = subprocess.run([sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2",
-                           "-m", "speechrep", *arguments], env=os.environ | {"OMP_NUM_THREADS": "1"},
-                          capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr[-3000:]
-    two = torch.load(tmp_path / "two/last.pt", weights_only=True)
+    if inside:
+        command = [sys.executable, "-m", "speechrep", *arguments(corpus, tmp_path / "two", conf), "--processes", "2"]
+        done = subprocess.run(command, env=os.environ | {"OMP_NUM_THREADS": "1"}, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr[-3000:]
+        two = torch.load(tmp_path / "two/last.pt", weights_only=True)
+    else:
+        two = trained_in_two(corpus, tmp_path / "two", conf)
     logs = [[json.loads(line) for line in open(tmp_path / name / "log.jsonl")] for name in ("one", "two")]
     for a, b in zip(*logs, strict=True):
         for key in ("contrast", "mel_speech", "mel_phone"):
             assert a[key] == pytest.approx(b[key], rel=2e-4), (a, b)
     for key, value in one["model"].items():
         torch.testing.assert_close(value, two["model"][key], atol=2e-4, rtol=1e-2)
+
+
+def test_what_all_processes_find_wrong_is_said_once(corpus, tmp_path):
+    done = subprocess.run([sys.executable, "-m", "speechrep", "pretrain", "--processes", "2", "--conf",
+                           str(write_conf(tmp_path, weights={"contrast": 1.0})), "--train", str(corpus / "data/train"), "--dev",
+                           str(corpus / "data/dev"), "--dump", str(corpus / "dump/logmel"), "--exp", str(tmp_path / "e")],
+                          capture_output=True, text=True)
+    assert done.returncode == 1 and done.stderr.count("exactly the losses of ctap") == 1, done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_divided_among_processes_it_does_the_same(corpus, tmp_path):
+    """FSDP against DDP: equal weights, moments and moving average in files of one format; several micro-batches, clipped
+    gradients."""
+    common = {"model": {"dropout": 0.0}, "steps": 4, "micro_sec": 3, "clip_norm": 13.0}
+    (tmp_path / "whole").mkdir(), (tmp_path / "divided").mkdir()
+    whole = trained_in_two(corpus, tmp_path / "whole/exp", write_conf(tmp_path / "whole", **common))
+    divided = trained_in_two(corpus, tmp_path / "divided/exp", write_conf(tmp_path / "divided", **common, shard="full"))
+    for part in ("model", "ema", "optimisers"):
+        one, two = flat(whole[part]), flat(divided[part])
+        assert one.keys() == two.keys() and len(one) > 50
+        for key, value in one.items():
+            assert type(two[key]) is torch.Tensor
+            torch.testing.assert_close(two[key], value, atol=2e-5, rtol=2e-4, msg=lambda text: f"{part}{key}: {text}")
+    # What is compared has moved: far more than the tolerance.
+    assert (whole["model"]["log_scale"] - whole["ema"]["log_scale"]).abs() > 1e-4
+    logs = [[json.loads(line) for line in open(tmp_path / name / "exp/log.jsonl")] for name in ("whole", "divided")]
+    for a, b in zip(*logs, strict=True):
+        assert a.pop("part") == b.pop("part") and a == pytest.approx(b, rel=1e-4)
+    norms = [line["grad_norm_main"] for line in logs[1] if "grad_norm_main" in line]
+    assert len(norms) == 4 and min(norms) < common["clip_norm"] < max(norms)
+    best = [torch.load(tmp_path / name / "exp/best.pt", weights_only=True) for name in ("whole", "divided")]
+    assert best[0]["model"].keys() == best[1]["model"].keys()
+    torch.testing.assert_close(best[0]["model"], best[1]["model"], atol=2e-5, rtol=2e-4)
+
+
+def test_divided_and_killed_it_goes_on_to_the_same_weights(corpus, tmp_path):
+    conf = write_conf(tmp_path, steps=8, shard="full", save_every=3)
+    whole = trained_in_two(corpus, tmp_path / "whole", conf)
+    assert trained_in_two(corpus, tmp_path / "cut", conf, cut_at=4)["step"] < 8
+    cut = trained_in_two(corpus, tmp_path / "cut", conf)
+    for part in ("model", "ema", "optimisers"):
+        assert same(flat(whole[part]), flat(cut[part]))
+
+
+def test_what_is_divided_block_by_block():
+    from torch import nn
+
+    from speechrep.train.shard import blocks
+    inner = nn.ModuleList([nn.Linear(2, 2)])
+    first, second = nn.Sequential(inner, nn.Linear(2, 2)), nn.Linear(3, 3)
+    net = nn.Sequential(nn.Linear(2, 2), nn.ModuleList([first, nn.ModuleList([second, nn.GELU()])]))
+    assert blocks(net) == [first, second]
 
 
 def test_wrong_weights_a_foreign_folder_and_a_bad_gradient_are_refused(corpus, tmp_path):

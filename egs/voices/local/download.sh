@@ -1,0 +1,17 @@
+#!/usr/bin/env bash
+# Stage 0: each corpus by its own recipe, as far as its stage 1, where that is not done yet.
+#
+#   local/download.sh [RECIPE=FOLDER ...]      FOLDER holds the corpus of ../RECIPE, already unpacked
+set -euo pipefail
+cd "$(dirname "$0")/.."
+for corpus in asterisk tuxpaint; do
+  folder=
+  for given in "$@"; do
+    [ "${given%%=*}" != "$corpus" ] || folder=${given#*=}
+  done
+  if [ -f "../$corpus/data/test/wav.scp" ]; then
+    echo "$corpus: ../$corpus/data is there already"
+  else
+    "../$corpus/run.sh" --stop-stage 1 ${folder:+--corpus "$folder"}
+  fi
+done

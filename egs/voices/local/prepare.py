@@ -1,0 +1,117 @@
+#!/usr/bin/env python
+"""Stage 1: the data folders of other recipes -> data folders train, dev and test of all their speech.
+
+Usage: local/prepare.py RECIPE... DATA_DIR        (local/prepare.py ../asterisk ../tuxpaint data)
+
+Utterances and speakers are prefixed with their corpus, which stands in the stream `corpus`; parts stay as they are. All
+audio is brought to one rate below DATA_DIR/wav. left_out.tsv holds what was left out, and why.
+"""
+
+import argparse
+import os
+import sys
+from collections import defaultdict
+from pathlib import Path
+
+from speechrep.data.audio import AudioReader, header, write_wav
+from speechrep.data.folder import DataFolder, write_folder
+from speechrep.errors import SpeechrepError
+from speechrep.files import write_text
+
+PARTS = ("train", "dev", "test")
+RATE_HZ = 8000
+"""The lowest of any corpus: a wider band would tell which corpus an utterance is from, and so often its speaker."""
+
+STREAMS = ("text", "utt2spk", "utt2lang", "utt2dur", "utt2prompt", "utt2picture", "category", "image.scp")
+"""Kept where a corpus has them. Phones are made anew, by one phonemiser a language."""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("recipes", type=Path, nargs="+", help="folders of recipes whose stage 1 is done")
+    parser.add_argument("data_dir", type=Path, help="where train, dev and test go, for example data")
+    args = parser.parse_args()
+    try:
+        prepare(args.recipes, args.data_dir)
+    except SpeechrepError as error:
+        sys.exit(f"error: {error}")
+
+
+def prepare(recipes: list[Path], data_dir: Path) -> None:
+    """Make the data folders. Raises `SpeechrepError` if a corpus is not prepared."""
+    parts = {part: defaultdict(dict) for part in PARTS}
+    for recipe in recipes:
+        for part, tables in parts.items():
+            merge(recipe, part, tables, data_dir)
+    left_out = without_shared_texts(parts)
+    write_text(data_dir / "left_out.tsv", "".join(f"{line}\n" for line in sorted(left_out)))
+    os.sync()
+    for part, tables in parts.items():
+        write_folder(data_dir / part, tables)
+    print(table(parts))
+    print(f"left out: {len(left_out)} utterances ({data_dir}/left_out.tsv)")
+
+
+def merge(recipe: Path, part: str, tables: dict[str, dict[str, str]], data_dir: Path) -> None:
+    """Add the streams of one part of a recipe's corpus to `tables`."""
+    folder = DataFolder(recipe / "data" / part)
+    corpus = recipe.resolve().name
+    # Paths in a recipe's folders are relative to the recipe.
+    before = Path.cwd()
+    os.chdir(recipe)
+    try:
+        entries = DataFolder(Path("data") / part).read("wav.scp")
+        reader = AudioReader(DataFolder(Path("data") / part), rate_hz=RATE_HZ)
+        for utt, entry in entries.items():
+            same_rate = header(entry)[0] == RATE_HZ
+            path = recipe / entry if same_rate else data_dir / "wav" / corpus / f"{utt}.wav"
+            if not same_rate:
+                write_wav(before / path, reader.read(utt)[0], RATE_HZ, sync=False)
+            tables["wav.scp"][f"{corpus}_{utt}"] = str(path)
+            tables["corpus"][f"{corpus}_{utt}"] = corpus
+    finally:
+        os.chdir(before)
+    for stream in STREAMS:
+        for utt, value in (folder.read(stream) if folder.has(stream) else {}).items():
+            if stream == "utt2spk":
+                value = f"{corpus}_{value}"
+            elif stream.endswith(".scp"):
+                value = str(recipe / value)
+            tables[stream][f"{corpus}_{utt}"] = value
+
+
+def without_shared_texts(parts: dict[str, dict[str, dict[str, str]]]) -> list[str]:
+    """Take out of train what dev or test say in the same language, and out of dev what test says: each corpus has kept
+    its parts apart, but not from the other's. Returns lines for left_out.tsv."""
+    left_out = []
+    later: dict[tuple[str, str], str] = {}
+    for part in reversed(PARTS):
+        tables = parts[part]
+        said = {utt: (tables["utt2lang"][utt], text) for utt, text in tables["text"].items()}
+        for utt, key in said.items():
+            if key in later:
+                left_out.append(f"{utt}\t{part}: the same words as {later[key]}")
+                for stream in tables.values():
+                    stream.pop(utt, None)
+        kept = {key: f"{utt} in {part}" for utt, key in said.items() if key not in later}
+        later |= kept
+    return left_out
+
+
+def table(parts: dict[str, dict[str, dict[str, str]]]) -> str:
+    """Utterances and minutes of each language and voice in each part."""
+    voices = sorted({(tables["utt2lang"][utt], speaker) for tables in parts.values()
+                     for utt, speaker in tables["utt2spk"].items()})
+    lines = [f"{'language':<9}{'speaker':<24}" + "".join(f"{part:>18}" for part in [*parts, "all"])]
+    for lang, speaker in [*voices, ("all", "")]:
+        cells = [[float(tables["utt2dur"][utt]) for utt in tables["wav.scp"]
+                  if not speaker or (tables["utt2lang"][utt], tables["utt2spk"][utt]) == (lang, speaker)]
+                 for tables in parts.values()]
+        cells.append([seconds for cell in cells for seconds in cell])
+        lines.append(f"{lang:<9}{speaker:<24}" + "".join(
+            f"{f'{len(cell)} / {sum(cell) / 60:.1f} min':>18}" for cell in cells))
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,87 @@
+#!/usr/bin/env bash
+# voices: the speech of asterisk and tuxpaint together, twelve languages, from the packages to text-to-speech, voice
+# conversion and recognition with CTAP, their scores and a page to listen to.
+#
+#   ./run.sh                        everything, at the quick size
+#   ./run.sh --stop-stage 3         data, alignment and features only
+#   ./run.sh --stage 5              from pretraining on
+#
+# --asterisk FOLDER     the packages of egs/asterisk, already unpacked (default: its stage 0 fetches them)
+# --tuxpaint FOLDER     the stamps of egs/tuxpaint, already unpacked (default: its stage 0 fetches them)
+# --nj N                jobs at a time
+# --processes N         processes that share a training: the cores, at most 4
+# --stage N             begin with this stage
+# --stop-stage N        end with this one
+# --method METHOD       the representation: ctap; or methods of speech alone (hubert,cpc ... or all), compared with each other
+# --conf FILE           its configuration: conf/quick.yaml
+# --vocoder VOCODER     what speech is made with: griffin-lim, or neural, the one that stage 5 trains
+# --labelled-min N      learn from the phones of only so many minutes of one voice (minimal supervision), in rows of its own
+# --seed N              seed of everything that is drawn
+# --set KEY=VALUE       override a value of --conf; may be repeated
+set -euo pipefail
+stage=0 stop_stage=100 nj=$(nproc) seed=0
+processes=$(($(nproc) < 4 ? $(nproc) : 4)) labelled_min=0
+asterisk= tuxpaint=
+method=ctap
+conf=conf/quick.yaml
+vocoder=griffin-lim
+. "$(dirname "$0")/../../utils/parse_options.sh"
+[ -z "$asterisk" ] || asterisk=$(cd "$asterisk" && pwd)
+[ -z "$tuxpaint" ] || tuxpaint=$(cd "$tuxpaint" && pwd)
+cd "$(dirname "$0")"
+. ./path.sh
+. ./cmd.sh
+. "$root/utils/stage.sh"
+
+# What the scripts of the stages 4 to 8 read.
+export method conf seed nj processes vocoder labelled_min count=30 pair_count=1
+methods=$root/utils/ctap.sh
+[ "$method" = ctap ] || methods=$root/utils/compare_methods.sh
+
+plan
+check_disk 1500 .
+
+if stage 0 "download: each corpus by its own recipe, prepared there" "4 min"; then
+  local/download.sh ${asterisk:+asterisk="$asterisk"} ${tuxpaint:+tuxpaint="$tuxpaint"}
+fi
+
+if stage 1 "prepare: data folders, checked, and phones" "40 s"; then
+  python local/prepare.py ../asterisk ../tuxpaint data
+  speechrep check data/train data/dev data/test
+  # One of the Spanish voices is Mexican; where the other is from is not known.
+  speechrep phonemize --g2p es=espeak:es-419 data/train data/dev data/test
+fi
+
+if stage 2 "align: when each phone is said" "2 min"; then
+  speechrep align --exp exp/align --nj "$nj" data/train data/dev data/test
+fi
+
+if stage 3 "dump: log-mel and MFCC features" "15 s"; then
+  for kind in logmel mfcc; do
+    speechrep dump --conf "conf/$kind.yaml" --nj "$nj" --cmvn data/train "dump/$kind/train"
+    for part in dev test; do
+      speechrep dump --conf "conf/$kind.yaml" --nj "$nj" "data/$part" "dump/$kind/$part"
+    done
+  done
+fi
+
+if stage 4 "units: clusters of MFCC, for the methods that guess them" "1 min"; then
+  "$methods" units
+fi
+
+if stage 5 "pretrain: the joint space, the durations, the vocoder" "13 min"; then
+  "$methods" pretrain "${set_args[@]}"
+fi
+
+if stage 6 "downstream: recognition of phones, and other tasks on frozen features" "3 min"; then
+  "$methods" train
+fi
+
+if stage 7 "decode and score" "6 min"; then
+  "$methods" score
+fi
+
+if stage 8 "report: tables, plots and audio" "1 min"; then
+  cat ../{asterisk,tuxpaint}/downloads/attribution/ATTRIBUTION.txt >exp/ATTRIBUTION.txt
+  "$methods" report --credits exp/ATTRIBUTION.txt
+fi

@@ -1,0 +1,195 @@
+"""ABX of phones without training, within a speaker and across speakers, from any layer of any upstream.
+
+Tokens come from an item file in ZeroSpeech's columns. Made from `ali`, it holds every phone that has a phone, not silence,
+on both sides, stress and tone left out. In context a token spans the three phones, whose outer ones A, B and X share; in any
+context it is the phone alone. Speakers are compared within a language only.
+"""
+
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from speechrep.data.alignment import read_ali
+from speechrep.data.folder import DataFolder
+from speechrep.errors import SpeechrepError
+from speechrep.extract import extract, layer_features, layer_number, open_dataset, open_upstream
+from speechrep.files import write_text
+from speechrep.metrics.abx import MAX_GROUP, MAX_X_SPEAKERS, Abx, Cells, Item, abx, frame_range, make_cells
+from speechrep.metrics.bootstrap import ratio_interval
+from speechrep.metrics.score import metric, write_score
+from speechrep.provenance import provenance
+
+COLUMNS = ("#file", "onset", "offset", "#phone", "prev-phone", "next-phone", "speaker")
+CONDITIONS = {"abx_within": (False, True), "abx_across": (True, True), "abx_within_any": (False, False),
+              "abx_across_any": (True, False)}
+"""Metric -> (across speakers, in context)."""
+DRAW = 0
+"""The seed of the caps: the same tokens for every system."""
+
+
+@dataclass(frozen=True)
+class Token:
+    """A line of an item file; times in seconds."""
+
+    utt: str
+    onset: float
+    offset: float
+    phone: str
+    before: str
+    after: str
+    speaker: str
+
+
+def tokens_of(folder: DataFolder, triphones: bool) -> list[Token]:
+    """The tokens of a data folder with `ali` and `utt2spk`."""
+    speakers, found = folder.read("utt2spk"), []
+    for utt, line in folder.read("ali").items():
+        phones, ends = read_ali(line)
+        names = [phone.rstrip("0123456789") or phone for phone in phones]
+        times = [0.0, *ends]
+        for i in range(1, len(names) - 1):
+            if "SIL" not in names[i - 1:i + 2]:
+                onset, offset = (times[i - 1], times[i + 2]) if triphones else (times[i], times[i + 1])
+                found.append(Token(utt, onset, offset, names[i], names[i - 1], names[i + 1], speakers[utt]))
+    return found
+
+
+def write_items(path: Path, tokens: list[Token]) -> None:
+    """An item file, which ZeroSpeech's tools and fastabx read too."""
+    lines = [" ".join(COLUMNS)] + [f"{token.utt} {token.onset:.4f} {token.offset:.4f} {token.phone} {token.before} "
+                                   f"{token.after} {token.speaker}" for token in tokens]
+    write_text(path, "\n".join(lines) + "\n")
+
+
+def read_items(path: Path) -> list[Token]:
+    """The tokens of an item file. Raises `SpeechrepError` for other columns and malformed lines."""
+    lines = path.read_text(encoding="utf-8").splitlines()
+    if not lines or tuple(lines[0].split()) != COLUMNS:
+        raise SpeechrepError(f"{path}: '{lines[0] if lines else ''}'", f"the columns {' '.join(COLUMNS)}")
+    tokens = []
+    for number, line in enumerate(lines[1:], 2):
+        words = line.split()
+        try:
+            utt, onset, offset, phone, before, after, speaker = words
+            tokens.append(Token(utt, float(onset), float(offset), phone, before, after, speaker))
+        except ValueError:
+            raise SpeechrepError(f"{path}:{number}: '{line}'", f"a value for each of {' '.join(COLUMNS)}") from None
+    return tokens
+
+
+def score_abx(spec: str, train: DataFolder, test: DataFolder, dump: Path, out: Path, system: str, seed: int,
+              layer: int = -1, distance: str = "angular", items: Path | None = None, cache: Path | None = None,
+              device: str = "cpu", dev: DataFolder | None = None) -> dict:
+    """ABX errors of a layer of `spec` on `test`, into out/score.json, with the tokens (triphones.item, phones.item) and the
+    error of every pair of phones (pairs.tsv) beside it.
+
+    dev: a part on which the layer is chosen, that of the least mean error; `layer` is then not looked at. items: an item file to be used in place of those made from `ali`. cache: where layers are kept for several tasks. The
+    intervals are over unordered pairs of phones. Raises `SpeechrepError` where there is nothing to compare and for
+    tokens of unknown utterances.
+    """
+    upstream = open_upstream(spec, train, dump, device)
+    if items is None:
+        made = {True: tokens_of(test, True), False: tokens_of(test, False)}
+        for triphones, name in ((True, "triphones.item"), (False, "phones.item")):
+            write_items(out / name, made[triphones])
+    else:
+        made = dict.fromkeys((True, False), read_items(items))
+    unknown = sorted({token.utt for token in made[True]} - set(test.utts))
+    if unknown:
+        raise SpeechrepError(f"{items or test.path / 'ali'}: {len(unknown)} unknown utterances, such as '{unknown[0]}'",
+                             f"utterances of {test.path}")
+    if dev is not None:
+        own = {triphones: tokens_of(dev, triphones) for triphones in (True, False)}
+        means = [_mean_error(_errors(spec, dev, own, train, dump, cache, upstream, number, distance)[0])
+                 for number in range(len(upstream.dims))]
+        layer = int(np.argmin(means))
+    found, notes = _errors(spec, test, made, train, dump, cache, upstream, layer, distance)
+    if not found:
+        raise SpeechrepError(f"{test.path}: no two phones in the same context by the same speaker",
+                             "phones that a speaker says twice", "test on a larger part")
+    if dev is not None:
+        notes.append("each system's layer is the one of least error on dev")
+    notes.append("the intervals are over pairs of phones")
+    write_text(out / "pairs.tsv", _pairs_table(found))
+    settings = {"upstream": spec, "layer": layer_number(upstream, layer), "distance": distance, "max_group": MAX_GROUP,
+                "max_x_speakers": MAX_X_SPEAKERS, "items": str(items) if items else None,
+                "dev": str(dev.path) if dev else None}
+    data = {test.path.name: {name: {"cells": len(result.cells), "triplets": result.triplets} for name, result in found.items()}}
+    return write_score(out / "score.json", task="abx", part=test.path.name, system=system, seed=seed,
+                       metrics={name: _metric(result) for name, result in found.items()}, notes=notes,
+                       provenance=provenance(sys.argv, settings, seed, data))
+
+
+def _mean_error(found: Mapping[str, Abx]) -> float:
+    return float(np.mean([result.error for result in found.values()])) if found else np.inf
+
+
+def _errors(spec: str, test: DataFolder, made: Mapping[bool, list[Token]], train: DataFolder, dump: Path,
+            cache: Path | None, upstream, layer: int, distance: str) -> tuple[dict[str, Abx], list[str]]:
+    """The result of every condition that has something to compare, and notes."""
+    languages = test.read("utt2lang") if test.has("utt2lang") else {}
+    features = _features(spec, test, train, dump, cache, upstream, layer)
+    found, notes, left_out = {}, [], 0
+    for name, (across, in_context) in CONDITIONS.items():
+        tokens = made[in_context]
+        spans = [frame_range(token.onset, token.offset, upstream.rate_hz / upstream.hop_samples) for token in tokens]
+        kept = [i for i, span in enumerate(spans) if span[0] < min(span[1], _length(features, tokens[i].utt))]
+        left_out = max(left_out, len(tokens) - len(kept))
+        labels = [Item(tokens[i].phone, f"{tokens[i].before} {tokens[i].after}", tokens[i].speaker, (0, 1),
+                       languages.get(tokens[i].utt, "")) for i in kept]
+        cells = make_cells(labels, across, in_context, seed=DRAW)
+        if not len(cells):
+            notes.append(f"{name}: nothing to compare")
+            continue
+        frames, placed = _frames(features, [tokens[i] for i in kept], [spans[i] for i in kept], labels, cells)
+        found[name] = abx(frames, placed, cells, distance)
+    if left_out:
+        notes.append(f"{left_out} tokens shorter than a frame are left out")
+    return found, notes
+
+
+def _features(spec: str, test: DataFolder, train: DataFolder, dump: Path, cache: Path | None, upstream,
+              layer: int) -> Mapping[str, np.ndarray]:
+    if cache is not None:
+        return extract(spec, test, train, dump, cache, [layer])[layer]
+    dataset = open_dataset(upstream, test, dump)
+    return {utt: outputs[0] for utt, outputs in layer_features(upstream, dataset, dataset.utts,
+                                                               [layer_number(upstream, layer)])}
+
+
+def _length(features: Mapping[str, np.ndarray], utt: str) -> int:
+    return len(features[utt]) if utt in features else 0
+
+
+def _frames(features: Mapping[str, np.ndarray], tokens: list[Token], spans: list[tuple[int, int]], labels: list[Item],
+            cells: Cells) -> tuple[torch.Tensor, list[Item]]:
+    """The frames [F, D] of the tokens that cells use, and the items that point to them; others point to the first."""
+    groups = np.unique(np.concatenate([cells.a, cells.b, cells.x])).tolist()
+    rows, placed, start = [], list(labels), 0
+    for i in sorted({number for group in groups for number in cells.groups[group].tolist()}, key=lambda i: tokens[i].utt):
+        part = features[tokens[i].utt][slice(*spans[i])]
+        placed[i] = Item(labels[i].phone, labels[i].context, labels[i].speaker, (start, start + len(part)),
+                         labels[i].domain)
+        rows.append(part)
+        start += len(part)
+    return torch.from_numpy(np.concatenate(rows)).float(), placed
+
+
+def _metric(result: Abx) -> dict:
+    """The error with an interval over unordered pairs of phones."""
+    both: dict[tuple[str, ...], list[float]] = {}
+    for pair, error in result.pairs.items():
+        both.setdefault(tuple(sorted(pair)), []).append(error)
+    value = ratio_interval(np.array([sum(errors) for errors in both.values()]), np.array([len(e) for e in both.values()]))
+    return metric(*(100 * v for v in value), n=result.triplets, unit="%", better="lower")
+
+
+def _pairs_table(found: dict[str, Abx]) -> str:
+    lines = ["condition\ta\tb\terror"]
+    for name, result in found.items():
+        lines += [f"{name}\t{a}\t{b}\t{error:.6f}" for (a, b), error in sorted(result.pairs.items())]
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,166 @@
+"""Retrieval across speech, pictures and languages, with a method that puts both in one space; trains nothing.
+
+| metric | query | candidates | right |
+|---|---|---|---|
+| speech_to_picture | a description | the pictures of the part | its picture |
+| picture_to_speech | a picture, once for each description | the descriptions in that language | of the picture |
+| speech_to_speech | a description, once a language other than its own | the descriptions in that language | of its picture |
+
+Pictures that are described by the same words in the same language are one as far as that description goes. Recall at
+1, 5 and 10, with the recall of a random order beside it; intervals are over pictures, since descriptions of one
+picture succeed and fail together.
+"""
+
+import sys
+from collections import defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from speechrep.data.dataset import SpeechDataset, collate, to_device
+from speechrep.data.folder import DataFolder
+from speechrep.errors import SpeechrepError
+from speechrep.methods.base import Method
+from speechrep.metrics.bootstrap import ratio_interval
+from speechrep.metrics.retrieval import recall_by_chance, recall_ranks
+from speechrep.metrics.score import metric, write_score
+from speechrep.provenance import provenance
+from speechrep.upstream import load_method
+
+RECALL_AT = (1, 5, 10)
+BATCH_SEC = 100.0
+DIRECTIONS = ("speech_to_picture", "picture_to_speech", "speech_to_speech")
+
+
+class Described(NamedTuple):
+    """The descriptions of a part and their pictures in one space; all vectors have length 1."""
+
+    utts: list[str]
+    speech: torch.Tensor
+    """[U, J]."""
+    image: torch.Tensor
+    """[P, J]."""
+    picture: torch.Tensor
+    """The number of each description's picture [U]."""
+    lang: list[str]
+    text: list[str]
+
+
+class Queries(NamedTuple):
+    """The outcome of some queries of one direction."""
+
+    direction: str
+    ranks: torch.Tensor
+    """Wrong candidates before the first right one [Q]."""
+    right: torch.Tensor
+    """[Q, M]."""
+    picture: torch.Tensor
+    """What intervals are over [Q]."""
+    utts: list[str]
+    """The description that asks, or that is asked for."""
+
+
+@torch.no_grad()
+def describe(method: Method, folder: DataFolder, dump: Path, device: str = "cpu") -> Described:
+    """Vectors of every utterance of `folder` and of every picture. dump: the features of this part."""
+    dataset = SpeechDataset(folder, dump, method.inventory, ("feats", "image", "text"), max_sec=60.0)
+    order = sorted(range(len(dataset)), key=lambda i: (-dataset.seconds[i], i))
+    speech: dict[int, torch.Tensor] = {}
+    image: dict[int, torch.Tensor] = {}
+    numbers: dict[int, int] = {}
+    start = 0
+    while start < len(order):
+        rows = order[start:start + max(1, int(BATCH_SEC / dataset.seconds[order[start]]))]
+        batch = to_device(collate([dataset[i] for i in rows]), torch.device(device))
+        speech |= dict(zip(rows, method.utterance(batch).cpu()))
+        ids = batch["image_id"].tolist()
+        numbers |= dict(zip(rows, ids))
+        new = [row for row, number in enumerate(ids) if number not in image and number not in ids[:row]]
+        if new:
+            image |= dict(zip([ids[row] for row in new], method.image_vector(batch["image"][new]).cpu()))
+        start += len(rows)
+    seen = sorted(image)
+    place = {number: i for i, number in enumerate(seen)}
+    langs, texts = folder.read("utt2lang"), folder.read("text")
+    return Described(dataset.utts, F.normalize(torch.stack([speech[i] for i in range(len(dataset))]), dim=-1),
+                     F.normalize(torch.stack([image[number] for number in seen]), dim=-1),
+                     torch.tensor([place[numbers[i]] for i in range(len(dataset))]),
+                     [langs[utt] for utt in dataset.utts], [texts[utt] for utt in dataset.utts])
+
+
+def answers(items: Described) -> torch.Tensor:
+    """Which pictures each description may mean [U, P]: those described by the same words in its language."""
+    meant = defaultdict(set)
+    for lang, text, picture in zip(items.lang, items.text, items.picture.tolist()):
+        meant[lang, text].add(picture)
+    right = torch.zeros(len(items.utts), len(items.image), dtype=torch.bool)
+    for row, key in enumerate(zip(items.lang, items.text)):
+        right[row, list(meant[key])] = True
+    return right
+
+
+def retrieve(items: Described) -> Iterator[Queries]:
+    """All queries of the three directions, language by language."""
+    meant = answers(items)
+    yield Queries("speech_to_picture", recall_ranks(items.speech @ items.image.T, meant), meant, items.picture,
+                  items.utts)
+    rows_of = {lang: torch.tensor([row for row, other in enumerate(items.lang) if other == lang])
+               for lang in sorted(set(items.lang))}
+    for lang, rows in rows_of.items():
+        asked = items.picture[rows]
+        # Descriptions in this language that may mean the picture.
+        right = meant[rows][:, asked].T
+        yield Queries("picture_to_speech", recall_ranks(items.image[asked] @ items.speech[rows].T, right), right, asked,
+                      [items.utts[row] for row in rows.tolist()])
+        for others in (others for other, others in rows_of.items() if other != lang):
+            right = meant[others][:, items.picture[rows]].T
+            keep = right.any(1)
+            if keep.any():
+                asking = rows[keep]
+                ranks = recall_ranks(items.speech[asking] @ items.speech[others].T, right[keep])
+                yield Queries("speech_to_speech", ranks, right[keep], items.picture[asking],
+                              [items.utts[row] for row in asking.tolist()])
+
+
+def score_pictures(checkpoint: Path, test: DataFolder, dump: Path, out: Path, system: str, seed: int,
+                   device: str = "cpu") -> dict:
+    """Recalls of a checkpoint on the part `test`, into out/score.json and per_utt.tsv; returns the score.
+
+    Raises `SpeechrepError` where the method has no pictures, or the part none.
+    """
+    method = load_method(checkpoint, device)
+    if not hasattr(method, "image_vector") or not hasattr(method, "utterance"):
+        raise SpeechrepError(f"{checkpoint}: a method without pictures", "a method with `image_vector` and `utterance`",
+                             "train one, such as resdavenet_vq, on a corpus with pictures")
+    items = describe(method, test, Path(dump) / method.inventory.features["kind"] / test.path.name, device)
+    sums = {direction: defaultdict(lambda: np.zeros(1 + 2 * len(RECALL_AT))) for direction in DIRECTIONS}
+    per_utt: dict[str, dict[str, float]] = {utt: {} for utt in items.utts}
+    for queries in retrieve(items):
+        hits = [(queries.ranks < k).double() for k in RECALL_AT]
+        luck = [recall_by_chance(queries.right, k) for k in RECALL_AT]
+        columns = torch.stack([torch.ones_like(hits[0]), *hits, *luck], 1).numpy()
+        for row, values in zip(queries.picture.tolist(), columns):
+            sums[queries.direction][row] += values
+        if queries.direction != "speech_to_speech":
+            for utt, rank in zip(queries.utts, queries.ranks.tolist()):
+                per_utt[utt][f"{queries.direction}_rank"] = rank
+    found = {}
+    for direction, by_picture in sums.items():
+        if not by_picture:
+            continue
+        table = np.stack([by_picture[picture] for picture in sorted(by_picture)])
+        for place, k in enumerate(RECALL_AT, 1):
+            value = ratio_interval(table[:, place], table[:, 0])
+            chance = table[:, place + len(RECALL_AT)].sum() / table[:, 0].sum()
+            found[f"{direction}_{k}"] = metric(*(100 * v for v in value), n=int(table[:, 0].sum()), unit="%",
+                                               better="higher") | {"chance": 100 * float(chance)}
+    data = {test.path.name: {"utterances": len(items.utts), "pictures": len(items.image),
+                             "languages": len(set(items.lang))}}
+    notes = [] if "speech_to_speech_1" in found else ["one language: nothing to retrieve across languages"]
+    return write_score(Path(out) / "score.json", task="pictures", part=test.path.name, system=system, seed=seed,
+                       metrics=found, per_utt=per_utt, notes=notes,
+                       provenance=provenance(sys.argv, {"checkpoint": str(checkpoint)}, seed, data))

@@ -1,0 +1,56 @@
+"""What a trained task says of a data folder, as files keyed by utterance, and what those files are worth."""
+
+import math
+import sys
+from pathlib import Path
+
+from speechrep.config import plain
+from speechrep.data.dataset import SpeechDataset
+from speechrep.data.folder import DataFolder, table_text
+from speechrep.errors import SpeechrepError
+from speechrep.extract import batches
+from speechrep.files import atomic_folder, read_json, write_json
+from speechrep.metrics.score import write_score
+from speechrep.provenance import provenance
+from speechrep.tasks.base import BaseTask, find_task
+
+
+def predict(task: BaseTask, folder: DataFolder, dump: Path, out: Path) -> None:
+    """Run `task` over every utterance of `folder` that has labels; `dump` has a sub-folder for each kind and part.
+
+    Leaves the files that the task's `predict` names, and made.json, which says by what, in `out`, complete or not at
+    all. Raises `SpeechrepError` if an utterance with labels has no features: it must not go missing in a score.
+    """
+    labelled = [need.partition(":")[2] for need in task.needs if need.startswith("label:")]
+    wanted = [utt for utt in folder.utts if all(utt in folder.read(stream) for stream in labelled)]
+    if not wanted:
+        raise SpeechrepError(f"{folder.path}: no utterance with a label in {', '.join(labelled)}", "one or more")
+    dataset = SpeechDataset(folder, dump / task.upstream.kind / folder.path.name, task.inventory, task.needs,
+                            max_sec=math.inf, min_sec=0.0)
+    missing = sorted(set(wanted) - set(dataset.utts))
+    if missing:
+        raise SpeechrepError(f"{len(missing)} of {len(wanted)} utterances without features, such as '{missing[0]}'",
+                             f"all that have a label in {folder.path}", "dump this part")
+    files: dict[str, dict[str, str]] = {}
+    for batch in batches(task.upstream, dataset, dataset.utts):
+        for name, lines in task.predict(batch).items():
+            files.setdefault(name, {}).update(zip(batch["utts"], lines, strict=True))
+    with atomic_folder(out) as tmp:
+        for name, table in files.items():
+            (tmp / name).write_text(table_text(table), encoding="utf-8")
+        write_json(tmp / "made.json", {"task": type(task).__module__.rpartition(".")[2], "config": plain(task.config),
+                                       "labels": list(task.labels), "upstream": task.upstream.spec})
+
+
+def score_predictions(folder: Path, part: str, system: str, seed: int, out: Path) -> dict:
+    """Score the files that `predict` left in `folder`, into out/score.json and out/per_utt.tsv; returns the score."""
+    if not (folder / "made.json").is_file():
+        raise SpeechrepError(f"{folder}: no made.json", "a folder that `speechrep decode` left for a trained task",
+                             "for asr and prototype use `speechrep score recognition`")
+    made = read_json(folder / "made.json")
+    scored = find_task(made["task"]).score(folder)
+    return write_score(out / "score.json", task=made["task"], part=part, system=system, seed=seed,
+                       metrics=scored.metrics, per_utt=scored.per_utt, notes=scored.notes,
+                       provenance=provenance(sys.argv, {"predictions": str(folder), "upstream": made["upstream"],
+                                                        "model": made["config"]}, seed,
+                                             {part: {"utterances": len(scored.per_utt)}}))

@@ -1,0 +1,181 @@
+"""The brick of tasks that give an utterance a class, or one for each of several slots: SUPERB's head.
+
+A linear layer on the frames, their mean over the utterance, a linear layer to the classes (Yang et al. 2021, and s3prl's
+downstream heads). With several slots each has a softmax of its own and the losses are summed.
+
+What happens to odd labels: an utterance without a label is left out of every part; a class that dev or test has and the
+training part has not adds no loss and counts as an error, unless the task refuses it (`closed`); a class that dev lacks
+is no matter. `within` restricts the choice to the classes that training saw together with the utterance's value of
+another stream, such as its language, in training too: what tells languages apart is then of no use.
+
+Loss:
+  cross_entropy   negative log-likelihood of the classes, summed over slots and utterances; counted in utterances
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from speechrep.data.dataset import SpeechDataset
+from speechrep.data.folder import read_table
+from speechrep.errors import SpeechrepError
+from speechrep.methods.base import Batch
+from speechrep.metrics.accuracy import hits
+from speechrep.metrics.bootstrap import mean_interval
+from speechrep.metrics.score import metric
+from speechrep.nn.masking import pad_mask
+from speechrep.tasks.base import BaseTask, Scored
+from speechrep.upstream import Upstream
+
+UNKNOWN = -100
+"""The target of what training never saw; F.cross_entropy's default of what to ignore."""
+
+
+@dataclass(frozen=True)
+class Config:
+    """Labels and head."""
+
+    stream: str
+    """The stream of the data folder that holds the classes, one line an utterance."""
+    within: str = ""
+    """The stream by whose value the choice is restricted; none where empty."""
+    separator: str = ""
+    """What parts the slots of a label; one slot where empty."""
+    finetune: bool = False
+    """Train the upstream's weights too."""
+    layer: Literal["weighted", "last"] = "weighted"
+    """Which features the head sees: the learned weighted sum of all layers, or the last."""
+    dim: int = 256
+    """Width between the two linear layers (SUPERB: 256)."""
+    dropout: float = 0.0
+    """Dropout of the pooled vector."""
+
+
+class UtteranceClassifier(BaseTask):
+    """Frames -> classes. A label is "slot TAB class", with `within` also "TAB group" for each group it may be chosen in."""
+
+    losses = {"main": ("cross_entropy",)}
+    closed = False
+    """Whether a class that training never saw is refused."""
+
+    def __init__(self, config: Config, upstream: Upstream, labels: tuple[str, ...]):
+        super().__init__(config, upstream, labels)
+        rows = [label.split("\t") for label in labels]
+        slots = 1 + max(int(row[0]) for row in rows)
+        self.classes = [[row[1] for row in rows if int(row[0]) == slot] for slot in range(slots)]
+        self.ids = [{name: i for i, name in enumerate(names)} for names in self.classes]
+        self.groups = {name: i for i, name in enumerate(sorted({group for row in rows for group in row[2:]}))}
+        allowed = torch.tensor([[group in row[2:] for row in rows] for group in self.groups], dtype=torch.bool)
+        # The last row, for a group that training never saw, allows all.
+        everywhere = torch.ones(1, len(rows), dtype=torch.bool)
+        self.register_buffer("allowed", torch.cat([allowed.reshape(-1, len(rows)), everywhere]), persistent=False)
+        self.enter = nn.Linear(self.dim, config.dim)
+        self.dropout = nn.Dropout(config.dropout)
+        self.out = nn.Linear(config.dim, len(rows))
+
+    @classmethod
+    def needs_of(cls, config: Config) -> tuple[str, ...]:
+        return tuple(f"label:{stream}" for stream in (config.stream, config.within) if stream)
+
+    @staticmethod
+    def labels_of(config: Config, train: SpeechDataset) -> tuple[str, ...]:
+        """Classes by slot, sorted. Raises `SpeechrepError` for labels of different numbers of slots, several slots with
+        `within`, and fewer than two classes in a slot."""
+        lines = [split(train.labels[config.stream][utt], config.separator) for utt in train.utts]
+        where = f"{train.folder.path}/{config.stream}"
+        if len({len(line) for line in lines}) > 1 or config.within and len(lines[0]) > 1:
+            raise SpeechrepError(f"{where}: labels of {' and '.join(map(str, sorted({len(line) for line in lines})))} slots",
+                                 "the same number in each, and one where `within` is set")
+        groups: dict[str, set[str]] = {}
+        for utt, line in zip(train.utts, lines):
+            groups.setdefault(line[0], set()).update(split(train.labels[config.within][utt], "") if config.within else ())
+        found = []
+        for slot, names in enumerate(zip(*lines)):
+            if len(set(names)) < 2:
+                raise SpeechrepError(f"{where}: one class in slot {slot}, '{names[0]}'", "two or more to choose from")
+            found += ["\t".join([str(slot), name, *(sorted(groups[name]) if config.within else ())])
+                      for name in sorted(set(names))]
+        return tuple(found)
+
+    def prepare(self, batch: Batch, generator: torch.Generator) -> Batch:
+        """Targets [B, slots] and, for each utterance, the row of `allowed` [B]."""
+        lines = [split(line, self.config.separator) for line in batch["labels"][self.config.stream]]
+        targets = torch.full((len(lines), len(self.ids)), UNKNOWN)
+        for row, line in enumerate(lines):
+            ids = [table.get(name) for table, name in zip(self.ids, line)]
+            if len(line) == len(self.ids) and None not in ids:
+                targets[row] = torch.tensor(ids)
+        within = batch["labels"][self.config.within] if self.config.within else [""] * len(lines)
+        groups = torch.tensor([self.groups.get(" ".join(line.split()), len(self.groups)) for line in within])
+        targets = targets.to(self.allowed.device)
+        groups = groups.to(self.allowed.device)
+        if self.config.within:
+            known = targets[:, 0] != UNKNOWN
+            reachable = self.allowed[groups, targets[:, 0].clamp(min=0)]
+            targets[known & ~reachable] = UNKNOWN
+        return batch | {"targets": targets, "groups": groups}
+
+    def counts(self, batch: Batch, phase: str = "main") -> dict[str, float]:
+        return {"cross_entropy": float((batch["targets"][:, 0] != UNKNOWN).sum())}
+
+    def logits(self, batch: Batch) -> list[torch.Tensor]:
+        """The scores of each slot's classes [B, K], minus infinity where a class may not be chosen."""
+        x, lengths = self.features(batch)
+        x = self.enter(x).masked_fill(pad_mask(lengths, x.shape[1])[..., None], 0)
+        mean = x.sum(1) / lengths.clamp(min=1)[:, None].to(x.device)
+        scores = self.out(self.dropout(mean)).float().masked_fill(~self.allowed[batch["groups"]], float("-inf"))
+        return list(scores.split([len(names) for names in self.classes], 1))
+
+    def forward(self, batch: Batch, phase: str = "main") -> dict[str, torch.Tensor]:
+        """What the upstream hears, targets [B, slots] -> the summed loss."""
+        return {"cross_entropy": sum(F.cross_entropy(scores, batch["targets"][:, slot], reduction="sum")
+                                     for slot, scores in enumerate(self.logits(batch)))}
+
+    def metrics(self, batch: Batch) -> dict[str, tuple[float, float]]:
+        said = torch.stack([scores.argmax(1) for scores in self.logits(batch)], 1)
+        return {"accuracy": (float((said == batch["targets"]).all(1).sum()), float(len(said)))}
+
+    @torch.no_grad()
+    def predict(self, batch: Batch) -> dict[str, list[str]]:
+        """`hyp` and `ref`, classes with the slots' separator between them, and `within`, where the choice is restricted."""
+        batch = self.prepare(batch, torch.Generator())
+        truth = batch["labels"][self.config.stream]
+        if self.closed:
+            new = sorted({" ".join(line.split()) for line in truth} - set(self.classes[0]))
+            if new:
+                raise SpeechrepError(f"{len(new)} of {self.config.stream} that training never heard, such as '{new[0]}'",
+                                     "those of the training part, among which is chosen",
+                                     "leave their utterances out, or train on a part that has them")
+        said = zip(*([names[i] for i in scores.argmax(1).tolist()] for names, scores in zip(self.classes, self.logits(batch))))
+        files = {"hyp": [self.config.separator.join(names) for names in said],
+                 "ref": [self.config.separator.join(split(line, self.config.separator)) for line in truth]}
+        return files | ({"within": batch["labels"][self.config.within]} if self.config.within else {})
+
+    @staticmethod
+    def score(folder: Path) -> Scored:
+        """Accuracy over all utterances and, with `within`, in each group of them."""
+        references = read_table(folder / "ref")
+        right = hits(references, read_table(folder / "hyp"))
+        order = sorted(right)
+        found = {"accuracy": _accuracy([right[utt] for utt in order])}
+        per_utt = {utt: {"ref": references[utt], "correct": int(right[utt])} for utt in order}
+        if (folder / "within").is_file():
+            groups = read_table(folder / "within")
+            for group in sorted({groups[utt] for utt in order}):
+                found[f"accuracy_{group}"] = _accuracy([right[utt] for utt in order if groups[utt] == group])
+        return Scored(found, per_utt)
+
+
+def split(line: str, separator: str) -> list[str]:
+    """The classes of a label, runs of spaces as one."""
+    return [" ".join(part.split()) for part in (line.split(separator) if separator else [line])]
+
+
+def _accuracy(right: list[bool]) -> dict:
+    value = mean_interval(np.array(right, dtype=float))
+    return metric(*(100 * v for v in value), n=len(right), unit="%", better="higher")

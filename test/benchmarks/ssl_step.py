@@ -1,0 +1,233 @@
+"""Throughput of a training step of HuBERT base and wav2vec 2.0 base against transformers and torchaudio, in one run.
+
+  python test/benchmarks/ssl_step.py --threads 2
+  python test/benchmarks/ssl_step.py --size tiny --seconds 30 --rounds 2      a look in a minute
+  python test/benchmarks/ssl_step.py --device cuda --precision bf16 --seconds 600
+
+A step is forward, loss, backward and AdamW, with dropout and without layerdrop, on random samples of 2 to 16 s. "mixed"
+batches hold all lengths at once; "sorted" ones hold neighbours in length, as speechrep's sampler deals them. Every row
+counts seconds of speech, padding not counted. Our step draws its masks within the time measured; peers get theirs for nothing. torchaudio
+has no loss for wav2vec 2.0, so that its row is the encoder alone with the mean square of its output as the loss.
+Prints a Markdown table, and with --profile what our step spends its time on.
+"""
+
+import argparse
+import gc
+import statistics
+import time
+from contextlib import nullcontext
+
+import torch
+import torch.nn.functional as F
+
+from speechrep.data.inventory import Inventory
+from speechrep.methods import hubert, wav2vec2
+
+RATE = 16000
+SIZES = {"base": dict(front_dim=512, dim=768, layers=12, heads=12, ffn_dim=3072),
+         "tiny": dict(front_dim=64, dim=192, layers=4, heads=4, ffn_dim=768)}
+KERNELS, STRIDES = (10, 3, 3, 3, 3, 2, 2), (5, 2, 2, 2, 2, 2, 2)
+CLASSES = 100
+
+
+def batches(kind: str, seconds: float, device: torch.device) -> list[dict]:
+    """About `seconds` of speech in utterances evenly spread from 2 to 16 s: in one batch, or in three of similar length."""
+    count = max(3, round(seconds / 9))
+    lengths = torch.linspace(2 * RATE, 16 * RATE, count).long()
+    parts = [lengths] if kind == "mixed" else list(lengths.tensor_split(3))
+    made = []
+    for part in parts:
+        inside = torch.arange(int(part.max())) < part[:, None]
+        units = (part * 50 / RATE).long()
+        made.append({key: value.to(device) for key, value in {
+            "audio": torch.randn(inside.shape) * inside, "audio_lengths": part, "attention": inside.long(),
+            "units": torch.randint(CLASSES, (len(part), int(units.max()))), "units_lengths": units,
+            "seeds": torch.arange(len(part))}.items()})
+    return made
+
+
+def ours(name: str, size: dict, device: torch.device):
+    """(model, loss of a batch)."""
+    module = {"hubert": hubert, "wav2vec2": wav2vec2}[name]
+    own = {"codes": CLASSES} if name == "hubert" else {}
+    inventory = Inventory(features={"kind": "logmel", "rate_hz": RATE, "hop_samples": 160})
+    method = module.Method(module.Config(**size, **own, layerdrop=0.0), inventory).to(device).train()
+    weights = {"masked": 1.0, "contrast": 1.0, "diversity": 0.1, "penalty": 10.0}
+
+    def loss(batch):
+        prepared = method.prepare(batch, torch.Generator())
+        counts, sums = method.counts(prepared), method(prepared)
+        return sum(weights[key] * value / counts[key] for key, value in sums.items())
+
+    return method, loss
+
+
+def of_transformers(name: str, size: dict, device: torch.device, attention: str):
+    import transformers
+    common = dict(hidden_size=size["dim"], num_hidden_layers=size["layers"], num_attention_heads=size["heads"],
+                  intermediate_size=size["ffn_dim"], conv_dim=[size["front_dim"]] * 7, activation_dropout=0.0,
+                  feat_proj_dropout=0.1, feat_quantizer_dropout=0.1, layerdrop=0.0, attn_implementation=attention)
+    drawn = hidden_of(name, size)
+    if name == "wav2vec2":
+        model = transformers.Wav2Vec2ForPreTraining(transformers.Wav2Vec2Config(**common)).to(device).train()
+
+        def loss(batch):
+            hidden, negatives = drawn(batch)
+            out = model(batch["audio"], attention_mask=batch["attention"], mask_time_indices=hidden,
+                        sampled_negative_indices=negatives)
+            return out.loss / hidden.sum()
+
+        return model, loss
+    body = transformers.HubertModel(transformers.HubertConfig(**common))
+    model = torch.nn.ModuleDict({"body": body, "project": torch.nn.Linear(size["dim"], 256)})
+    model.codes = torch.nn.Parameter(torch.rand(CLASSES, 256))
+    model.to(device).train()
+
+    def loss(batch):
+        hidden, _ = drawn(batch)
+        x = model["body"](batch["audio"], attention_mask=batch["attention"], mask_time_indices=hidden).last_hidden_state
+        guess = F.normalize(model["project"](x[hidden]).float(), dim=-1)
+        logits = guess @ F.normalize(model.codes, dim=-1).T / 0.1
+        return F.cross_entropy(logits, batch["units"].repeat(1, 2)[:, :hidden.shape[1]][hidden])
+
+    return model, loss
+
+
+def of_torchaudio(name: str, size: dict, device: torch.device):
+    from torchaudio.models import wav2vec2 as peers
+    convs = [(size["front_dim"], kernel, stride) for kernel, stride in zip(KERNELS, STRIDES)]
+    common = dict(extractor_mode="group_norm", extractor_conv_layer_config=convs, extractor_conv_bias=False,
+                  encoder_embed_dim=size["dim"], encoder_projection_dropout=0.1, encoder_pos_conv_kernel=128,
+                  encoder_pos_conv_groups=16, encoder_num_layers=size["layers"], encoder_num_heads=size["heads"],
+                  encoder_attention_dropout=0.1, encoder_ff_interm_features=size["ffn_dim"],
+                  encoder_ff_interm_dropout=0.0, encoder_dropout=0.1, encoder_layer_norm_first=False,
+                  encoder_layer_drop=0.0)
+    if name == "wav2vec2":
+        model = peers.wav2vec2_model(**common, aux_num_out=None).to(device).train()
+        return model, lambda batch: model(batch["audio"], batch["audio_lengths"])[0].float().square().mean()
+    model = peers.model.hubert_pretrain_model(
+        **common, mask_prob=0.8, mask_selection="static", mask_other=0.0, mask_length=10, no_mask_overlap=False,
+        mask_min_space=1, mask_channel_prob=0.0, mask_channel_selection="static", mask_channel_other=0.0,
+        mask_channel_length=10, no_mask_channel_overlap=False, mask_channel_min_space=1, skip_masked=False,
+        skip_nomask=True, num_classes=CLASSES, final_dim=256, feature_grad_mult=0.1).to(device).train()
+
+    def loss(batch):
+        frames = int(hubert_frames(batch["audio_lengths"]).max())
+        labels = batch["units"].repeat(1, 2)[:, :frames]
+        logits, _, penalty = model(batch["audio"], labels, batch["audio_lengths"])
+        truth = torch.zeros(len(logits), dtype=torch.long, device=logits.device)
+        return F.cross_entropy(logits.float(), truth) + 10 * penalty
+
+    return model, loss
+
+
+def hubert_frames(samples: torch.Tensor) -> torch.Tensor:
+    for kernel, stride in zip(KERNELS, STRIDES):
+        samples = (samples - kernel) // stride + 1
+    return samples
+
+
+def hidden_of(name: str, size: dict):
+    """Masks and negatives of a batch, drawn once by our own method: peers pay nothing for them."""
+    method, _ = ours(name, size | dict(layers=1), torch.device("cpu"))
+    kept = {}
+
+    def drawn(batch):
+        key = tuple(batch["audio_lengths"].tolist())
+        if key not in kept:
+            on_cpu = {name: value.cpu() for name, value in batch.items()}
+            prepared = method.prepare(on_cpu, torch.Generator())
+            hidden = prepared["hidden"]
+            negatives = None
+            if name == "wav2vec2":
+                negatives = torch.zeros(*hidden.shape, method.config.negatives, dtype=torch.long)
+                for b, (row, false) in enumerate(zip(hidden, prepared["false"])):
+                    negatives[b, row] = row.nonzero()[:, 0][false] + b * hidden.shape[1]
+                negatives = negatives.to(batch["audio"].device)
+            kept[key] = hidden.to(batch["audio"].device), negatives
+        return kept[key]
+
+    return drawn
+
+
+def step_of(model, loss, data: list[dict], bf16: bool, device: torch.device):
+    optimiser = torch.optim.AdamW(model.parameters(), 1e-5)
+
+    def step():
+        for batch in data:
+            optimiser.zero_grad(set_to_none=True)
+            with torch.autocast(device.type, torch.bfloat16) if bf16 else nullcontext():
+                value = loss(batch)
+            value.backward()
+            optimiser.step()
+        if device.type == "cuda":
+            torch.cuda.synchronize()
+
+    return step
+
+
+def median_time(step, rounds: int) -> float:
+    step()
+    times = []
+    for _ in range(rounds):
+        start = time.perf_counter()
+        step()
+        times.append(time.perf_counter() - start)
+    return statistics.median(times)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--size", choices=SIZES, default="base")
+    parser.add_argument("--methods", nargs="+", choices=("hubert", "wav2vec2"), default=["hubert", "wav2vec2"])
+    parser.add_argument("--batches", nargs="+", choices=("mixed", "sorted"), default=["mixed", "sorted"])
+    parser.add_argument("--precision", nargs="+", choices=("fp32", "bf16"), default=["fp32", "bf16"])
+    parser.add_argument("--seconds", type=float, default=54.0, help="seconds of speech in a step")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--threads", type=int, default=None)
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--peers", nargs="*", default=["transformers eager", "transformers sdpa", "torchaudio"])
+    parser.add_argument("--profile", action="store_true", help="print our step's operators instead of the table")
+    args = parser.parse_args()
+    if args.threads:
+        torch.set_num_threads(args.threads)
+    device, size = torch.device(args.device), SIZES[args.size]
+    print(f"{args.size}, {args.seconds:g} s a step, {device}, {torch.get_num_threads()} threads, torch {torch.__version__}\n")
+    print("| method | batches | precision | implementation | s of speech a second | ours is faster by |\n"
+          "|---|---|---|---|---:|---:|", flush=True)
+    for name in args.methods:
+        for kind in args.batches:
+            data = batches(kind, args.seconds, device)
+            speech = sum(float(batch["audio_lengths"].sum()) for batch in data) / RATE
+            for precision in args.precision:
+                first = None
+                for who in ["speechrep", *([] if args.profile else args.peers)]:
+                    torch.manual_seed(0)
+                    try:
+                        family, _, attention = who.partition(" ")
+                        model, loss = ours(name, size, device) if who == "speechrep" else of_torchaudio(
+                            name, size, device) if family == "torchaudio" else of_transformers(name, size, device, attention)
+                    except ImportError as error:
+                        print(f"| {name} | {kind} | {precision} | {who} | not installed: {error.name} | |", flush=True)
+                        continue
+                    step = step_of(model, loss, data, precision == "bf16", device)
+                    if args.profile:
+                        profile(step)
+                        continue
+                    speed = speech / median_time(step, args.rounds)
+                    first = first or speed
+                    print(f"| {name} | {kind} | {precision} | {who} | {speed:.1f} | "
+                          f"{'' if who == 'speechrep' else f'{first / speed:.2f} x'} |", flush=True)
+                    del model, loss, step
+                    gc.collect()
+
+
+def profile(step) -> None:
+    step()
+    with torch.profiler.profile() as seen:
+        step()
+    print(seen.key_averages().table(sort_by="self_cpu_time_total", row_limit=25, max_name_column_width=50))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,95 @@
+"""egs/voices: the data folders of two recipes as one."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from speechrep.data.audio import read_wav, write_wav
+from speechrep.data.folder import DataFolder, write_folder
+
+ROOT = Path(__file__).resolve().parents[2]
+PARTS = ("train", "dev", "test")
+
+
+def make_recipe(root: Path, name: str, rate_hz: int, said: dict[str, list[tuple[str, str, str]]], extra=()) -> Path:
+    """root/NAME/data as a recipe leaves it, its paths relative to the recipe. said: part -> (speaker, language, text)."""
+    recipe = root / name
+    for part, rows in said.items():
+        tables = {stream: {} for stream in ("wav.scp", "text", "utt2spk", "utt2lang", "utt2dur", *extra)}
+        for number, (speaker, lang, text) in enumerate(rows):
+            utt = f"{speaker}_{lang}_{part}{number}"
+            time = np.arange(rate_hz) / rate_hz
+            write_wav(recipe / f"audio/{utt}.wav", 0.3 * np.sin(2 * np.pi * 440 * time).astype(np.float32), rate_hz)
+            values = {"wav.scp": f"audio/{utt}.wav", "text": text, "utt2spk": speaker, "utt2lang": lang,
+                      "utt2dur": "1.000000", "image.scp": f"data/pictures/{number}.png", "category": "food"}
+            for stream in tables:
+                tables[stream][utt] = values[stream]
+        write_folder(recipe / "data" / part, tables)
+    return recipe
+
+
+@pytest.fixture(scope="module")
+def merged(tmp_path_factory):
+    root = tmp_path_factory.mktemp("egs")
+    make_recipe(root, "phone", 8000, {"train": [("ann", "en", "one"), ("ann", "en", "two"), ("eva", "fr", "un")],
+                                      "dev": [("ann", "en", "three")], "test": [("ann", "en", "four")]})
+    make_recipe(root, "paint", 16000, {"train": [("pol", "fr", "deux"), ("pol", "fr", "quatre"), ("kit", "en", "four")],
+                                       "dev": [("kit", "en", "two"), ("kit", "en", "four")],
+                                       "test": [("kit", "en", "five"), ("pol", "fr", "un")]}, ("image.scp", "category"))
+    (root / "voices").mkdir()
+    done = subprocess.run([sys.executable, str(ROOT / "egs/voices/local/prepare.py"), "../phone", "../paint", "data"],
+                          cwd=root / "voices", capture_output=True, text=True, timeout=300,
+                          env=os.environ | {"PYTHONPATH": str(ROOT)})
+    assert done.returncode == 0, done.stderr
+    return root / "voices", {part: DataFolder(root / "voices/data" / part) for part in PARTS}, done.stdout
+
+
+def test_names_tell_the_corpus(merged):
+    _, parts, _ = merged
+    assert parts["train"].read("utt2spk")["phone_ann_en_train0"] == "phone_ann"
+    assert parts["train"].read("utt2spk")["paint_pol_fr_train0"] == "paint_pol"
+    assert parts["train"].read("corpus")["paint_pol_fr_train0"] == "paint"
+    assert parts["train"].read("utt2lang")["paint_pol_fr_train0"] == "fr"
+
+
+def test_audio_has_one_rate(merged, monkeypatch):
+    folder, parts, _ = merged
+    monkeypatch.chdir(folder)
+    entries = {utt: path for part in parts.values() for utt, path in part.read("wav.scp").items()}
+    for utt, path in entries.items():
+        samples, rate_hz = read_wav(path)
+        assert rate_hz == 8000 and len(samples) == 8000, utt
+        assert np.argmax(np.abs(np.fft.rfft(samples))) == 440
+    assert entries["phone_ann_en_test0"].startswith("../phone/audio/")
+    assert entries["paint_kit_en_test0"].startswith("data/wav/paint/")
+
+
+def test_streams_of_one_corpus_stay_partial(merged):
+    _, parts, _ = merged
+    assert parts["test"].read("image.scp") == {"paint_kit_en_test0": "../paint/data/pictures/0.png",
+                                               "paint_pol_fr_test1": "../paint/data/pictures/1.png"}
+
+
+def test_no_text_in_two_parts(merged):
+    folder, parts, shown = merged
+    # "four" is in test of one corpus, train and dev of the other; "two" in dev of one and train of the other.
+    rows = dict(line.split("\t") for line in (folder / "data/left_out.tsv").read_text().splitlines())
+    assert rows == {"paint_kit_en_train2": "train: the same words as phone_ann_en_test0 in test",
+                    "paint_kit_en_dev1": "dev: the same words as phone_ann_en_test0 in test",
+                    "phone_ann_en_train1": "train: the same words as paint_kit_en_dev0 in dev",
+                    "phone_eva_fr_train2": "train: the same words as paint_pol_fr_test1 in test"}
+    assert "left out: 4 utterances" in shown
+    for part in parts.values():
+        assert not set(rows) & set(part.utts)
+
+
+def test_an_unprepared_corpus_is_refused(tmp_path):
+    (tmp_path / "other").mkdir()
+    done = subprocess.run([sys.executable, str(ROOT / "egs/voices/local/prepare.py"), str(tmp_path / "other"),
+                           str(tmp_path / "data")], capture_output=True, text=True, timeout=300,
+                          env=os.environ | {"PYTHONPATH": str(ROOT)})
+    assert done.returncode == 1 and "run stage 1 (prepare)" in done.stderr and "Traceback" not in done.stderr

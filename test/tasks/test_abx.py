@@ -1,0 +1,108 @@
+"""ABX from a data folder to score.json, on chords."""
+
+import numpy as np
+import pytest
+from toy_corpus import folder, make_corpus
+
+from speechrep.bin import main
+from speechrep.data.ark import read_scp
+from speechrep.data.dataset import take_inventory
+from speechrep.data.folder import write_folder
+from speechrep.errors import SpeechrepError
+from speechrep.metrics.score import read_score
+from speechrep.tasks import abx
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    return make_corpus(tmp_path_factory.mktemp("abx"), {"train": 30, "test": 30})
+
+
+def score(root, out, spec="logmel", **named):
+    return abx.score_abx(spec, folder(root, "train"), folder(root, "test"), root / "dump", out, "x", 0, **named)
+
+
+def test_tokens_have_phones_on_both_sides(tmp_path):
+    data = write_folder(tmp_path / "d", {"wav.scp": {"u": "u.wav"}, "utt2spk": {"u": "s"}, "ali": {
+        "u": "SIL 0.1000 A1 0.2000 B 0.3500 K 0.4000 SIL 0.5000 A1 0.6000 B 0.7000"}})
+    assert abx.tokens_of(data, False) == [abx.Token("u", 0.2, 0.35, "B", "A", "K", "s")]
+    assert abx.tokens_of(data, True) == [abx.Token("u", 0.1, 0.4, "B", "A", "K", "s")]
+    abx.write_items(tmp_path / "x.item", abx.tokens_of(data, True))
+    assert (tmp_path / "x.item").read_text() == (
+        "#file onset offset #phone prev-phone next-phone speaker\nu 0.1000 0.4000 B A K s\n")
+    assert abx.read_items(tmp_path / "x.item") == abx.tokens_of(data, True)
+    (tmp_path / "x.item").write_text("#file onset offset #phone prev-phone next-phone speaker\nu 0.1 0.4 B A K\n")
+    with pytest.raises(SpeechrepError, match="x.item:2"):
+        abx.read_items(tmp_path / "x.item")
+
+
+def test_chords_are_told_apart_and_noise_is_not(root, tmp_path, monkeypatch):
+    out = tmp_path / "logmel"
+    arguments = ["score", "abx", "--upstream", "logmel", "--train", root / "data/train", "--test", root / "data/test",
+                 "--dump", root / "dump", "--system", "logmel", "--out", out]
+    assert main([str(value) for value in arguments]) in (0, None)
+    found = read_score(out / "score.json")
+    assert set(found["metrics"]) == set(abx.CONDITIONS)
+    for name, entry in found["metrics"].items():
+        # A speaker's chords are plain to tell; another speaker's have other partials altogether.
+        assert entry["value"] < 5 if "within" in name else 30 < entry["value"] < 70
+        assert entry["low"] <= entry["value"] <= entry["high"]
+        assert entry["n"] == found["provenance"]["data"]["test"][name]["triplets"] > (1000 if "any" in name else 20)
+    # From its own item file of triphones the same comes out.
+    again = score(root, tmp_path / "again", items=out / "triphones.item")["metrics"]
+    assert again["abx_within"] == found["metrics"]["abx_within"]
+    assert again["abx_across"] == found["metrics"]["abx_across"]
+    real = abx._features
+
+    def noise(*arguments):
+        rng = np.random.default_rng(0)
+        return {utt: rng.standard_normal(value.shape) for utt, value in real(*arguments).items()}
+
+    monkeypatch.setattr(abx, "_features", noise)
+    for name, entry in score(root, tmp_path / "noise")["metrics"].items():
+        # Few triplets in context.
+        assert 25 < entry["value"] < 75, name
+
+
+def test_frames_are_those_of_the_token(root, tmp_path):
+    """From plain features: each item's frames are the dump's, normalised, whose centres lie in it."""
+    tokens = abx.tokens_of(folder(root, "test"), False)[:40]
+    inventory = take_inventory(folder(root, "train"), root / "dump/logmel/train")
+    dumped = read_scp(root / "dump/logmel/test/feats.scp")
+    features = {utt: (dumped[utt] - np.array(inventory.mean)) / np.array(inventory.std) for utt in dumped}
+    labels = [abx.Item(t.phone, "", t.speaker, (0, 1)) for t in tokens]
+    spans = [abx.frame_range(t.onset, t.offset, 100) for t in tokens]
+    cells = abx.make_cells(labels, False, False, None, None)
+    frames, placed = abx._frames(features, tokens, spans, labels, cells)
+    used = {int(i) for g in np.unique([cells.a, cells.b]) for i in cells.groups[g]}
+    assert len(used) > 20
+    for i in used:
+        token = tokens[i]
+        centres = (np.arange(len(features[token.utt])) + 0.5) / 100
+        inside = (centres >= token.onset - 1e-9) & (centres <= token.offset + 1e-9)
+        np.testing.assert_allclose(frames[slice(*placed[i].frames)].numpy(), features[token.utt][inside], rtol=1e-5,
+                                   atol=1e-5)
+
+
+def test_languages_are_kept_apart(root, tmp_path):
+    """With a language for each speaker nothing is left to compare across speakers."""
+    test = folder(root, "test")
+    own = test.subset(test.utts, tmp_path / "data/test")
+    own.write("utt2lang", {utt: speaker for utt, speaker in test.read("utt2spk").items()})
+    found = abx.score_abx("logmel", folder(root, "train"), own, root / "dump", tmp_path / "out", "x", 0)
+    assert set(found["metrics"]) == {"abx_within", "abx_within_any"}
+    assert "abx_across: nothing to compare" in found["notes"]
+    table = (tmp_path / "out/pairs.tsv").read_text()
+    assert "spk0:A\tspk0:B" in table and "spk0:A\tspk1:B" not in table
+
+
+def test_what_cannot_be_compared_is_refused(root, tmp_path):
+    header = " ".join(abx.COLUMNS)
+    (tmp_path / "x.item").write_text(f"{header}\nnobody 0.1 0.4 B A K spk0\n")
+    with pytest.raises(SpeechrepError, match="1 unknown utterances, such as 'nobody'"):
+        score(root, tmp_path / "out", items=tmp_path / "x.item")
+    utt = folder(root, "test").utts[0]
+    (tmp_path / "x.item").write_text(f"{header}\n{utt} 0.1 0.4 B A K spk0\n")
+    with pytest.raises(SpeechrepError, match="no two phones"):
+        score(root, tmp_path / "out", items=tmp_path / "x.item")
+    assert not (tmp_path / "out/score.json").exists()

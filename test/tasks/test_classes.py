@@ -1,0 +1,288 @@
+"""Tasks that give classes to utterances and frames, from training to score.json, on chords."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from toy_corpus import folder, make_corpus
+from torch import nn
+
+import speechrep.upstream
+from speechrep.bin import main
+from speechrep.data.dataset import SpeechDataset, collate, take_inventory
+from speechrep.data.folder import DataFolder, read_table, write_table
+from speechrep.errors import SpeechrepError
+from speechrep.methods.base import Method
+from speechrep.metrics.score import read_score
+from speechrep.tasks import frame_phones, intent, sid
+from speechrep.tasks.base import find_task, load_task
+from speechrep.tasks.frames import labelled_frames
+from speechrep.tasks.predict import predict, score_predictions
+from speechrep.tasks.train import train_task
+from speechrep.train import checkpoint
+from speechrep.upstream import Upstream
+
+TRAIN = {"steps": 60, "batch_sec": 15, "lr": 0.02, "warmup": 5, "dev_every": 30, "save_every": 60, "precision": "fp32"}
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    """Chords with intents: whether K is in them, and who says them. Two utterances of dev and test have none."""
+    torch.set_num_threads(1)
+    root = make_corpus(tmp_path_factory.mktemp("classes"), {"train": 40, "dev": 6, "test": 10})
+    for part in ("train", "dev", "test"):
+        data = folder(root, part)
+        texts, speakers = data.read("text"), data.read("utt2spk")
+        labels = {utt: f"{'with' if 'k' in texts[utt] else 'without'}|{speakers[utt]}" for utt in data.utts}
+        data.write("intent", {utt: labels[utt] for utt in data.utts[:None if part == "train" else -2]})
+        data.write("utt2lang", {utt: {"spk0": "es", "spk1": "fr"}[speakers[utt]] for utt in data.utts})
+    for task in ("sid", "lid", "intent", "frame_phones"):
+        model = {"within": ""} if task == "sid" else {}
+        conf = {"task": task, "weights": {"cross_entropy": 1.0}, "model": model, "train": TRAIN}
+        (root / f"{task}.yaml").write_text(yaml.safe_dump(conf))
+    return root
+
+
+def run(root, *arguments):
+    assert main([str(value) for value in arguments]) in (0, None)
+
+
+@pytest.mark.parametrize("task, metric, worst, utts", [
+    ("sid", "accuracy", 90, 10), ("lid", "accuracy", 90, 10), ("intent", "accuracy", 60, 8),
+    ("frame_phones", "frame_error", 25, 10)])
+def test_from_training_to_the_score(root, task, metric, worst, utts):
+    exp, out = root / "exp" / task, root / "out" / task
+    run(root, "train", "--conf", root / f"{task}.yaml", "--upstream", "logmel", "--train", root / "data/train", "--dev",
+        root / "data/dev", "--dump", root / "dump", "--exp", exp, "--device", "cpu")
+    run(root, "decode", task, "--checkpoint", exp / "best.pt", "--data", root / "data/test", "--dump", root / "dump",
+        "--out", out)
+    run(root, "score", "predictions", out, "--part", "test", "--system", "logmel", "--out", out)
+    score = read_score(out / "score.json")
+    found = score["metrics"][metric]
+    assert found["value"] < worst if metric == "frame_error" else found["value"] >= worst
+    assert found["low"] <= found["value"] <= found["high"] and score["task"] == task
+    assert score["provenance"]["data"]["test"]["utterances"] == utts == len(read_table(out / "hyp"))
+    assert score["provenance"]["config"]["upstream"] == "logmel"
+    assert "accuracy" in json.loads((exp / "done.json").read_text())["dev"]
+
+
+def copied(root, task, tmp_path):
+    """The prediction of a task as files of one's own."""
+    (tmp_path / "made.json").write_text(json.dumps({"task": task, "config": {}, "upstream": "x", "labels": []}))
+    ref = {"a": "p q q", "b": "SIL q"} if task == "frame_phones" else {"a": "x", "b": "y", "c": "y"}
+    for name in ("ref", "hyp"):
+        write_table(tmp_path / name, ref)
+    return tmp_path, ref
+
+
+@pytest.mark.parametrize("task", ["sid", "frame_phones"])
+def test_scoring_dies_on_a_missing_or_doubled_utterance(root, task, tmp_path):
+    made, ref = copied(root, task, tmp_path)
+    score_predictions(made, "test", "x", 0, made)
+    write_table(made / "hyp", {"a": ref["a"]})
+    with pytest.raises(SpeechrepError, match="without a hypothesis"):
+        score_predictions(made, "test", "x", 0, made)
+    write_table(made / "hyp", ref | {"z": "x"})
+    with pytest.raises(SpeechrepError, match="without a reference"):
+        score_predictions(made, "test", "x", 0, made)
+    (made / "hyp").write_text("a x\na x\nb y\nc y\n")
+    with pytest.raises(SpeechrepError, match="stands twice"):
+        score_predictions(made, "test", "x", 0, made)
+    write_table(made / "hyp", ref | {"a": "p"})
+    if task == "frame_phones":
+        with pytest.raises(SpeechrepError, match="1 frames against 3"):
+            score_predictions(made, "test", "x", 0, made)
+    (made / "made.json").unlink()
+    with pytest.raises(SpeechrepError, match="no made.json"):
+        score_predictions(made, "test", "x", 0, made)
+
+
+def test_hand_worked_scores(root, tmp_path):
+    made, ref = copied(root, "sid", tmp_path)
+    write_table(made / "hyp", ref | {"c": "x"})
+    write_table(made / "within", {"a": "es", "b": "fr", "c": "fr"})
+    found = score_predictions(made, "test", "x", 0, made)["metrics"]
+    assert {name: entry["value"] for name, entry in found.items()} == pytest.approx(
+        {"accuracy": 200 / 3, "accuracy_es": 100, "accuracy_fr": 50})
+    write_table(made / "ref", ref | {"c": ""})
+    with pytest.raises(SpeechrepError, match="without a class"):
+        score_predictions(made, "test", "x", 0, made)
+    made, ref = copied(root, "frame_phones", tmp_path)
+    write_table(made / "hyp", {"a": "p q SIL", "b": "q q"})
+    found = score_predictions(made, "test", "x", 0, made)["metrics"]
+    assert found["frame_error"]["value"] == pytest.approx(40) and found["frame_error"]["n"] == 5
+    assert found["frame_error_speech"]["value"] == pytest.approx(25) and found["frame_error_speech"]["n"] == 4
+
+
+def dataset(root, config, module, part="train"):
+    inventory = take_inventory(folder(root, "train"), root / "dump/logmel/train")
+    needs = ("feats", *module.Task.needs_of(config))
+    return SpeechDataset(folder(root, part), root / "dump/logmel" / part, inventory, needs), inventory
+
+
+def make_task(root, module, **values):
+    config = module.Config(**values)
+    train, inventory = dataset(root, config, module)
+    torch.manual_seed(0)
+    return module.Task(config, Upstream.open("logmel", inventory), module.Task.labels_of(config, train)).eval(), train
+
+
+def test_the_choice_is_among_the_speakers_of_the_language(root):
+    """spk0 speaks es, spk1 fr: whoever is restricted to the language cannot be wrong, even untrained."""
+    task, train = make_task(root, sid)
+    assert task.labels == ("0\tspk0\tes", "0\tspk1\tfr")
+    batch = task.prepare(collate([train[i] for i in range(8)]), torch.Generator())
+    assert torch.isneginf(task.logits(batch)[0]).sum() == 8 and float(task(batch)["cross_entropy"].detach()) == 0
+    files = task.predict(batch)
+    assert files["hyp"] == files["ref"] and set(files["within"]) <= {"es", "fr"}
+    # A language that training never heard restricts nothing; a speaker in another language than in training is an error.
+    batch["labels"] = {"utt2spk": ["spk0", "spk0"] * 4, "utt2lang": ["de", "fr"] * 4}
+    batch = task.prepare(batch, torch.Generator())
+    assert torch.isfinite(task.logits(batch)[0][0]).all() and batch["targets"].tolist() == [[0], [-100]] * 4
+    assert task.counts(batch) == {"cross_entropy": 4.0} and torch.isfinite(task(batch)["cross_entropy"])
+
+
+def test_a_speaker_that_training_never_heard_is_refused(root, tmp_path):
+    task, _ = make_task(root, sid)
+    test = folder(root, "test")
+    strange = test.subset(test.utts, tmp_path / "test")
+    strange.write("utt2spk", {utt: "spk9" if utt == test.utts[0] else spk for utt, spk in test.read("utt2spk").items()})
+    with pytest.raises(SpeechrepError, match="never heard, such as 'spk9'"):
+        predict(task, strange, root / "dump", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_class_that_training_never_saw_is_an_error_of_the_task(root):
+    task, train = make_task(root, intent)
+    batch = collate([train[i] for i in range(4)])
+    right = batch["labels"]["intent"]
+    batch["labels"] = {"intent": [*right[:2], "shouting|spk0", "with|spk0|twice"]}
+    batch = task.prepare(batch, torch.Generator())
+    assert (batch["targets"][2:] == -100).all() and task.counts(batch) == {"cross_entropy": 2.0}
+    alone = task.prepare(collate([train[i] for i in range(2)]), torch.Generator())
+    assert float(task(batch)["cross_entropy"]) == pytest.approx(float(task(alone)["cross_entropy"]), rel=1e-5)
+    assert task.metrics(batch)["accuracy"][1] == 4
+    files = task.predict(batch)
+    assert files["ref"][2] == "shouting|spk0" and files["hyp"][2] != files["ref"][2]
+
+
+def test_labels_that_do_not_fit_are_refused(root, tmp_path):
+    train = folder(root, "train")
+    for labels, why in (({u: "a|b" if u.endswith("0") else "a" for u in train.utts}, "labels of 1 and 2 slots"),
+                        (dict.fromkeys(train.utts, "a|b"), "one class in slot 0")):
+        other = train.subset(train.utts, tmp_path / "train")
+        other.write("intent", labels)
+        data = SpeechDataset(other, root / "dump/logmel/train", take_inventory(train, root / "dump/logmel/train"),
+                             ("feats", "label:intent"))
+        with pytest.raises(SpeechrepError, match=why):
+            intent.Task.labels_of(intent.Config(), data)
+    (tmp_path / "train/intent").unlink()
+    with pytest.raises(SpeechrepError, match="no 'intent' in it"):
+        SpeechDataset(DataFolder(tmp_path / "train"), root / "dump/logmel/train",
+                      take_inventory(train, root / "dump/logmel/train"), ("feats", "label:intent"))
+    task, _ = make_task(root, intent)
+    (tmp_path / "train/intent").write_text("")
+    with pytest.raises(SpeechrepError, match="no utterance with a label"):
+        predict(task, DataFolder(tmp_path / "train"), root / "dump", tmp_path / "out")
+
+
+def test_every_labelled_utterance_is_predicted_or_none(root, tmp_path):
+    """A part whose dump lacks an utterance is refused, not scored without it."""
+    task, _ = make_task(root, sid)
+    table = read_table(root / "dump/logmel/test/feats.scp")
+    short = tmp_path / "dump/logmel/test"
+    short.mkdir(parents=True)
+    write_table(short / "feats.scp", dict(list(table.items())[1:]))
+    with pytest.raises(SpeechrepError, match="1 of 10 utterances without features"):
+        predict(task, folder(root, "test"), tmp_path / "dump", tmp_path / "out")
+
+
+def test_pooling_and_batches_do_not_depend_on_padding(root):
+    for module, values in ((intent, {}), (frame_phones, {})):
+        task, train = make_task(root, module, **values)
+        together = task.prepare(collate([train[i] for i in range(5)]), torch.Generator())
+        alone = [task.prepare(collate([train[i]]), torch.Generator()) for i in range(5)]
+        assert float(task(together)["cross_entropy"]) == pytest.approx(
+            sum(float(task(batch)["cross_entropy"]) for batch in alone), rel=1e-5)
+        assert task.predict(together)["hyp"] == [task.predict(batch)["hyp"][0] for batch in alone]
+
+
+def test_frames_are_of_the_phone_at_their_place(root):
+    task, train = make_task(root, frame_phones)
+    batch = task.prepare(collate([train[3]]), torch.Generator())
+    inventory = train.inventory
+    with_phones = SpeechDataset(folder(root, "train"), root / "dump/logmel/train", inventory, ("feats", "phones"))
+    item = with_phones[3]
+    names = np.repeat([inventory.phones[i].rstrip("0123456789") for i in item["phones"]], item["durations"])
+    assert [task.labels[i] for i in batch["targets"][0]] == names.tolist() and "SIL" in task.labels
+
+
+class Waves(Method):
+    """A method that hears samples: two layers of windows of 200 samples, 160 apart."""
+
+    needs = ("audio",)
+    losses = {"main": ()}
+    Config = sid.Config
+
+    def __init__(self, config, inventory):
+        super().__init__(config, inventory)
+        self.first, self.second = nn.Conv1d(1, 8, 200, 160), nn.Linear(8, 8)
+
+    def layers(self, batch):
+        x = self.first(batch["audio"][:, None]).transpose(1, 2).relu()
+        return [x, self.second(x)], self.frame_lengths(batch["audio_lengths"])
+
+    def frame_lengths(self, lengths):
+        return (lengths - 200).div(160, rounding_mode="floor") + 1
+
+
+@pytest.fixture
+def waves(root, monkeypatch, tmp_path):
+    """A checkpoint of it."""
+    monkeypatch.setattr(speechrep.upstream, "find_method", lambda name: Waves)
+    torch.manual_seed(0)
+    method = Waves(sid.Config(), take_inventory(folder(root, "train"), root / "dump/logmel/train"))
+    checkpoint.save(tmp_path / "waves/best.pt", checkpoint.content_of("waves", method, method.state_dict()))
+    return str(tmp_path / "waves/best.pt")
+
+
+def test_an_upstream_that_hears_samples(root, waves, tmp_path):
+    upstream = Upstream.open(waves)
+    assert upstream.needs == ("audio",) and upstream.hop_samples == 160 and upstream.rate_hz == 8000
+    assert upstream.dims == (8, 8) and upstream.kind == "logmel"
+    seconds = folder(root, "test").seconds
+    for frames in labelled_frames(upstream, folder(root, "test"), root / "dump"):
+        assert abs(len(frames.phones) - seconds[frames.utt] * 50) < 2 and len(frames.feats) == len(frames.phones)
+    parts = root / "data/train", root / "data/dev", root / "dump"
+    train_task(root / "frame_phones.yaml", waves, *parts, tmp_path / "exp", device="cpu", overrides=["train.steps=5"])
+    task = load_task(tmp_path / "exp/best.pt")
+    assert task.needs == ("audio", "label:ali")
+    predict(task, folder(root, "test"), root / "dump", tmp_path / "out")
+    assert len(read_table(tmp_path / "out/hyp")) == 10
+
+
+def test_cached_layers_train_as_computed_ones_do(root, waves, tmp_path, monkeypatch):
+    parts = root / "data/train", root / "data/dev", root / "dump"
+    options = {"device": "cpu", "overrides": ["train.steps=12", "train.dev_every=6"]}
+    train_task(root / "intent.yaml", waves, *parts, tmp_path / "computed", **options)
+    train_task(root / "intent.yaml", waves, *parts, tmp_path / "filling", cache=tmp_path / "layers", **options)
+    # Where all is cached, the upstream is heard no more than to ask its shape.
+    heard = []
+    layers = Waves.layers
+    monkeypatch.setattr(Waves, "layers", lambda self, batch: heard.append(len(batch)) or layers(self, batch))
+    for name in ("intent", "frame_phones"):
+        train_task(root / f"{name}.yaml", waves, *parts, tmp_path / name, cache=tmp_path / "layers", **options)
+    assert len(heard) <= 8
+    weights = [load_task(tmp_path / name / "best.pt").state_dict() for name in ("computed", "filling", "intent")]
+    for key, value in weights[0].items():
+        assert torch.allclose(value, weights[1][key], atol=1e-5), key
+        assert torch.equal(weights[1][key], weights[2][key]), key
+
+
+def test_task_names():
+    assert {"asr", "sid", "lid", "intent", "frame_phones"} <= {
+        name for name in ("asr", "sid", "lid", "intent", "frame_phones") if find_task(name).losses}
+    with pytest.raises(SpeechrepError, match="task: utterance_class"):
+        find_task("utterance_class")

