@@ -123,7 +123,7 @@ class NormalisedFeatures(Mapping[str, np.ndarray]):
 
 def extract(spec: str, folder: DataFolder, train: DataFolder, dump: Path, cache: Path, layers: list[int], nj: int = 1,
             device: str = "cpu", backend: str | None = None) -> dict[int, Mapping[str, np.ndarray]]:
-    """Utterance -> features [N, D] of each of `layers` (numbers from 0, or negative from the last), by the numbers given.
+    """Utterance -> features [N, D] of each of `layers` (from 0, or negative from the last), by the numbers given.
 
     What the cache lacks is computed by `nj` jobs at a time; what an interrupted call finished is kept. Plain features
     come straight from their dump. `train` is where plain features have their statistics from.
@@ -132,7 +132,8 @@ def extract(spec: str, folder: DataFolder, train: DataFolder, dump: Path, cache:
     numbers = {layer: layer_number(upstream, layer) for layer in layers}
     if spec in FEATURES:
         return {layer: NormalisedFeatures(upstream, folder, dump) for layer in layers}
-    places = {number: layer_folder(cache, spec, folder, train, dump, upstream.kind, number) for number in numbers.values()}
+    places = {number: layer_folder(cache, spec, folder, train, dump, upstream.kind, number)
+              for number in numbers.values()}
     missing = {number: str(place) for number, place in places.items() if not (place / "feats.scp").is_file()}
     if missing:
         dataset = open_dataset(upstream, folder, dump)
@@ -145,7 +146,8 @@ def extract(spec: str, folder: DataFolder, train: DataFolder, dump: Path, cache:
         run_jobs(extract_arks, jobs, log_dir=log_dir, nj=nj, title=f"extract {folder.path.name}", backend=backend)
         for place in map(Path, missing.values()):
             parts = [read_json(place / f"feats.{number}.json") for number in range(1, count + 1)]
-            write_table(place / "utt2num_frames", {utt: str(n) for part in parts for utt, n in part["num_frames"].items()})
+            frames = {utt: str(count) for part in parts for utt, count in part["num_frames"].items()}
+            write_table(place / "utt2num_frames", frames)
             write_table(place / "feats.scp", {utt: at for part in parts for utt, at in part["places"].items()})
             for part in place.glob("feats.*.json"):
                 part.unlink()

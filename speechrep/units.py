@@ -1,8 +1,8 @@
 """Discrete units: k-means over any layer of any upstream, or the codes of a method that has its own, as the stream
 `units.NAME` of data folders.
 
-EXP/units.yaml and EXP/codebook.npz hold the codebook, fit on the training part alone; EXP/PART/score.json what its units
-have to do with the phones of a part. A part is finished when that file is there, of this codebook.
+EXP/units.yaml and EXP/codebook.npz hold the codebook, fit on the training part alone; EXP/PART/score.json what its
+units have to do with the phones of a part. A part is finished when that file is there, of this codebook.
 """
 
 import hashlib
@@ -62,16 +62,16 @@ class UnitsConfig:
     """Seed of all that is drawn."""
 
     def __post_init__(self):
-        if self.clusters < 0 or self.inits < 1 or self.batch_frames < 1 or not 0 < self.share <= 1 or self.buffer_mb < 1:
-            raise ValueError("clusters must be 0 or more, inits, batch_frames and buffer_mb at least 1, share in (0, 1]")
+        if self.clusters < 0 or min(self.inits, self.batch_frames, self.buffer_mb) < 1 or not 0 < self.share <= 1:
+            raise ValueError("clusters must be 0 or more; inits, batch_frames, buffer_mb at least 1; share in (0, 1]")
 
 
 def make_units(name: str, spec: str, config: UnitsConfig, train_path: Path, parts: list[Path], dump: Path, exp: Path,
                cache: Path, nj: int = 1, device: str = "auto", clean: bool = False, backend: str | None = None) -> None:
     """Fit a codebook on the training part, where that is not done, and write `units.NAME` into it and into `parts`.
 
-    What is finished is left alone. Raises `SpeechrepError` if `exp` holds another codebook. `clean` removes the features
-    that were extracted for it.
+    What is finished is left alone. Raises `SpeechrepError` if `exp` holds another codebook. `clean` removes the
+    features that were extracted for it.
     """
     device = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
     train = DataFolder(train_path)
@@ -87,10 +87,12 @@ def make_units(name: str, spec: str, config: UnitsConfig, train_path: Path, part
     for path in dict.fromkeys([train_path, *parts]):
         _apply(name, resolved, DataFolder(path), train, dump, exp, cache, nj, device, backend)
     if clean and spec not in FEATURES and resolved["layer"] is not None:
-        shutil.rmtree(layer_folder(cache, spec, train, train, dump, upstream.kind, resolved["layer"]), ignore_errors=True)
+        used = layer_folder(cache, spec, train, train, dump, upstream.kind, resolved["layer"])
+        shutil.rmtree(used, ignore_errors=True)
 
 
-def _resolve(name: str, spec: str, config: UnitsConfig, upstream: Upstream, train: DataFolder, dump: Path) -> dict[str, Any]:
+def _resolve(name: str, spec: str, config: UnitsConfig, upstream: Upstream, train: DataFolder,
+             dump: Path) -> dict[str, Any]:
     own = config.layer is None and hasattr(upstream.method, "units")
     if not own and config.clusters < 1:
         raise SpeechrepError(f"clusters: {config.clusters} for k-means", "at least 1")
@@ -148,14 +150,15 @@ class FeatureStream:
             yield frames[some]
 
 
-def _fit(book: Path, resolved: dict[str, Any], config: UnitsConfig, spec: str, train: DataFolder, dump: Path, cache: Path,
-         nj: int, device: str, backend: str | None) -> None:
+def _fit(book: Path, resolved: dict[str, Any], config: UnitsConfig, spec: str, train: DataFolder, dump: Path,
+         cache: Path, nj: int, device: str, backend: str | None) -> None:
     if resolved["method_codes"]:
         upstream = open_upstream(spec, train, dump)
         utts = open_dataset(upstream, train, dump).utts
         jobs = [(spec, str(train.path), str(dump), part, device) for part in split(utts, nj)]
         counted: dict[int, int] = {}
-        for part in run_jobs(count_codes, jobs, log_dir=book.parent / "log", nj=nj, title="count codes", backend=backend):
+        for part in run_jobs(count_codes, jobs, log_dir=book.parent / "log", nj=nj, title="count codes",
+                             backend=backend):
             for code, count in part.items():
                 counted[code] = counted.get(code, 0) + count
         known = sorted(counted, key=lambda code: (-counted[code], code))[:config.clusters or None]
@@ -164,14 +167,16 @@ def _fit(book: Path, resolved: dict[str, Any], config: UnitsConfig, spec: str, t
         layer = resolved["layer"]
         features = extract(spec, train, train, dump, cache, [layer], nj, device, backend)[layer]
         utts = list(features)
-        chosen = sorted(np.random.default_rng(config.seed).permutation(len(utts))[:max(1, round(config.share * len(utts)))])
+        order = np.random.default_rng(config.seed).permutation(len(utts))
+        chosen = sorted(order[:max(1, round(config.share * len(utts)))])
         stream = FeatureStream(features, [utts[i] for i in chosen], config.buffer_mb, config.seed)
         try:
             fitted = kmeans.fit(stream, config.clusters, algorithm=config.algorithm, inits=config.inits,
                                 sample_frames=config.sample_frames, batch_frames=config.batch_frames,
                                 passes=config.passes, seed=config.seed, device=device)
         except ValueError as error:
-            raise SpeechrepError(f"{train.path}: {error}", "more frames than clusters", "ask for fewer clusters") from None
+            raise SpeechrepError(f"{train.path}: {error}", "more frames than clusters",
+                                 "ask for fewer clusters") from None
         print(f"{book.parent}: {config.clusters} clusters of {len(chosen)} utterances, mean squared distance "
               f"{fitted.inertia:.4f} after {fitted.frames_seen:,} frames", file=sys.stderr)
         arrays = {"centroids": fitted.centroids.numpy()}
@@ -192,8 +197,8 @@ def count_codes(spec: str, data: str, dump: str, utts: list[str], device: str) -
 
 @torch.no_grad()
 def method_codes(upstream: Upstream, dataset, utts: list[str]) -> Iterator[tuple[str, np.ndarray]]:
-    """Utterance and its own codes [N] of the upstream's method, whose `units(batch)` gives ids [B, N, G] (or [B, N]) and
-    lengths [B]; the groups are joined to one number."""
+    """Utterance and its own codes [N] of the upstream's method, whose `units(batch)` gives ids [B, N, G] (or [B, N])
+    and lengths [B]; the groups are joined to one number."""
     for batch in batches(upstream, dataset, utts):
         ids, lengths = upstream.method.units(batch)
         ids = ids[..., None] if ids.ndim == 2 else ids
@@ -205,8 +210,8 @@ def method_codes(upstream: Upstream, dataset, utts: list[str]) -> Iterator[tuple
 # The units
 
 
-def _apply(name: str, resolved: dict[str, Any], folder: DataFolder, train: DataFolder, dump: Path, exp: Path, cache: Path,
-           nj: int, device: str, backend: str | None) -> None:
+def _apply(name: str, resolved: dict[str, Any], folder: DataFolder, train: DataFolder, dump: Path, exp: Path,
+           cache: Path, nj: int, device: str, backend: str | None) -> None:
     digest = hashlib.sha256((exp / "codebook.npz").read_bytes()).hexdigest()[:12]
     out = exp / folder.path.name
     stream = f"units.{name}"
@@ -228,8 +233,8 @@ def _apply(name: str, resolved: dict[str, Any], folder: DataFolder, train: DataF
             for number in range(1, len(parts) + 1):
                 with open(out / f"part.{number}", "rb") as part:
                     shutil.copyfileobj(part, joined)
-    for number in range(1, len(parts) + 1):
-        (out / f"part.{number}").unlink()
+    for part in out.glob("part.*"):
+        part.unlink()
     _score(out, name, resolved | {"made_of": config}, folder, tallies, codebook_size(exp / "codebook.npz"))
 
 
@@ -296,8 +301,9 @@ def _score(out: Path, name: str, resolved: dict[str, Any], folder: DataFolder, t
     used = sum(tally["used"] for tally in tallies)
     frames = int(used.sum())
     share = used[used > 0] / frames
+    perplexity = float(np.exp(-(share * np.log(share)).sum()))
     metrics = {"used_codes": metric(int((used > 0).sum()), n=size, unit="codes", better="higher"),
-               "perplexity": metric(float(np.exp(-(share * np.log(share)).sum())), n=frames, unit="codes", better="higher")}
+               "perplexity": metric(perplexity, n=frames, unit="codes", better="higher")}
     if not resolved["method_codes"]:
         metrics["inertia"] = metric(sum(tally["inertia"] for tally in tallies) / frames, n=frames,
                                     unit="squared distance a frame", better="lower")

@@ -2,8 +2,8 @@
 
   speechrep extract --upstream exp/hubert/best.pt --layers 0,3,-1 --train data/train --dump dump data/train data/test
 
-A layer's features are found under a digest of all that made them, so they are never stale; those that are there are left
-alone. Prints the folder of each part and layer.
+A layer's features are found under a digest of all that made them, so they are never stale; those that are there are
+left alone. Prints the folder of each part and layer.
 """
 
 import argparse
@@ -13,8 +13,8 @@ from pathlib import Path
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of `speechrep extract`."""
     parser.add_argument("parts", nargs="+", type=Path, metavar="DATA", help="data folders")
-    parser.add_argument("--upstream", required=True, metavar="SPEC", help="a checkpoint, random:CHECKPOINT, or the folder "
-                        "of a released model")
+    parser.add_argument("--upstream", required=True, metavar="SPEC", help="a checkpoint, random:CHECKPOINT, or the "
+                        "folder of a released model")
     parser.add_argument("--layers", default="-1", help="numbers from 0, or from the end if negative, separated by "
                         "commas; or all (default: the last)")
     parser.add_argument("--train", type=Path, required=True, help="the training part's data folder")

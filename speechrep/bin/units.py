@@ -1,11 +1,12 @@
 """Make discrete units of speech by k-means over any layer of an upstream, or from a method's own codes.
 
-  speechrep units --name mfcc100 --upstream mfcc --set clusters=100 --train data/train --dump dump --nj 4 data/dev data/test
+  speechrep units --name mfcc100 --upstream mfcc --set clusters=100 --train data/train --dump dump data/dev data/test
   speechrep units --name hubert500 --upstream exp/hubert/best.pt --set layer=3 --set clusters=500 ...
 
 Fits a codebook on the training part, in memory that does not grow with it, and writes the stream units.NAME into that
-part and those named after the options. EXP/NAME holds units.yaml (settings, frame rate), codebook.npz and, for each part,
-score.json: phone purity, cluster purity and PNMI against `ali`, used codes, inertia. What is finished is left alone.
+part and those named after the options. EXP/NAME holds units.yaml (settings, frame rate), codebook.npz and, for each
+part, score.json: phone purity, cluster purity and PNMI against `ali`, used codes, inertia. What is finished is left
+alone.
 """
 
 import argparse

@@ -6,17 +6,18 @@ from frames of elsewhere. The modification: a norm over channels in place of bat
 the batch's statistics, and predictors that are causal transformer layers in place of matrices.
 
 Loss:
-  cpc    eq. 4 of the first paper, summed over K steps: cross-entropy of the true frame among itself and `negatives` others,
-         over all frames that have K frames after them. A score is the mean, not the sum, of the product's dimensions (CPC_audio)
+  cpc    eq. 4 of the first paper, summed over K steps: cross-entropy of the true frame among itself and `negatives`
+         others, over all frames that have K frames after them. A score is the mean, not the sum, of the product's
+         dimensions (CPC_audio)
 
-Where this file goes its own way. Utterances are whole rather than windows of 1.28 s, and other frames come from the same
-utterance; `negatives_from: speaker` takes them from all of the speaker's in the micro-batch, as the paper does by putting
-one speaker in a batch. In either case nobody gets by on knowing the voice. A false frame that is the true one takes no
-part, where the released code lets it stand. The predictors have no positions: the contexts and the order of seeing tell them.
-Utterances with no more than K frames are left out. `front: mel` hears log-mel features. The frames z are no unit
-vectors, so nothing keeps the products small but their own gradient.
+Where this file goes its own way. Utterances are whole rather than windows of 1.28 s, and other frames come from the
+same utterance; `negatives_from: speaker` takes them from all of the speaker's in the micro-batch (of one process), as
+the paper does by putting one speaker in a batch. In either case nobody gets by on knowing the voice. A false frame that
+is the true one takes no part, where the released code lets it stand. The predictors have no positions: the contexts and
+the order of seeing tell them. Utterances of no more than K frames teach nothing. `front: mel` hears log-mel features.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -106,7 +107,8 @@ class Method(BaseMethod):
 
     @classmethod
     def needs_of(cls, config: Config) -> tuple[str, ...]:
-        return (stream_of(config.front), "speaker") if config.negatives_from == "speaker" else (stream_of(config.front),)
+        heard = stream_of(config.front)
+        return (heard, "speaker") if config.negatives_from == "speaker" else (heard,)
 
     def prepare(self, batch: Batch, generator: torch.Generator) -> Batch:
         """Draw the false frames `negatives` [B, N, J]; `frames` [B] are the utterances' lengths."""
@@ -121,20 +123,20 @@ class Method(BaseMethod):
     def forward(self, batch: Batch, phase: str = "main") -> dict[str, torch.Tensor]:
         """feats [B, N, D] or audio [B, T], negatives [B, N', J] -> the cross-entropy summed over steps and frames."""
         total = batch["frames"].new_zeros((), dtype=torch.float32)
-        for scored, anchors in self._scored(batch):
+        for scored, anchors in self._scored(batch, *self.layers(batch)):
             total = total + (scored.logsumexp(-1) - scored[..., 0]).masked_fill(~anchors, 0).sum()
         return {"cpc": total}
 
-    def _scored(self, batch: Batch):
+    def _scored(self, batch: Batch, layers: list[torch.Tensor],
+                lengths: torch.Tensor) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
         """For each step: scores [B, N - step, 1 + J], the true frame's first, and which frames count [B, N - step]."""
         c = self.config
-        layers, lengths = self.layers(batch)
-        frames, contexts = layers[0].float(), layers[-1]
+        frames, contexts = layers[0], layers[-1]
         pad = pad_mask(lengths, frames.shape[1])
         anchors = ~pad_mask((lengths - c.steps).clamp(min=0), frames.shape[1])
         for ahead, predictor in enumerate(self.predictors, 1):
             if ahead < frames.shape[1]:
-                scored = scores(predictor(contexts, pad).float(), frames, batch["negatives"], ahead,
+                scored = scores(predictor(contexts, pad), frames, batch["negatives"], ahead,
                                 c.negatives_from == "utterance")
                 yield scored / c.dim, anchors[:, :frames.shape[1] - ahead]
 
@@ -142,9 +144,9 @@ class Method(BaseMethod):
     def metrics(self, batch: Batch) -> dict[str, tuple[float, float]]:
         """How often the true frame scores best, for each step (chance is 1 / (1 + negatives)), and how much the frames
         vary."""
-        found = {f"accuracy_{ahead}": (float((hits(scored) & anchors).sum()), float(anchors.sum()))
-                 for ahead, (scored, anchors) in enumerate(self._scored(batch), 1)}
         layers, lengths = self.layers(batch)
+        found = {f"accuracy_{ahead}": (float((hits(scored) & anchors).sum()), float(anchors.sum()))
+                 for ahead, (scored, anchors) in enumerate(self._scored(batch, layers, lengths), 1)}
         inside = frames_of(lengths, layers[0].shape[1])
         return found | {"frame_std": spread(layers[0], inside), "context_std": spread(layers[-1], inside)}
 
@@ -153,7 +155,8 @@ class Method(BaseMethod):
         if step < self.config.guard_from:
             return None
         if values["frame_std"] < 1e-3:
-            return f"the frames hardly vary (standard deviation {values['frame_std']:.2g}); a healthy run has 0.1 and more"
+            return (f"the frames hardly vary (standard deviation {values['frame_std']:.2g}); a healthy run has 0.1 and "
+                    "more")
         chance = 1 / (1 + self.config.negatives)
         if values["accuracy_1"] < 1.5 * chance:
             return (f"the next frame is found in {100 * values['accuracy_1']:.1f} % of cases, by chance in "

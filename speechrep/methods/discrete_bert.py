@@ -1,8 +1,8 @@
 """Discrete BERT: masked prediction of speech that was turned into units before (Baevski et al., arXiv 1911.03912).
 
-The second half of vq-wav2vec (arXiv 1910.05453, 4): units, made by a method of its own codes or by k-means and written as
-the stream `units.NAME`, are read like words; spans of them are hidden from a transformer that must say what they were. As an
-upstream it hears nothing but the units: `speechrep units` writes them for new data first.
+The second half of vq-wav2vec (arXiv 1910.05453, 4): units, made by a method of its own codes or by k-means and written
+as the stream `units.NAME`, are read like words; spans of them are hidden from a transformer that must say what they
+were. As an upstream it hears nothing but the units: `speechrep units` writes them for new data first.
 
 Loss:
   masked    cross-entropy of the hidden units, over hidden frames
@@ -65,7 +65,8 @@ class Config:
 
     def __post_init__(self):
         if self.codes < 2 or self.unit_frames < 1 or self.dim % self.heads or self.dim % self.position_groups:
-            raise ValueError("codes must be at least 2, unit_frames at least 1, dim a multiple of heads and position_groups")
+            raise ValueError("codes must be at least 2, unit_frames at least 1, dim a multiple of heads and of "
+                             "position_groups")
 
 
 class Method(BaseMethod):
@@ -136,8 +137,8 @@ class Method(BaseMethod):
         """Always the same unit is said where the true ones vary."""
         if step < self.config.guard_from or values["true_perplexity"] < 4 or values["said_perplexity"] >= 1.5:
             return None
-        return (f"what is said of hidden units has a perplexity of {values['said_perplexity']:.2f} where the true ones have "
-                f"{values['true_perplexity']:.1f}; a healthy run says many")
+        return (f"what is said of hidden units has a perplexity of {values['said_perplexity']:.2f} where the true ones "
+                f"have {values['true_perplexity']:.1f}; a healthy run says many")
 
     def frame_lengths(self, lengths: torch.Tensor) -> torch.Tensor:
         return lengths

@@ -1,9 +1,9 @@
 """vq-wav2vec: discrete units of speech that foretell those to come (Baevski et al., arXiv 1910.05453).
 
-A front end turns speech into frames z, a codebook of several groups replaces each by codes, and causal convolutions read
-the codes' vectors into contexts. From a context, a matrix for each of K steps predicts the codes' vector 1 to K frames later,
-which must be told from those of other frames of the utterance. The codes are the units that Discrete BERT reads:
-`units(batch)` gives them, and `speechrep units` writes them.
+A front end turns speech into frames z, a codebook of several groups replaces each by codes, and causal convolutions
+read the codes' vectors into contexts. From a context, a matrix for each of K steps predicts the codes' vector 1 to K
+frames later, which must be told from those of other frames of the utterance. The codes are the units that Discrete BERT
+reads: `units(batch)` gives them, and `speechrep units` writes them.
 
 Losses:
   contrast     eq. 1, wav2vec's, summed over steps and frames: -log sigmoid of the true product, - log sigmoid of minus
@@ -14,9 +14,9 @@ Losses:
 Quantizer "gumbel": straight-through Gumbel-softmax with two layers to the logits, temperature from 2 to 0.5, and one
 codebook for all groups in the released configuration. "kmeans": the nearest code in each group.
 
-Where this file goes its own way. The norms of the convolutions are over the channels of a frame, not over the utterance, since that
-would let contexts see the future and padding. Each utterance is whole. A false frame that is the true frame takes no part.
-`front: mel` hears log-mel features.
+Where this file goes its own way. The norms of the convolutions are over the channels of a frame, not over the
+utterance, since that would let contexts see the future and padding. Each utterance is whole. A false frame that is the
+true one takes no part. Prediction begins with the very next frame. `front: mel` hears log-mel features.
 """
 
 from collections.abc import Iterator
@@ -133,7 +133,8 @@ class Method(BaseMethod):
         return {"main": ("contrast", "codebook", "commitment")} if config.quantizer == "kmeans" else cls.losses
 
     def prepare(self, batch: Batch, generator: torch.Generator) -> Batch:
-        """Draw the false frames `negatives` [B, N, J] and in training the quantizer's `noise`; `frames` [B] are lengths."""
+        """Draw the false frames `negatives` [B, N, J] and in training the quantizer's `noise`, and set
+        `frames` [B], the lengths."""
         c = self.config
         frames = self.frame_lengths(batch[f"{self.needs[0]}_lengths"])
         size = int(frames.max())
@@ -144,7 +145,8 @@ class Method(BaseMethod):
 
     def counts(self, batch: Batch, phase: str = "main") -> dict[str, float]:
         frames = batch["frames"]
-        counts = {"contrast": float(sum((frames - ahead).clamp(min=0).sum() for ahead in range(1, self.config.steps + 1)))}
+        steps = torch.arange(1, self.config.steps + 1, device=frames.device)
+        counts = {"contrast": float((frames[:, None] - steps).clamp(min=0).sum())}
         if self.config.quantizer == "kmeans":
             counts |= dict.fromkeys(("codebook", "commitment"), float(frames.sum()) * self.config.dim)
         return counts
@@ -160,7 +162,8 @@ class Method(BaseMethod):
         return {"contrast": total} | {name: encoded[name] for name in self.losses["main"][1:]}
 
     def _encode(self, batch: Batch) -> dict[str, Any]:
-        """frames, codes' vectors and contexts [B, N, D], ids [B, N, G], lengths [B], and the k-means variant's losses."""
+        """frames and codes' vectors [B, N, D], contexts of every layer, ids [B, N, G], lengths [B], and the k-means
+        variant's losses."""
         frames, lengths = self.hearing(batch)
         pad = pad_mask(lengths, frames.shape[1])
         if self.config.quantizer == "gumbel":
@@ -174,8 +177,8 @@ class Method(BaseMethod):
 
     def _scored(self, batch: Batch, encoded: dict[str, Any]) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
         """For each step: scores [B, N - step, 1 + J], the true frame's first, and which frames count [B, N - step]."""
-        codes = encoded["codes"].float()
-        guesses = self.predict(encoded["contexts"][-1]).float().unflatten(-1, (self.config.steps, -1))
+        codes = encoded["codes"]
+        guesses = self.predict(encoded["contexts"][-1]).unflatten(-1, (self.config.steps, -1))
         size = codes.shape[1]
         for ahead in range(1, min(self.config.steps, size - 1) + 1):
             inside = ~pad_mask((encoded["lengths"] - ahead).clamp(min=0), size - ahead)

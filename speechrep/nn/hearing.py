@@ -11,14 +11,15 @@ from speechrep.nn.standardise import Standardise
 
 
 class Hearing(nn.Module):
-    """Frames of width `dim` from "audio", by convolutions of these kernels and strides with a norm over channels and ReLU
-    as in CPC, or from "feats", standardised by `mean` and `std` [D], by two convolutions.
+    """Frames of width `dim` from "audio", by convolutions of these kernels and strides with a norm over channels and
+    ReLU as in CPC, or from "feats", standardised by `mean` and `std` [D], by two convolutions.
 
     log_compression: log(1 + |x|) of each frame, as released with wav2vec.
     """
 
     def __init__(self, front: Literal["mel", "wave"], dim: int, mel_stride: int, kernels: tuple[int, ...],
-                 strides: tuple[int, ...], mean: tuple[float, ...], std: tuple[float, ...], log_compression: bool = False):
+                 strides: tuple[int, ...], mean: tuple[float, ...], std: tuple[float, ...],
+                 log_compression: bool = False):
         super().__init__()
         self.stream, self.log_compression = stream_of(front), log_compression
         if front == "mel":

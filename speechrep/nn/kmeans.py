@@ -2,8 +2,8 @@
 
 What is measured to matter most is where it begins, so several beginnings are drawn by greedy k-means++ (Arthur and
 Vassilvitskii 2007) and each is refined by Lloyd's algorithm on a sample that fits in memory; the best goes on over the
-stream. Mini-batches follow Sculley (WWW 2010): each centroid moves towards the mean of what a batch gave it by the share
-of this batch among all that it has been given, and that memory is halved at the end of each pass.
+stream. Mini-batches follow Sculley (WWW 2010): each centroid moves towards the mean of what a batch gave it by the
+share of this batch among all that it has been given, and that memory is halved at the end of each pass.
 """
 
 import math
@@ -139,11 +139,12 @@ def draw_sample(chunks: Iterator[torch.Tensor], size: int, generator: torch.Gene
 
 
 def begin(sample: torch.Tensor, clusters: int, inits: int, generator: torch.Generator) -> torch.Tensor:
-    """The best of `inits` beginnings: greedy k-means++ and a few of Lloyd's passes over a part of `sample` [S, D], S >= K,
-    judged on the sample; then as many passes over all of it."""
+    """The best of `inits` beginnings: greedy k-means++ and a few of Lloyd's passes over a part of `sample` [S, D],
+    S >= K, judged on the sample; then as many passes over all of it."""
     best, least = None, math.inf
+    part = max(INIT_FRAMES, 4 * clusters)
     for _ in range(inits):
-        some = sample[torch.randperm(len(sample), generator=generator)[:max(INIT_FRAMES, 4 * clusters)].to(sample.device)]
+        some = sample[torch.randperm(len(sample), generator=generator)[:part].to(sample.device)]
         centroids = lloyd(lambda: iter([some]), plus_plus(some, clusters, generator), INIT_PASSES)[0]
         inertia = float(nearest(sample[:3 * INIT_FRAMES], centroids)[1].mean())
         if inertia < least:
@@ -196,7 +197,7 @@ def fit(stream: Stream, clusters: int, *, algorithm: str = "minibatch", inits: i
         device: str | torch.device = "cpu") -> Fit:
     """K-means of the frames of `stream`.
 
-    algorithm: "minibatch", `passes` (0: 2) shuffled passes, or "full", Lloyd's algorithm, `passes` (0: 100) at the most.
+    algorithm: "minibatch", `passes` (0: 2) shuffled passes, or "full", Lloyd's algorithm, at most `passes` (0: 100).
     sample_frames: what is held in memory for the beginning; 0 takes 256 a cluster and 50,000 at the least.
     Memory: the sample, a chunk and a batch, whatever the length of the stream. Raises ValueError for fewer frames than
     clusters.

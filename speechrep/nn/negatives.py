@@ -14,8 +14,8 @@ def draw_negatives(lengths: torch.Tensor, size: int, count: int, generators: lis
     """`count` false frames for each frame, drawn with replacement -> [B, size, J] positions in the batch's frames
     flattened to [B * size].
 
-    lengths [B], generators: one an utterance. They come from the utterance itself, or, where `speaker` [B] is given, from
-    all utterances of its speaker in the batch. Behind the end stand positions that mean nothing.
+    lengths [B], generators: one an utterance. They come from the utterance itself, or, where `speaker` [B] is given,
+    from all utterances of its speaker in the batch. Behind the end stand positions that mean nothing.
     """
     rows = torch.arange(len(lengths))
     counts = lengths.tolist()
@@ -33,18 +33,20 @@ def scores(predictions: torch.Tensor, keys: torch.Tensor, negatives: torch.Tenso
     """Products of the prediction made at frame t with the true frame t + ahead and with its false ones.
 
     predictions and keys [B, N, D], negatives [B, N, J] -> [B, N - ahead, 1 + J], the true one first; -inf where a false
-    frame is the true one. within: the false frames are all of the own utterance, and the products of all pairs of its frames are
-    cheaper than gathering vectors.
+    frame is the true one. within: the false frames are all of the own utterance, and the products of all pairs of its
+    frames are cheaper than gathering vectors. In float32, since the scores are compared.
     """
     size = keys.shape[1]
     kept = size - ahead
     predictions, negatives = predictions[:, :kept], negatives[:, :kept]
     place = torch.arange(len(keys) * size, device=keys.device).view(len(keys), size)[:, ahead:]
-    true = (predictions * keys[:, ahead:]).sum(-1, keepdim=True)
-    if within:
-        false = (predictions @ keys.transpose(1, 2)).gather(2, negatives % size)
-    else:
-        false = torch.einsum("bnd,bnjd->bnj", predictions, keys.flatten(0, 1)[negatives])
+    with torch.autocast(keys.device.type, enabled=False):
+        predictions, keys = predictions.float(), keys.float()
+        true = (predictions * keys[:, ahead:]).sum(-1, keepdim=True)
+        if within:
+            false = (predictions @ keys.transpose(1, 2)).gather(2, negatives % size)
+        else:
+            false = torch.einsum("bnd,bnjd->bnj", predictions, keys.flatten(0, 1)[negatives])
     return torch.cat([true, false.masked_fill(negatives == place[..., None], FALSE)], -1)
 
 
