@@ -1,9 +1,9 @@
 """ABX: is X, another token of A's category, nearer to A than to B?
 
-The error is 1 - P(d(A, X) < d(B, X)), ties counting one half (Schatz et al. 2013; as Libri-light and fastabx compute it). A and
-B are phones that differ; within a speaker X is another token of A's own group, across speakers it is said by another
-speaker than A and B. In context A, B and X stand between the same phones. The distance of two tokens is the mean cost
-along the cheapest path of dynamic time warping between their frames.
+The error is 1 - P(d(A, X) < d(B, X)), ties counting one half (Schatz et al. 2013; as Libri-light and fastabx compute
+it). A and B are phones that differ; within a speaker X is another token of A's own group, across speakers it is said by
+another speaker than A and B. In context A, B and X stand between the same phones. The distance of two tokens is the
+mean cost along the cheapest path of dynamic time warping between their frames.
 
 Averages are taken of cells (A, B, context, speaker, X's speaker): over contexts and X's speakers first, then over
 speakers, then over ordered pairs of phones; without context over both speakers at once.
@@ -87,7 +87,7 @@ def frame_range(onset: float, offset: float, rate: float) -> tuple[int, int]:
 
 def make_cells(items: Sequence[Item], across: bool, in_context: bool = True, max_group: int | None = MAX_GROUP,
                max_x_speakers: int | None = MAX_X_SPEAKERS, seed: int = 0) -> Cells:
-    """The cells of a test. The caps draw by `seed` and the name of what is cut, whatever else there is; None: no cap."""
+    """The cells of a test. The caps draw by `seed` and the name of what is cut, whatever else there is; None: none."""
     members: dict[tuple[str, str, str, str], list[int]] = {}
     for number, item in enumerate(items):
         key = (item.phone, item.context if in_context else "", item.speaker, item.domain)
@@ -124,7 +124,8 @@ def abx(frames: torch.Tensor, items: Sequence[Item], cells: Cells, distance: str
     if not (ends > starts).all() or starts.min() < 0 or ends.max() > len(frames):
         raise ValueError(f"item {int((ends <= starts).argmax())} has no frames among {len(frames)}")
     count = len(cells.groups)
-    wanted, place = np.unique(np.concatenate([cells.x * count + cells.a, cells.x * count + cells.b]), return_inverse=True)
+    meetings = np.concatenate([cells.x * count + cells.a, cells.x * count + cells.b])
+    wanted, place = np.unique(meetings, return_inverse=True)
     sizes = np.array([len(group) for group in cells.groups])
     first, second = wanted // count, wanted % count
     offsets = np.concatenate([[0], np.cumsum(sizes[first] * sizes[second])])
@@ -196,8 +197,8 @@ def _distances(frames: torch.Tensor, starts: np.ndarray, lengths: np.ndarray, ke
                own: np.ndarray, other: np.ndarray, distance: str) -> np.ndarray:
     """Distances of items `own` to items `other` [T].
 
-    Items with the same key stand side by side in bins of about `BIN` frames; every frame of a bin is compared with every
-    frame of another by one matrix product, out of which the pairs take theirs.
+    Items with the same key stand side by side in bins of about `BIN` frames; every frame of a bin is compared with
+    every frame of another by one matrix product, out of which the pairs take theirs.
     """
     used = np.unique(np.concatenate([own, other]))
     blocks = {key: number for number, key in enumerate(sorted({keys[i] for i in used.tolist()}))}
@@ -207,7 +208,8 @@ def _distances(frames: torch.Tensor, starts: np.ndarray, lengths: np.ndarray, ke
     behind = np.cumsum(lengths[used])
     before = behind - lengths[used]
     in_block = before - before[np.searchsorted(block, block)]
-    _, opens, its_bin = np.unique(block * (behind[-1] // BIN + 1) + in_block // BIN, return_index=True, return_inverse=True)
+    number = block * (behind[-1] // BIN + 1) + in_block // BIN
+    _, opens, its_bin = np.unique(number, return_index=True, return_inverse=True)
     # Where each bin begins among the frames in the order of the bins, how many it has, and where in it an item begins.
     begins = before[opens]
     widths = np.diff(np.append(begins, behind[-1]))
@@ -266,7 +268,7 @@ def _aligned(cost: torch.Tensor, corner: np.ndarray, rows: np.ndarray, columns: 
 
 
 def _errors(cells: Cells, found: np.ndarray, at_a: np.ndarray, at_b: np.ndarray, sizes: np.ndarray) -> np.ndarray:
-    """The error of each cell [C], cells of the same sizes together; at_a, at_b: where its distances begin in `found`."""
+    """The error of each cell [C], cells of the same sizes together; at_a, at_b: where its distances are in `found`."""
     shape = np.stack([sizes[cells.x], sizes[cells.a], sizes[cells.b], cells.x == cells.a], 1)
     kinds, kind = np.unique(shape, axis=0, return_inverse=True)
     errors = np.empty(len(cells))
