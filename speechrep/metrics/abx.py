@@ -1,9 +1,9 @@
 """ABX: is X, another token of A's category, nearer to A than to B?
 
-The error is 1 - P(d(A, X) < d(B, X)), ties counting one half (Schatz et al. 2013; as Libri-light and fastabx compute it). A and
-B are phones that differ; within a speaker X is another token of A's own group, across speakers it is said by another
-speaker than A and B. In context A, B and X stand between the same phones. The distance of two tokens is the mean cost
-along the cheapest path of dynamic time warping between their frames.
+The error is 1 - P(d(A, X) < d(B, X)), ties counting one half (Schatz et al. 2013; as Libri-light and fastabx compute
+it). A and B are phones that differ; within a speaker X is another token of A's own group, across speakers it is said by
+another speaker than A and B. In context A, B and X stand between the same phones. The distance of two tokens is the
+mean cost along the cheapest path of dynamic time warping between their frames.
 
 Averages are taken of cells (A, B, context, speaker, X's speaker): over contexts and X's speakers first, then over
 speakers, then over ordered pairs of phones; without context over both speakers at once.
@@ -28,6 +28,12 @@ MAX_X_SPEAKERS = 5
 """Speakers of X for an A and B, at the most (ZeroSpeech 2021)."""
 AT_ONCE = 2 ** 22
 """Numbers in a batch, of frames and of costs, at the most."""
+BIN = 256
+"""Frames of a bin (see `_distances`), up to the end of an item."""
+PATH_CELLS = 2 ** 18
+"""Cells of pairs whose paths are found side by side, at the most: they should stay in the processor's cache."""
+MOST_PAIRS = 8192
+"""Such pairs, at the most."""
 EPSILON = 1e-6
 
 
@@ -81,7 +87,7 @@ def frame_range(onset: float, offset: float, rate: float) -> tuple[int, int]:
 
 def make_cells(items: Sequence[Item], across: bool, in_context: bool = True, max_group: int | None = MAX_GROUP,
                max_x_speakers: int | None = MAX_X_SPEAKERS, seed: int = 0) -> Cells:
-    """The cells of a test. The caps draw by `seed` and the name of what is cut, whatever else there is; None: no cap."""
+    """The cells of a test. The caps draw by `seed` and the name of what is cut, whatever else there is; None: none."""
     members: dict[tuple[str, str, str, str], list[int]] = {}
     for number, item in enumerate(items):
         key = (item.phone, item.context if in_context else "", item.speaker, item.domain)
@@ -117,15 +123,18 @@ def abx(frames: torch.Tensor, items: Sequence[Item], cells: Cells, distance: str
     starts, ends = np.array([item.frames for item in items]).T
     if not (ends > starts).all() or starts.min() < 0 or ends.max() > len(frames):
         raise ValueError(f"item {int((ends <= starts).argmax())} has no frames among {len(frames)}")
-    frames = _prepared(frames, distance)
     count = len(cells.groups)
-    wanted, place = np.unique(np.concatenate([cells.x * count + cells.a, cells.x * count + cells.b]), return_inverse=True)
+    meetings = np.concatenate([cells.x * count + cells.a, cells.x * count + cells.b])
+    wanted, place = np.unique(meetings, return_inverse=True)
     sizes = np.array([len(group) for group in cells.groups])
-    offsets = np.concatenate([[0], np.cumsum(sizes[wanted // count] * sizes[wanted % count])])
-    found = np.empty(offsets[-1], dtype=np.float32 if frames.dtype == torch.float32 else np.float64)
-    for numbers, block in _blocks(frames, starts, ends - starts, cells.groups, wanted // count, wanted % count, distance):
-        rows, columns = block.shape[1:]
-        found[offsets[numbers][:, None] + np.arange(rows * columns)] = block.reshape(len(numbers), -1)
+    first, second = wanted // count, wanted % count
+    offsets = np.concatenate([[0], np.cumsum(sizes[first] * sizes[second])])
+    own, other = _pairs_of_items(cells.groups, sizes, first, second, offsets)
+    within = bool((cells.a == cells.x).all())
+    keys = [(item.domain, item.context, item.speaker if within else "") for item in items]
+    found = _distances(_prepared(frames, distance), starts, ends - starts, keys, own, other, distance)
+    # No item is an X of its own.
+    found[own == other] = np.inf
     errors = _errors(cells, found, offsets[place[:len(cells)]], offsets[place[len(cells):]], sizes)
     pairs = _collapse(cells, errors)
     triplets = sizes[cells.a] * sizes[cells.b] * np.where(cells.a == cells.x, sizes[cells.a] - 1, sizes[cells.x])
@@ -174,52 +183,92 @@ def _costs(x: torch.Tensor, y: torch.Tensor, distance: str) -> torch.Tensor:
     return (x @ y.transpose(1, 2)).clamp(-1, 1).acos() / math.pi
 
 
-def _blocks(frames: torch.Tensor, starts: np.ndarray, lengths: np.ndarray, groups: list[np.ndarray], first: np.ndarray,
-            second: np.ndarray, distance: str) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Distances [P, R, S] of all items of group `first` to all of group `second`, with the numbers [P] of these pairs of
-    groups, batch by batch; infinity from an item to itself, which is never an X of its own."""
-    sizes = np.array([len(group) for group in groups])
-    longest = np.array([lengths[group].max() for group in groups])
-    order = np.lexsort((longest[second], longest[first], sizes[second], sizes[first]))
+def _pairs_of_items(groups: list[np.ndarray], sizes: np.ndarray, first: np.ndarray, second: np.ndarray,
+                    offsets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """All items of group `first` with all of group `second`, the latter's running faster, for each pair of groups in
+    turn: two arrays of item numbers [T]; a pair of groups begins at its offset."""
+    flat, begin = np.concatenate(groups), np.concatenate([[0], np.cumsum(sizes)])
+    which = np.repeat(np.arange(len(first)), np.diff(offsets))
+    row, column = np.divmod(np.arange(offsets[-1]) - offsets[which], sizes[second[which]])
+    return flat[begin[first[which]] + row], flat[begin[second[which]] + column]
+
+
+def _distances(frames: torch.Tensor, starts: np.ndarray, lengths: np.ndarray, keys: list[tuple[str, ...]],
+               own: np.ndarray, other: np.ndarray, distance: str) -> np.ndarray:
+    """Distances of items `own` to items `other` [T].
+
+    Items with the same key stand side by side in bins of about `BIN` frames; every frame of a bin is compared with
+    every frame of another by one matrix product, out of which the pairs take theirs.
+    """
+    used = np.unique(np.concatenate([own, other]))
+    blocks = {key: number for number, key in enumerate(sorted({keys[i] for i in used.tolist()}))}
+    block = np.array([blocks[keys[i]] for i in used.tolist()])
+    order = np.argsort(block, kind="stable")
+    used, block = used[order], block[order]
+    behind = np.cumsum(lengths[used])
+    before = behind - lengths[used]
+    in_block = before - before[np.searchsorted(block, block)]
+    number = block * (behind[-1] // BIN + 1) + in_block // BIN
+    _, opens, its_bin = np.unique(number, return_index=True, return_inverse=True)
+    # Where each bin begins among the frames in the order of the bins, how many it has, and where in it an item begins.
+    begins = before[opens]
+    widths = np.diff(np.append(begins, behind[-1]))
+    place = np.empty(len(lengths), dtype=np.int64)
+    bins = np.empty(len(lengths), dtype=np.int64)
+    place[used], bins[used] = before - begins[its_bin], its_bin
+    step = np.arange(behind[-1]) - np.repeat(before, lengths[used])
+    frames = frames[torch.from_numpy(np.repeat(starts[used], lengths[used]) + step).to(frames.device)]
+
+    both, meeting = np.unique(bins[own] * len(widths) + bins[other], return_inverse=True)
+    rows, columns = both // len(widths), both % len(widths)
+    found = np.empty(len(own), dtype=np.float32 if frames.dtype == torch.float32 else np.float64)
+    order = np.lexsort((widths[columns], widths[rows]))
+    rank = np.empty_like(order)
+    rank[order] = np.arange(len(order))
+    pairs = np.argsort(rank[meeting], kind="stable")
+    ends = np.concatenate([[0], np.cumsum(np.bincount(rank[meeting], minlength=len(order)))])
+    for begin, end in _batches(widths[rows[order]], widths[columns[order]], frames.shape[1]):
+        now = order[begin:end]
+        sides = [frames[torch.from_numpy(np.minimum(begins[side[now]][:, None] + np.arange(widths[side[now]].max()),
+                                                    len(frames) - 1)).to(frames.device)] for side in (rows, columns)]
+        cost = _costs(*sides, distance)
+        some = pairs[ends[begin]:ends[end]]
+        corner = ((rank[meeting[some]] - begin) * cost.shape[1] + place[own[some]]) * cost.shape[2] + place[other[some]]
+        found[some] = _aligned(cost, corner, lengths[own[some]], lengths[other[some]])
+    return found
+
+
+def _batches(rows: np.ndarray, columns: np.ndarray, dim: int) -> Iterator[tuple[int, int]]:
+    """Runs of pairs of bins, as many as fit into `AT_ONCE` numbers: from the first to the one behind the last."""
     begin = 0
+    while begin < len(rows):
+        height, width = (np.maximum.accumulate(side[begin:begin + 4096]) for side in (rows, columns))
+        fits = (height * width + (height + width) * dim) * np.arange(1, len(height) + 1) <= AT_ONCE
+        end = begin + max(1, len(fits) if fits.all() else int(fits.argmin()))
+        yield begin, end
+        begin = end
+
+
+def _aligned(cost: torch.Tensor, corner: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
+    """Mean costs of pairs of items [P]: corner, where in the flat `cost` [B, R, C] a pair's first cell is; rows and
+    columns, its frames [P]. What lies beyond a pair belongs to others: finite, and never on a path that counts."""
+    found = np.empty(len(corner), dtype=np.float32 if cost.dtype == torch.float32 else np.float64)
+    order, width, flat, begin = np.lexsort((columns, rows)), cost.shape[2], cost.reshape(-1), 0
     while begin < len(order):
-        head = order[begin]
-        rows, columns = sizes[first[head]], sizes[second[head]]
-        ahead = order[begin:begin + 4096]
-        same = (sizes[first[ahead]] == rows) & (sizes[second[ahead]] == columns)
-        height, width = (size * np.maximum.accumulate(longest[side[ahead]])
-                         for size, side in ((rows, first), (columns, second)))
-        numbers_each = height * width + (height + width) * frames.shape[1]
-        fits = same & (numbers_each * np.arange(1, len(ahead) + 1) <= AT_ONCE)
-        numbers = ahead[:max(1, len(ahead) if fits.all() else int(fits.argmin()))]
-        begin += len(numbers)
-        own, other = (np.stack([groups[group] for group in side[numbers]]) for side in (first, second))
-        found = _distances(frames, starts, lengths, own, other, distance)
-        if rows == columns:
-            found[first[numbers] == second[numbers]] += np.diag(np.full(rows, np.inf, dtype=found.dtype))
-        yield numbers, found
-
-
-def _distances(frames: torch.Tensor, starts: np.ndarray, lengths: np.ndarray, own: np.ndarray, other: np.ndarray,
-               distance: str) -> np.ndarray:
-    """Distances [P, R, S] of items `own` [P, R] to items `other` [P, S]."""
-    sides = []
-    for items in (own, other):
-        longest = int(lengths[items].max())
-        # Behind its end an item repeats its last frame: finite, and never on a path that counts.
-        steps = np.minimum(np.arange(longest), lengths[items][..., None] - 1)
-        at = torch.from_numpy(starts[items][..., None] + steps).to(frames.device)
-        sides.append(frames[at.reshape(len(items), -1)])
-    pairs, (rows, columns) = len(own), (own.shape[1], other.shape[1])
-    cost = _costs(*sides, distance).reshape(pairs, rows, -1, columns, sides[1].shape[1] // columns)
-    cost = cost.permute(2, 4, 0, 1, 3).reshape(cost.shape[2], cost.shape[4], -1)
-    whose = np.broadcast_to(own[:, :, None], (pairs, rows, columns)), np.broadcast_to(other[:, None], (pairs, rows, columns))
-    sizes = [torch.from_numpy(lengths[items].reshape(-1)).to(frames.device) for items in whose]
-    return batch_mean_cost(cost, *sizes).reshape(pairs, rows, columns).cpu().numpy()
+        ahead = order[begin:begin + MOST_PAIRS]
+        cells = rows[ahead] * np.maximum.accumulate(columns[ahead]) * np.arange(1, len(ahead) + 1)
+        now = ahead[:max(1, int(np.searchsorted(cells, PATH_CELLS, side="right")))]
+        n, m = rows[now].max(), columns[now].max()
+        at = corner[now] + np.arange(n)[:, None, None] * width + np.arange(m)[:, None]
+        at = torch.from_numpy(np.minimum(at, len(flat) - 1)).to(cost.device)
+        sizes = (torch.from_numpy(side[now]).to(cost.device) for side in (rows, columns))
+        found[now] = batch_mean_cost(flat[at], *sizes).cpu().numpy()
+        begin += len(now)
+    return found
 
 
 def _errors(cells: Cells, found: np.ndarray, at_a: np.ndarray, at_b: np.ndarray, sizes: np.ndarray) -> np.ndarray:
-    """The error of each cell [C], cells of the same sizes together; at_a, at_b: where its distances begin in `found`."""
+    """The error of each cell [C], cells of the same sizes together; at_a, at_b: where its distances are in `found`."""
     shape = np.stack([sizes[cells.x], sizes[cells.a], sizes[cells.b], cells.x == cells.a], 1)
     kinds, kind = np.unique(shape, axis=0, return_inverse=True)
     errors = np.empty(len(cells))

@@ -16,11 +16,13 @@ def hits(references: Mapping[str, str], hypotheses: Mapping[str, str]) -> dict[s
     check_utterances(references, hypotheses)
     empty = [utt for utt, line in references.items() if not line.split()]
     if empty:
-        raise SpeechrepError(f"{len(empty)} references without a class, such as that of '{empty[0]}'", "one an utterance")
+        raise SpeechrepError(f"{len(empty)} references without a class, such as that of '{empty[0]}'",
+                             "one an utterance")
     return {utt: references[utt].split() == hypotheses[utt].split() for utt in sorted(references)}
 
 
-def frame_hits(references: Mapping[str, str], hypotheses: Mapping[str, str]) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+def frame_hits(references: Mapping[str, str],
+               hypotheses: Mapping[str, str]) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """Utterance -> the true class of each frame [N] and whether it was found [N].
 
     Lines hold one class a frame. Raises `SpeechrepError` as `hits` does, and for lines of different lengths.

@@ -54,10 +54,10 @@ def path(cost: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
 def batch_mean_cost(cost: torch.Tensor, rows: torch.Tensor, columns: torch.Tensor) -> torch.Tensor:
     """Sum of costs along the cheapest path over the cells on it, for P pairs of sequences at once: [P].
 
-    cost: [N, M, P], pairs last; rows, columns: how much of it belongs to each pair [P], at least 1; what lies beyond may
-    be anything finite. Steps as in `path`; the path is that which backtracking finds when among equals it prefers the
-    diagonal step, then the step in the second sequence (as fastabx does). By anti-diagonals, forwards only: each cell
-    carries the length of its path.
+    cost: [N, M, P], pairs last; rows, columns: how much of it belongs to each pair [P], at least 1; what lies beyond
+    may be anything finite. Steps as in `path`; the path is that which backtracking finds when among equals it prefers
+    the diagonal step, then the step in the second sequence (as fastabx does). By anti-diagonals, forwards only: each
+    cell carries the length of its path.
     """
     n, m, pairs = cost.shape
     flat = cost.reshape(n * m, pairs)

@@ -51,9 +51,10 @@ def min_dcf(scores: np.ndarray, targets: np.ndarray, p_target: float = 0.01, c_m
             c_false_alarm: float = 1.0) -> tuple[float, float]:
     """The least detection cost over all thresholds, normalised, and the threshold.
 
-    c_miss P(miss) p_target + c_false_alarm P(false alarm) (1 - p_target), divided by the cost of the better of accepting
-    all and rejecting all (NIST; Kaldi divides so, SpeechBrain does not: at p_target 0.01 a hundred times less). Of equally
-    cheap thresholds the least. Errors as of `error_rates`, and ValueError for a p_target that is not within (0, 1).
+    c_miss P(miss) p_target + c_false_alarm P(false alarm) (1 - p_target), divided by the cost of the better of
+    accepting all and rejecting all (NIST; Kaldi divides so, SpeechBrain does not: at p_target 0.01 a hundred times
+    less). Of equally cheap thresholds the least. Errors as of `error_rates`, and ValueError for a p_target that is not
+    within (0, 1).
     """
     if not 0 < p_target < 1 or min(c_miss, c_false_alarm) <= 0:
         raise ValueError(f"p_target {p_target}, costs {c_miss} and {c_false_alarm}; wanted within (0, 1), and above 0")

@@ -1,8 +1,8 @@
 """ABX of phones without training, within a speaker and across speakers, from any layer of any upstream.
 
-Tokens come from an item file in ZeroSpeech's columns. Made from `ali`, it holds every phone that has a phone, not silence,
-on both sides, stress and tone left out. In context a token spans the three phones, whose outer ones A, B and X share; in any
-context it is the phone alone. Speakers are compared within a language only.
+Tokens come from an item file in ZeroSpeech's columns. Made from `ali`, it holds every phone that has a phone, not
+silence, on both sides, stress and tone left out. In context a token spans the three phones, whose outer ones A, B and X
+share; in any context it is the phone alone. Speakers are compared within a language only.
 """
 
 import sys
@@ -84,11 +84,12 @@ def read_items(path: Path) -> list[Token]:
 def score_abx(spec: str, train: DataFolder, test: DataFolder, dump: Path, out: Path, system: str, seed: int,
               layer: int = -1, distance: str = "angular", items: Path | None = None, cache: Path | None = None,
               device: str = "cpu", dev: DataFolder | None = None) -> dict:
-    """ABX errors of a layer of `spec` on `test`, into out/score.json, with the tokens (triphones.item, phones.item) and the
-    error of every pair of phones (pairs.tsv) beside it.
+    """ABX errors of a layer of `spec` on `test`, into out/score.json, with the tokens (triphones.item, phones.item) and
+    the error of every pair of phones (pairs.tsv) beside it.
 
-    dev: a part on which the layer is chosen, that of the least mean error; `layer` is then not looked at. items: an item file to be used in place of those made from `ali`. cache: where layers are kept for several tasks. The
-    intervals are over unordered pairs of phones. Raises `SpeechrepError` where there is nothing to compare and for
+    items: an item file to be used in place of those made from `ali`. cache: where layers are kept for several tasks.
+    dev: a part on which the layer is chosen, that of the least mean error; `layer` is then not looked at.
+    The intervals are over unordered pairs of phones. Raises `SpeechrepError` where there is nothing to compare and for
     tokens of unknown utterances.
     """
     upstream = open_upstream(spec, train, dump, device)
@@ -118,7 +119,8 @@ def score_abx(spec: str, train: DataFolder, test: DataFolder, dump: Path, out: P
     settings = {"upstream": spec, "layer": layer_number(upstream, layer), "distance": distance, "max_group": MAX_GROUP,
                 "max_x_speakers": MAX_X_SPEAKERS, "items": str(items) if items else None,
                 "dev": str(dev.path) if dev else None}
-    data = {test.path.name: {name: {"cells": len(result.cells), "triplets": result.triplets} for name, result in found.items()}}
+    data = {test.path.name: {name: {"cells": len(result.cells), "triplets": result.triplets}
+                             for name, result in found.items()}}
     return write_score(out / "score.json", task="abx", part=test.path.name, system=system, seed=seed,
                        metrics={name: _metric(result) for name, result in found.items()}, notes=notes,
                        provenance=provenance(sys.argv, settings, seed, data))
@@ -133,11 +135,13 @@ def _errors(spec: str, test: DataFolder, made: Mapping[bool, list[Token]], train
     """The result of every condition that has something to compare, and notes."""
     languages = test.read("utt2lang") if test.has("utt2lang") else {}
     features = _features(spec, test, train, dump, cache, upstream, layer)
+    lengths = {utt: len(features[utt]) for tokens in made.values() for utt in {token.utt for token in tokens}
+               if utt in features}
     found, notes, left_out = {}, [], 0
     for name, (across, in_context) in CONDITIONS.items():
         tokens = made[in_context]
         spans = [frame_range(token.onset, token.offset, upstream.rate_hz / upstream.hop_samples) for token in tokens]
-        kept = [i for i, span in enumerate(spans) if span[0] < min(span[1], _length(features, tokens[i].utt))]
+        kept = [i for i, span in enumerate(spans) if span[0] < min(span[1], lengths.get(tokens[i].utt, 0))]
         left_out = max(left_out, len(tokens) - len(kept))
         labels = [Item(tokens[i].phone, f"{tokens[i].before} {tokens[i].after}", tokens[i].speaker, (0, 1),
                        languages.get(tokens[i].utt, "")) for i in kept]
@@ -161,17 +165,18 @@ def _features(spec: str, test: DataFolder, train: DataFolder, dump: Path, cache:
                                                                [layer_number(upstream, layer)])}
 
 
-def _length(features: Mapping[str, np.ndarray], utt: str) -> int:
-    return len(features[utt]) if utt in features else 0
-
-
 def _frames(features: Mapping[str, np.ndarray], tokens: list[Token], spans: list[tuple[int, int]], labels: list[Item],
             cells: Cells) -> tuple[torch.Tensor, list[Item]]:
     """The frames [F, D] of the tokens that cells use, and the items that point to them; others point to the first."""
     groups = np.unique(np.concatenate([cells.a, cells.b, cells.x])).tolist()
-    rows, placed, start = [], list(labels), 0
-    for i in sorted({number for group in groups for number in cells.groups[group].tolist()}, key=lambda i: tokens[i].utt):
-        part = features[tokens[i].utt][slice(*spans[i])]
+    rows, placed, start, utt = [], list(labels), 0, None
+    used = {number for group in groups for number in cells.groups[group].tolist()}
+    for i in sorted(used, key=lambda i: (tokens[i].utt, i)):
+        # A cache reads its file at every look.
+        if tokens[i].utt != utt:
+            utt = tokens[i].utt
+            whole = features[utt]
+        part = whole[slice(*spans[i])]
         placed[i] = Item(labels[i].phone, labels[i].context, labels[i].speaker, (start, start + len(part)),
                          labels[i].domain)
         rows.append(part)
@@ -184,7 +189,8 @@ def _metric(result: Abx) -> dict:
     both: dict[tuple[str, ...], list[float]] = {}
     for pair, error in result.pairs.items():
         both.setdefault(tuple(sorted(pair)), []).append(error)
-    value = ratio_interval(np.array([sum(errors) for errors in both.values()]), np.array([len(e) for e in both.values()]))
+    sums, counts = np.array([(sum(errors), len(errors)) for errors in both.values()]).T
+    value = ratio_interval(sums, counts)
     return metric(*(100 * v for v in value), n=result.triplets, unit="%", better="lower")
 
 

@@ -82,7 +82,8 @@ class BaseTask(Method):
     def score(folder: Path) -> Scored:
         """The worth of the files that `predict` left in `folder`. Raises `SpeechrepError` for a missing or doubled
         utterance."""
-        raise SpeechrepError("a task without a score of its own", "one with `score`", "try `speechrep score recognition`")
+        raise SpeechrepError("a task without a score of its own", "one with `score`",
+                             "try `speechrep score recognition`")
 
     def extras(self) -> dict[str, Any]:
         method = self.upstream.method

@@ -33,8 +33,8 @@ def serves(spec: str, config: Any) -> bool:
     return not config.finetune and spec not in FEATURES
 
 
-def fill(spec: str, upstream: Upstream, config: Any, parts: list[DataFolder], train: DataFolder, dump: Path, cache: Path,
-         device: str = "cpu") -> list[list[Mapping[str, np.ndarray]]]:
+def fill(spec: str, upstream: Upstream, config: Any, parts: list[DataFolder], train: DataFolder, dump: Path,
+         cache: Path, device: str = "cpu") -> list[list[Mapping[str, np.ndarray]]]:
     """The layers that a task with `config` sees, for each of `parts`: utterance -> features [N, D]. They are kept in
     `cache` under a digest of all that made them (see `speechrep.extract`); what is not there yet is computed."""
     chosen = chosen_layers(upstream, config.layer)

@@ -1,7 +1,7 @@
 """Frame phone classification: a linear layer says of every frame which phone, without stress or tone, is said.
 
-The truth is the phone at the frame's place in `ali`; silence is a class too. A phone that training never saw adds no loss
-and counts as an error.
+The truth is the phone at the frame's place in `ali`; silence is a class too. A phone that training never saw adds no
+loss and counts as an error.
 
 Loss:
   cross_entropy   negative log-likelihood of the phones, summed over frames; counted in frames
@@ -61,7 +61,8 @@ class Task(BaseTask):
     @staticmethod
     def labels_of(config: Config, train: SpeechDataset) -> tuple[str, ...]:
         """The phones of the training part, sorted, with SIL."""
-        return tuple(sorted({_base(phone) for utt in train.utts for phone in train.labels[config.stream][utt].split()[::2]}))
+        lines = (train.labels[config.stream][utt] for utt in train.utts)
+        return tuple(sorted({_base(phone) for line in lines for phone in read_ali(line)[0]}))
 
     def spoken(self, line: str, frames: int) -> np.ndarray:
         """The phone of each frame [frames]."""
@@ -112,7 +113,8 @@ class Task(BaseTask):
             frames = np.array([kept[utt].sum() for utt in order])
             value = ratio_interval(wrong, frames)
             metrics[name] = metric(*(100 * v for v in value), n=int(frames.sum()), unit="%", better="lower")
-        return Scored(metrics, {utt: {"frames": len(found[utt][1]), "errors": int((~found[utt][1]).sum())} for utt in order})
+        return Scored(metrics, {utt: {"frames": len(right), "errors": int((~right).sum())}
+                                for utt, (_, right) in found.items()})
 
 
 def _base(phone: str) -> str:

@@ -38,8 +38,8 @@ def read_experiment(conf: Path, overrides: list[str] | None = None) -> tuple[Exp
 
 def fill_cache(conf: Path, upstream: str, train_path: Path, dev_path: Path, dump: Path, cache: Path,
                device: str = "cpu", overrides: list[str] | None = None) -> None:
-    """Compute what `train_task` will read from `cache`, as far as it is not there. Several processes that train must find
-    it done."""
+    """Compute what `train_task` will read from `cache`, as far as it is not there. Several processes that train must
+    find it done."""
     _, _, config = read_experiment(conf, overrides)
     if cached.serves(upstream, config):
         train = DataFolder(train_path)
@@ -53,7 +53,8 @@ def train_task(conf: Path, upstream: str, train_path: Path, dev_path: Path, dump
     """Train the task that `conf` describes on `upstream` (see `Upstream.open`). `dump` has a sub-folder for each kind of
     features, with a sub-folder for each part. `init` is a checkpoint of the same task whose weights are the first: a head
     that was trained on the frozen upstream does not spoil it when both are fine-tuned (Kumar et al., arXiv 2202.10054).
-    cache: where the layers of a frozen upstream are kept, computed once for all tasks; None computes them at every step."""
+    cache: where the layers of a frozen upstream are kept, computed once for all tasks; None computes them at each step.
+    """
     experiment, cls, config = read_experiment(conf, overrides)
     train = DataFolder(train_path)
     opened = open_upstream(upstream, train, dump)
@@ -77,6 +78,7 @@ def train_task(conf: Path, upstream: str, train_path: Path, dev_path: Path, dump
     resolved = plain(experiment) | {"model": plain(config), "upstream": upstream}
     if init is not None:
         resolved |= {"init": str(init)}
-    datasets = cached.opener(upstream, train, dump, cache) if cache is not None and cached.serves(upstream, config) else None
+    use = cache is not None and cached.serves(upstream, config)
+    datasets = cached.opener(upstream, train, dump, cache) if use else None
     conduct(experiment.task, resolved, experiment.train, experiment.weights, make, train_path, dev_path,
             dump / opened.kind, exp, seed, device, opened=datasets)

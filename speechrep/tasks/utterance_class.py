@@ -1,7 +1,7 @@
 """The brick of tasks that give an utterance a class, or one for each of several slots: SUPERB's head.
 
-A linear layer on the frames, their mean over the utterance, a linear layer to the classes (Yang et al. 2021, and s3prl's
-downstream heads). With several slots each has a softmax of its own and the losses are summed.
+A linear layer on the frames, their mean over the utterance, a linear layer to the classes (Yang et al. 2021, and
+s3prl's downstream heads). With several slots each has a softmax of its own and the losses are summed.
 
 What happens to odd labels: an utterance without a label is left out of every part; a class that dev or test has and the
 training part has not adds no loss and counts as an error, unless the task refuses it (`closed`); a class that dev lacks
@@ -57,7 +57,7 @@ class Config:
 
 
 class UtteranceClassifier(BaseTask):
-    """Frames -> classes. A label is "slot TAB class", with `within` also "TAB group" for each group it may be chosen in."""
+    """Frames -> classes. A label is "slot TAB class", with `within` also "TAB group" for each that may choose it."""
 
     losses = {"main": ("cross_entropy",)}
     closed = False
@@ -89,11 +89,13 @@ class UtteranceClassifier(BaseTask):
         lines = [split(train.labels[config.stream][utt], config.separator) for utt in train.utts]
         where = f"{train.folder.path}/{config.stream}"
         if len({len(line) for line in lines}) > 1 or config.within and len(lines[0]) > 1:
-            raise SpeechrepError(f"{where}: labels of {' and '.join(map(str, sorted({len(line) for line in lines})))} slots",
+            counts = " and ".join(map(str, sorted({len(line) for line in lines})))
+            raise SpeechrepError(f"{where}: labels of {counts} slots",
                                  "the same number in each, and one where `within` is set")
         groups: dict[str, set[str]] = {}
         for utt, line in zip(train.utts, lines):
-            groups.setdefault(line[0], set()).update(split(train.labels[config.within][utt], "") if config.within else ())
+            own = split(train.labels[config.within][utt], "") if config.within else ()
+            groups.setdefault(line[0], set()).update(own)
         found = []
         for slot, names in enumerate(zip(*lines)):
             if len(set(names)) < 2:
@@ -142,16 +144,17 @@ class UtteranceClassifier(BaseTask):
 
     @torch.no_grad()
     def predict(self, batch: Batch) -> dict[str, list[str]]:
-        """`hyp` and `ref`, classes with the slots' separator between them, and `within`, where the choice is restricted."""
+        """`hyp` and `ref`, classes with the slots' separator between them; `within`, where the choice is restricted."""
         batch = self.prepare(batch, torch.Generator())
         truth = batch["labels"][self.config.stream]
         if self.closed:
             new = sorted({" ".join(line.split()) for line in truth} - set(self.classes[0]))
             if new:
-                raise SpeechrepError(f"{len(new)} of {self.config.stream} that training never heard, such as '{new[0]}'",
-                                     "those of the training part, among which is chosen",
+                raise SpeechrepError(f"{len(new)} of {self.config.stream} that training never heard, such as "
+                                     f"'{new[0]}'", "those of the training part, among which is chosen",
                                      "leave their utterances out, or train on a part that has them")
-        said = zip(*([names[i] for i in scores.argmax(1).tolist()] for names, scores in zip(self.classes, self.logits(batch))))
+        best = [scores.argmax(1).tolist() for scores in self.logits(batch)]
+        said = zip(*([names[i] for i in row] for names, row in zip(self.classes, best)))
         files = {"hyp": [self.config.separator.join(names) for names in said],
                  "ref": [self.config.separator.join(split(line, self.config.separator)) for line in truth]}
         return files | ({"within": batch["labels"][self.config.within]} if self.config.within else {})

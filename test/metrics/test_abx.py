@@ -129,7 +129,7 @@ def test_a_hand_worked_case():
     """Numbers on a line. A group of p: 0, 1; q: 3. d(0,1)=1 < 3 and 2: no error. q: one token only, so q is never A.
     The speaker t says p at 2.5: nearer to q's 3 than to p's 0 and 1, and exactly between 2 and 3 for the tie."""
     values = [0, 1, 3, 2.5]
-    items = [Item("p", "c", "s", (0, 1)), Item("p", "c", "s", (1, 2)), Item("q", "c", "s", (2, 3)), Item("p", "c", "t", (3, 4))]
+    items = [Item(phone, "c", speaker, (i, i + 1)) for i, (phone, speaker) in enumerate(["ps", "ps", "qs", "pt"])]
     frames = torch.tensor(values)[:, None]
     within = abx(frames, items, make_cells(items, False), "euclidean")
     assert (within.error, within.pairs, within.triplets) == (0.0, {("p", "q"): 0.0}, 2)

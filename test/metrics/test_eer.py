@@ -29,7 +29,8 @@ def test_eer_equals_the_root_on_scikit_learns_roc(scores, targets):
 @pytest.mark.parametrize("scores, targets", CASES)
 def test_equals_a_direct_search(scores, targets):
     thresholds = [*sorted(set(scores.tolist())), np.inf]
-    rates = [(np.mean([s < t for s in scores[targets]]), np.mean([s >= t for s in scores[~targets]])) for t in thresholds]
+    rates = [(np.mean([s < t for s in scores[targets]]), np.mean([s >= t for s in scores[~targets]]))
+             for t in thresholds]
     misses, false_alarms, found = error_rates(scores, targets)
     np.testing.assert_allclose(np.stack([misses, false_alarms], 1), rates, atol=1e-12)
     assert found.tolist() == thresholds
@@ -58,7 +59,8 @@ def test_hand_worked_cases():
 
 
 @pytest.mark.parametrize("scores, targets, why", [
-    ([1, 2], [True, True], "both kinds"), ([1, 2], [False, False], "both kinds"), ([1, np.nan], [True, False], "not finite"),
+    ([1, 2], [True, True], "both kinds"), ([1, 2], [False, False], "both kinds"),
+    ([1, np.nan], [True, False], "not finite"),
     ([1, 2, 3], [True, False], "shapes"), ([], [], "both kinds")])
 def test_refuses(scores, targets, why):
     with pytest.raises(ValueError, match=why):

@@ -137,7 +137,7 @@ def test_the_choice_is_among_the_speakers_of_the_language(root):
     assert torch.isneginf(task.logits(batch)[0]).sum() == 8 and float(task(batch)["cross_entropy"].detach()) == 0
     files = task.predict(batch)
     assert files["hyp"] == files["ref"] and set(files["within"]) <= {"es", "fr"}
-    # A language that training never heard restricts nothing; a speaker in another language than in training is an error.
+    # A language that training never heard restricts nothing; a speaker in another language than before is an error.
     batch["labels"] = {"utt2spk": ["spk0", "spk0"] * 4, "utt2lang": ["de", "fr"] * 4}
     batch = task.prepare(batch, torch.Generator())
     assert torch.isfinite(task.logits(batch)[0][0]).all() and batch["targets"].tolist() == [[0], [-100]] * 4
