@@ -4,7 +4,7 @@
 #
 #   utils/compare_methods.sh STAGE [MORE ...]
 #
-# STAGE is units, pretrain (MORE: --set KEY=VALUE), train, score or report. run.sh exports method, seed, nj and processes.
+# STAGE is units, pretrain (MORE: --set KEY=VALUE), train, score or report. run.sh exports method, tasks, seed, nj and processes.
 # $method names methods, separated by commas, or `all`; each is configured by conf/METHOD.yaml, and hubert2 is HuBERT's
 # second iteration, on units of the first. A method that builds on another's units comes behind it.
 set -euo pipefail
@@ -35,6 +35,7 @@ spec() { # SYSTEM
   esac
 }
 tasks() {
+  [ "$tasks" = all ] || { echo "${tasks//,/ }"; return; }
   echo asr frame_phones
   [ "$(cut -d' ' -f2 data/train/utt2lang | sort -u | wc -l)" -lt 2 ] || echo lid
   [ "$(wc -l <data/train/spk2utt)" -lt 2 ] || echo sid

@@ -12,6 +12,7 @@
 # --stage N             begin with this stage
 # --stop-stage N        end with this one
 # --method METHOD       the representation: ctap; or methods of speech alone (hubert,cpc ... or all), compared with each other
+# --tasks TASKS         what methods of speech alone are compared by: asr,frame_phones,lid,sid,intent; all: what the corpus has
 # --conf FILE           its configuration: conf/quick.yaml or conf/full.yaml
 # --vocoder VOCODER     what speech is made with: griffin-lim, or neural, the one that stage 5 trains
 # --labelled-min N      learn from the phones of only so many minutes of one voice (minimal supervision), in rows of its own
@@ -21,7 +22,7 @@ set -euo pipefail
 stage=0 stop_stage=100 nj=$(nproc) seed=0
 processes=$(($(nproc) < 4 ? $(nproc) : 4)) labelled_min=0
 corpus=
-method=ctap
+method=ctap tasks=all
 conf=conf/quick.yaml
 vocoder=griffin-lim
 . "$(dirname "$0")/../../utils/parse_options.sh"
@@ -32,7 +33,7 @@ cd "$(dirname "$0")"
 . "$root/utils/stage.sh"
 
 # What the scripts of the stages 4 to 8 read.
-export method conf seed nj processes vocoder labelled_min count=30 pair_count=2
+export method tasks conf seed nj processes vocoder labelled_min count=30 pair_count=2
 methods=$root/utils/ctap.sh
 [ "$method" = ctap ] || methods=$root/utils/compare_methods.sh
 
