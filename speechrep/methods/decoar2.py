@@ -90,7 +90,8 @@ class Method(BaseMethod):
         self.mask = nn.Parameter(torch.empty(c.dim).uniform_())
         self.trunk = Trunk(c.layers, c.dim, c.heads, c.ffn_dim, c.dropout, c.dropout, layerdrop=c.layerdrop,
                            kernel=c.kernel, groups=c.position_groups)
-        self.quantizer = GumbelQuantizer(c.dim, c.groups, c.codes, c.dim)
+        # Logits of deviation 4: with the usual start, Gumbel noise (1.3) would pick the codes alone (assumption).
+        self.quantizer = GumbelQuantizer(c.dim, c.groups, c.codes, c.dim, logit_std=4 * c.dim ** -0.5)
         self.head = SpectrumHead(c.dim, width)
         self.register_buffer("temperature", torch.tensor(c.temperature[0]))
 
