@@ -2,16 +2,20 @@
 
 import dataclasses
 import json
+from pathlib import Path
 
 import pytest
 import torch
+from toy_corpus import make_corpus
 
+from speechrep.config import read_yaml, write_yaml
 from speechrep.data.inventory import Inventory
 from speechrep.data.safetensors import read_safetensors, write_safetensors
 from speechrep.errors import SpeechrepError
 from speechrep.methods.base import find_method
 from speechrep.released import export, load_released, start_from
 from speechrep.train import checkpoint
+from speechrep.train.pretrain import pretrain
 from speechrep.upstream import Upstream
 
 transformers = pytest.importorskip("transformers")
@@ -156,6 +160,25 @@ def test_a_method_starts_from_a_checkpoint(tmp_path):
     checkpoint.save(tmp_path / "other.pt", checkpoint.content_of("wavlm", loaded, {}))
     with pytest.raises(SpeechrepError, match="a checkpoint of wavlm"):
         start_from(fresh, tmp_path / "other.pt")
+
+
+def test_pretraining_starts_where_it_is_told(tmp_path):
+    corpus = make_corpus(tmp_path, {"train": 4, "dev": 2})
+    small = read_yaml(Path(__file__).parent / "methods/small/hubert.yaml")["model"]
+
+    def run(exp: str, lr: float, start: Path | None = None) -> dict:
+        write_yaml(tmp_path / f"{exp}.yaml", {
+            "method": "hubert", "model": small, "weights": {"masked": 1.0, "penalty": 0.0},
+            "train": {"steps": 2, "lr": lr, "warmup": 0, "precision": "fp32"}})
+        pretrain(tmp_path / f"{exp}.yaml", corpus / "data/train", corpus / "data/dev", corpus / "dump/logmel",
+                 tmp_path / exp, device="cpu", start=start, load_start=start_from)
+        return torch.load(tmp_path / exp / "last.pt", weights_only=True)["model"]
+
+    first = run("first", 1e-3)
+    second = run("second", 0.0, tmp_path / "first/last.pt")
+    assert all(torch.equal(first[key], second[key]) for key in first)
+    assert read_yaml(tmp_path / "second/config.yaml")["start"] == str(tmp_path / "first/last.pt")
+    assert any(not torch.equal(first[key], value) for key, value in run("third", 0.0).items())
 
 
 def test_a_folder_is_an_upstream(tmp_path):
