@@ -25,6 +25,7 @@ from speechrep.errors import SpeechrepError
 from speechrep.files import read_json, write_json
 from speechrep.launch import advance, run_jobs
 from speechrep.methods.base import Batch
+from speechrep.released import is_released
 from speechrep.upstream import FEATURES, Upstream
 
 MOST_AT_ONCE = 40
@@ -32,8 +33,10 @@ MOST_AT_ONCE = 40
 
 
 def open_upstream(spec: str, train: DataFolder, dump: Path, device: str = "cpu") -> Upstream:
-    """The upstream `spec`; plain features take their statistics from the training part's dump."""
-    features = take_inventory(train, dump / spec / train.path.name) if spec in FEATURES else None
+    """The upstream `spec`. Plain features take their statistics from the training part's dump, and a released model
+    hears the samples that go with the log-mel features there."""
+    kind = spec if spec in FEATURES else "logmel" if is_released(spec) else None
+    features = take_inventory(train, dump / kind / train.path.name) if kind else None
     return Upstream.open(spec, features, device)
 
 

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,15 +10,18 @@ import pytest
 import torch
 from toy_corpus import FEATURES, folder, make_corpus
 
-from speechrep.config import build, read_yaml
+from speechrep.config import build, plain, read_yaml
 from speechrep.data.ark import ArkWriter, read_scp
 from speechrep.data.dataset import SpeechDataset, collate, take_inventory
 from speechrep.data.dump import dump
+from speechrep.data.features import FeatureConfig
+from speechrep.data.inventory import Inventory
 from speechrep.errors import SpeechrepError
 from speechrep.extract import extract, open_upstream
 from speechrep.methods.base import find_method
 from speechrep.metrics.purity import pnmi
 from speechrep.metrics.score import read_score
+from speechrep.released import export
 from speechrep.train import checkpoint
 from speechrep.units import FeatureStream, UnitsConfig, make_units
 
@@ -141,6 +145,29 @@ def test_a_method_s_own_codes(root, monkeypatch):
     counts = np.bincount(everything, minlength=3)
     assert counts[0] >= counts[1] > 0
     assert "inertia" not in read_score(root / "exp/units/own/train/score.json")["metrics"]
+
+
+def test_a_released_model_s_folder_is_an_upstream(root):
+    """A small HuBERT in transformers' format: refused at the dump's 8 kHz, heard at 16 kHz, whatever the dump's hop."""
+    cls = find_method("hubert")
+    sizes = {"layers": 2, "dim": 16, "heads": 2, "ffn_dim": 24, "front_dim": 8, "position_kernel": 8,
+             "position_groups": 2}
+    config = build(cls.Config, sizes | {"units": "toy", "codes": 6})
+    export(cls(config, Inventory(features=plain(FeatureConfig()))), root / "hubert")
+    train = folder(root, "train")
+    with pytest.raises(SpeechrepError, match="8000 Hz"):
+        open_upstream(str(root / "hubert"), train, root / "dump")
+    faster = replace(FEATURES, rate_hz=16000, hop_samples=200, win_samples=512, n_fft=512)
+    for part in ("train", "dev"):
+        dump(root / "data" / part, root / "dump16/logmel" / part, faster, cmvn=True)
+    upstream = open_upstream(str(root / "hubert"), train, root / "dump16")
+    assert upstream.needs == ("audio",) and upstream.hop_samples == 320
+    make_units("rel", str(root / "hubert"), UnitsConfig(clusters=4, layer=1), root / "data/train", [], root / "dump16",
+               root / "exp/units/rel", root / "cache", device="cpu")
+    seconds = train.seconds
+    for utt, line in train.read("units.rel").items():
+        assert abs(len(line.split()) - seconds[utt] * 50) < 2.5
+    assert [path.name[:7] for path in (root / "cache").iterdir()] == ["hubert-"]
 
 
 def test_a_stream_gives_every_frame_once_in_another_order():
