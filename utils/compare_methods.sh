@@ -5,14 +5,20 @@
 #   utils/compare_methods.sh STAGE [MORE ...]
 #
 # STAGE is units, pretrain (MORE: --set KEY=VALUE), train, score or report. run.sh exports method, tasks, seed, nj and processes.
-# $method names methods, separated by commas, or `all`; each is configured by conf/METHOD.yaml, and hubert2 is HuBERT's
-# second iteration, on units of the first. A method that builds on another's units comes behind it.
+# $method names methods, separated by commas, or `all`; each is configured by conf/METHOD.yaml, or where the recipe has none
+# by mini's, and hubert2 is HuBERT's second iteration, on units of the first. A method that builds on another's units
+# comes behind it.
 set -euo pipefail
 stage=$1 methods=$method
 shift
 [ "$methods" != all ] ||
   methods=apc,vq_apc,mockingjay,tera,decoar2,pase,vqvae,cpc,vq_wav2vec,discrete_bert,wav2vec2,hubert,hubert2,wavlm,data2vec,mt4ssl
 IFS=, read -ra methods <<<"$methods"
+
+# A recipe's own configuration, or mini's.
+conf() {
+  if [ -f "conf/$1.yaml" ]; then echo "conf/$1.yaml"; else echo "../mini/conf/$1.yaml"; fi
+}
 
 units() { # NAME SPEC [OPTION ...]
   speechrep units --name "$1" --upstream "$2" --train data/train --dump dump --nj "$nj" "${@:3}" data/dev data/test
@@ -46,7 +52,7 @@ case $stage in
   units)
     for method in "${methods[@]}"; do
       case $method in
-        hubert | wavlm | mt4ssl) units mfcc mfcc --conf conf/units.yaml ;;
+        hubert | wavlm | mt4ssl) units mfcc mfcc --conf "$(conf units)" ;;
       esac
     done
     ;;
@@ -54,21 +60,21 @@ case $stage in
     for method in "${methods[@]}"; do
       case $method in
         hubert2)
-          units "hubert1-$seed" "exp/hubert/small-$seed/best.pt" --conf conf/units.yaml --set layer=-2
-          pretrain hubert2 conf/hubert.yaml --set "model.units=hubert1-$seed" --set model.unit_rate_hz=50 "$@"
+          units "hubert1-$seed" "exp/hubert/small-$seed/best.pt" --conf "$(conf units)" --set layer=-2
+          pretrain hubert2 "$(conf hubert)" --set "model.units=hubert1-$seed" --set model.unit_rate_hz=50 "$@"
           ;;
         discrete_bert)
           units "vq-$seed" "exp/vq_wav2vec/small-$seed/best.pt" --set clusters=499
-          pretrain discrete_bert conf/discrete_bert.yaml --set "model.units=vq-$seed" "$@"
+          pretrain discrete_bert "$(conf discrete_bert)" --set "model.units=vq-$seed" "$@"
           ;;
-        *) pretrain "$method" "conf/$method.yaml" "$@" ;;
+        *) pretrain "$method" "$(conf "$method")" "$@" ;;
       esac
     done
     ;;
   train)
     for system in $(systems); do
       for task in $(tasks); do
-        speechrep train --conf "conf/$task.yaml" --upstream "$(spec "$system")" --train data/train --dev data/dev --dump dump \
+        speechrep train --conf "$(conf "$task")" --upstream "$(spec "$system")" --train data/train --dev data/dev --dump dump \
           --cache dump/layers --seed "$seed" --exp "exp/tasks/$system-$seed/$task"
       done
     done
