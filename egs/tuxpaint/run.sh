@@ -41,17 +41,17 @@ if stage 0 "download: the package, unpacked here, with its attribution" "20 s"; 
   local/download.sh ${corpus:+--corpus "$corpus"} downloads
 fi
 
-if stage 1 "prepare: data folders, checked, and phones" "40 s"; then
+if stage 1 "prepare: data folders, checked, and phones" "5 min, 20 on a busy machine"; then
   python local/prepare.py downloads/corpus data
   speechrep check data/train data/dev data/test
   speechrep phonemize data/train data/dev data/test
 fi
 
-if stage 2 "align: when each phone is said" "2 min"; then
+if stage 2 "align: when each phone is said" "20 min on a busy machine"; then
   speechrep align --exp exp/align --nj "$nj" data/train data/dev data/test
 fi
 
-if stage 3 "dump: log-mel and MFCC features" "15 s"; then
+if stage 3 "dump: log-mel and MFCC features" "4 min on a busy machine"; then
   for kind in logmel mfcc; do
     speechrep dump --conf "conf/$kind.yaml" --nj "$nj" --cmvn data/train "dump/$kind/train"
     for part in dev test; do
@@ -84,7 +84,7 @@ if stage 7 "decode and score" "not yet measured"; then
   "$root/utils/score_ctap.sh" "$exp" "$seed" "$vocoder" "$neural" 40 3
 fi
 
-if stage 8 "report: tables, plots and audio" "1 min"; then
+if stage 8 "report: tables, plots and audio" "not yet measured"; then
   speechrep report --exp exp --data data --dump dump --ctap "$best" --out exp/report \
     --credits downloads/attribution/ATTRIBUTION.txt
   cat exp/RESULTS.md
