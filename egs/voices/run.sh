@@ -46,18 +46,18 @@ if stage 0 "download: each corpus by its own recipe, prepared there" "4 min"; th
   local/download.sh ${asterisk:+asterisk="$asterisk"} ${tuxpaint:+tuxpaint="$tuxpaint"}
 fi
 
-if stage 1 "prepare: data folders, checked, and phones" "40 s"; then
+if stage 1 "prepare: data folders, checked, and phones" "5 min, 20 on a busy machine"; then
   python local/prepare.py ../asterisk ../tuxpaint data
   speechrep check data/train data/dev data/test
   # One of the Spanish voices is Mexican; where the other is from is not known.
   speechrep phonemize --g2p es=espeak:es-419 data/train data/dev data/test
 fi
 
-if stage 2 "align: when each phone is said" "2 min"; then
+if stage 2 "align: when each phone is said" "not yet measured"; then
   speechrep align --exp exp/align --nj "$nj" data/train data/dev data/test
 fi
 
-if stage 3 "dump: log-mel and MFCC features" "15 s"; then
+if stage 3 "dump: log-mel and MFCC features" "not yet measured"; then
   for kind in logmel mfcc; do
     speechrep dump --conf "conf/$kind.yaml" --nj "$nj" --cmvn data/train "dump/$kind/train"
     for part in dev test; do
@@ -82,7 +82,7 @@ if stage 7 "decode and score" "6 min"; then
   "$methods" score
 fi
 
-if stage 8 "report: tables, plots and audio" "1 min"; then
+if stage 8 "report: tables, plots and audio" "not yet measured"; then
   cat ../{asterisk,tuxpaint}/downloads/attribution/ATTRIBUTION.txt >exp/ATTRIBUTION.txt
   "$methods" report --credits exp/ATTRIBUTION.txt
 fi

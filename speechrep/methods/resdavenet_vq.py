@@ -42,7 +42,7 @@ from speechrep.nn.triplet import triplet_ranking
 IMAGE_MEAN, IMAGE_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 """Of ImageNet, which released picture networks expect."""
 
-GUARD_FROM = 200
+GUARD_FROM = 500
 """Steps before which nothing counts as collapse."""
 
 
