@@ -1,8 +1,8 @@
 """Released models of the wav2vec 2.0 family in transformers' folder format, to and fro.
 
-A folder holds `config.json` and the weights as `model.safetensors` or `pytorch_model.bin`; both are read without running
-code from them. HuBERT, WavLM, wav2vec 2.0 and data2vec-audio of any size become the method of the same name; what
-transformers has beyond it (heads, a bias on attention's keys, which softmax cannot feel) is left aside.
+A folder holds `config.json` and the weights as `model.safetensors` or `pytorch_model.bin`; both are read without
+running code from them. HuBERT, WavLM, wav2vec 2.0 and data2vec-audio of any size become the method of the same name;
+what transformers has beyond it (heads, a bias on attention's keys, which softmax cannot feel) is left aside.
 
 With the norm of the base sizes ("group") transformers takes statistics over padding too, so that its features of a
 padded batch differ from those of the utterances alone; here they are always those of the utterance alone.
@@ -38,8 +38,8 @@ SIZES = {"layers": "num_hidden_layers", "dim": "hidden_size", "heads": "num_atte
 """Our field -> transformers', for all of them."""
 OWN = {"hubert": {"position_kernel": "num_conv_pos_embeddings", "norm_first": "do_stable_layer_norm"},
        "wav2vec2": {"position_kernel": "num_conv_pos_embeddings", "norm_first": "do_stable_layer_norm",
-                    "groups": "num_codevector_groups", "codes": "num_codevectors_per_group", "code_dim": "codevector_dim",
-                    "joint_dim": "proj_codevector_dim"},
+                    "groups": "num_codevector_groups", "codes": "num_codevectors_per_group",
+                    "code_dim": "codevector_dim", "joint_dim": "proj_codevector_dim"},
        "wavlm": {"position_kernel": "num_conv_pos_embeddings", "norm_first": "do_stable_layer_norm",
                  "buckets": "num_buckets", "farthest": "max_bucket_distance"},
        "data2vec": {"position_kernel": "conv_pos_kernel_size", "position_layers": "num_conv_pos_embeddings"}}
@@ -73,8 +73,8 @@ def load_released(path: str | Path, features: Inventory | None = None) -> Method
 
 
 def start_from(method: Method, path: str | Path) -> None:
-    """Put the weights of a checkpoint of ours, of the same method and sizes, or of a folder in transformers' format into
-    `method`. A folder gives the encoder, to wav2vec 2.0 the quantiser too where it has one, and to methods with a
+    """Put the weights of a checkpoint of ours, of the same method and sizes, or of a folder in transformers' format
+    into `method`. A folder gives the encoder, to wav2vec 2.0 the quantiser too where it has one, and to methods with a
     teacher the teacher too; heads stay as they are."""
     if is_released(path):
         if getattr(method.config, "front", "") != "wave":
@@ -140,8 +140,8 @@ def export(method: Method, path: str | Path) -> None:
     write_json(folder / "config.json", {
         "model_type": kind, "architectures": [architecture], "torch_dtype": "float32", **sizes,
         "conv_dim": [c.front_dim] * len(c.kernels), "num_feat_extract_layers": len(c.kernels),
-        **({} if name == "data2vec" else {"feat_extract_norm": c.front_norm}), "hidden_act": "gelu", "feat_extract_activation": "gelu",
-        "layer_norm_eps": 1e-5})
+        **({} if name == "data2vec" else {"feat_extract_norm": c.front_norm}),
+        "hidden_act": "gelu", "feat_extract_activation": "gelu", "layer_norm_eps": 1e-5})
     write_json(folder / "preprocessor_config.json", {
         "feature_extractor_type": "Wav2Vec2FeatureExtractor", "feature_size": 1, "padding_side": "right",
         "padding_value": 0.0, "sampling_rate": method.inventory.features["rate_hz"], "do_normalize": c.unit_audio,
@@ -252,7 +252,8 @@ def _read_weights(folder: Path) -> dict[str, torch.Tensor]:
             if any(Path(file).name != file for file in files):
                 raise SpeechrepError(f"{folder}/{index}.index.json: files outside the folder", "names of files in it")
             return {name: tensor for file in sorted(files) for name, tensor in read(folder / file).items()}
-    raise SpeechrepError(f"{folder}: no weights", "model.safetensors or pytorch_model.bin", "download them into the folder")
+    raise SpeechrepError(f"{folder}: no weights", "model.safetensors or pytorch_model.bin",
+                         "download them into the folder")
 
 
 def _read_bin(path: Path) -> dict[str, torch.Tensor]:

@@ -55,8 +55,8 @@ def audio() -> torch.Tensor:
 
 
 def states(model, *args, **kwargs) -> list[torch.Tensor]:
-    """The input of their first layer and every layer's output, the last one as it leaves the model: with norms before the
-    branches there is one more behind the last layer, which some versions leave out of `hidden_states`."""
+    """The input of their first layer and every layer's output, the last one as it leaves the model: with norms before
+    the branches there is one more behind the last layer, which some versions leave out of `hidden_states`."""
     out = model(*args, output_hidden_states=True, **kwargs)
     return [*out.hidden_states[:-1], out.last_hidden_state]
 
@@ -141,8 +141,8 @@ def test_a_method_starts_from_a_folder(tmp_path):
         assert torch.equal(fresh.encoder.state_dict()[key], value)
     assert torch.equal(fresh.teacher.trunk.norm.weight, fresh.encoder.trunk.norm.weight)
     assert torch.equal(fresh.head.weight, head)
-    mel = cls(dataclasses.replace(loaded.config, front="mel"), Inventory(features=loaded.inventory.features, mean=(0.0,),
-                                                                         std=(1.0,)))
+    mel = cls(dataclasses.replace(loaded.config, front="mel"),
+              Inventory(features=loaded.inventory.features, mean=(0.0,), std=(1.0,)))
     with pytest.raises(SpeechrepError, match="front: wave"):
         start_from(mel, tmp_path)
 
@@ -254,8 +254,10 @@ def test_safetensors_against_the_package_and_cut_files(tmp_path):
                "d": torch.tensor(7), "e": torch.zeros(0, 2).half(), "f": torch.randn(3, 4).T}
     write_safetensors(tmp_path / "ours", tensors)
     peer.save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, tmp_path / "theirs")
-    for read in (peer.load_file(tmp_path / "ours"), read_safetensors(tmp_path / "theirs"), read_safetensors(tmp_path / "ours")):
-        assert all(torch.equal(read[name], tensor) and read[name].dtype == tensor.dtype for name, tensor in tensors.items())
+    for read in (peer.load_file(tmp_path / "ours"), read_safetensors(tmp_path / "theirs"),
+                 read_safetensors(tmp_path / "ours")):
+        assert all(torch.equal(read[name], tensor) and read[name].dtype == tensor.dtype
+                   for name, tensor in tensors.items())
     whole = (tmp_path / "ours").read_bytes()
     for bad in (whole[:-3], whole[:20], b"", b"\xff" * 40, whole[:8] + b"x" * (len(whole) - 8)):
         (tmp_path / "bad").write_bytes(bad)

@@ -1,17 +1,17 @@
 """data2vec for speech: predict what a slow copy of the model makes of the whole (Baevski et al., arXiv 2202.03555).
 
-Student and teacher are the same transformer. The student hears an utterance with spans hidden; the teacher, whose weights
-are a moving average of the student's, hears all of it. Where the input was hidden the student predicts the mean of the
-teacher's top layers, which, other than units, holds the context of the whole utterance and never stops improving.
+Student and teacher are the same transformer. The student hears an utterance with spans hidden; the teacher, whose
+weights are a moving average of the student's, hears all of it. Where the input was hidden the student predicts the mean
+of the teacher's top layers, which, other than units, holds the whole utterance and never stops improving.
 
 Loss:
-  regression    eq. 3 in the released form for speech: squared error summed over dimensions, divided by their square root,
-                over hidden frames. Targets (3.3): feed-forward outputs before the residual, each channel normalised over
-                the utterance, averaged over the `top` layers.
+  regression    eq. 3 in the released form for speech: squared error summed over dimensions, divided by their square
+                root, over hidden frames. Targets (3.3): feed-forward outputs before the residual, each channel
+                normalised over the utterance, averaged over the `top` layers.
 
-Where this file goes its own way. The teacher follows eq. 1; as in the released code it has the transformer alone, shares
-the front end and copies the positional convolutions. Channel statistics of the targets leave padding out. `front: mel`
-hears log-mel features instead of the waveform.
+Where this file goes its own way. The teacher follows eq. 1; as in the released code it has the transformer alone,
+shares the front end and copies the positional convolutions. Channel statistics of the targets leave padding out.
+`front: mel` hears log-mel features instead of the waveform.
 """
 
 import math

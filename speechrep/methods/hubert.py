@@ -63,7 +63,8 @@ class Method(BaseMethod):
     def prepare(self, batch: Batch, generator: torch.Generator) -> Batch:
         """Draw the hidden spans and look up the units of all frames."""
         c, features = self.config, self.inventory.features
-        labels = frame_labels(self.encoder, batch, c.unit_rate_hz, c.codes, features["hop_samples"], features["rate_hz"])
+        labels = frame_labels(self.encoder, batch, c.unit_rate_hz, c.codes, features["hop_samples"],
+                              features["rate_hz"])
         return batch | {"hidden": self.encoder.draw_hidden(batch), "labels": labels}
 
     def counts(self, batch: Batch, phase: str = "main") -> dict[str, float]:

@@ -1,8 +1,8 @@
 """MT4SSL: offline units and an online teacher as targets at once (Ma et al., arXiv 2211.07321).
 
-HuBERT guesses units that k-means made before training and that never change; data2vec predicts a moving average of itself,
-which changes all the time. Here one student does both on the same hidden frames: it has the units' stability early
-and the teacher's context late.
+HuBERT guesses units that k-means made before training and that never change; data2vec predicts a moving average of
+itself, which changes all the time. Here one student does both on the same hidden frames: it has the units' stability
+early and the teacher's context late.
 
 Losses, over the same hidden frames, with weights of 1 (released code):
   units         cross-entropy of a linear head over units; no cosine, no temperature, other than HuBERT
@@ -85,7 +85,8 @@ class Method(BaseMethod):
     def prepare(self, batch: Batch, generator: torch.Generator) -> Batch:
         """Draw the hidden spans and look up the units of all frames."""
         c, features = self.config, self.inventory.features
-        labels = frame_labels(self.encoder, batch, c.unit_rate_hz, c.codes, features["hop_samples"], features["rate_hz"])
+        labels = frame_labels(self.encoder, batch, c.unit_rate_hz, c.codes, features["hop_samples"],
+                              features["rate_hz"])
         return batch | {"hidden": self.encoder.draw_hidden(batch), "labels": labels}
 
     def counts(self, batch: Batch, phase: str = "main") -> dict[str, float]:

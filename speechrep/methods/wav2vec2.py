@@ -1,12 +1,13 @@
-"""wav2vec 2.0: contrast between true and false quantised frames where the input is hidden (Baevski et al., arXiv 2006.11477).
+"""wav2vec 2.0: contrast between true and false quantised frames where the input is hidden
+(Baevski et al., arXiv 2006.11477).
 
-Convolutions turn the waveform into frames; spans of them are hidden from a transformer, whose output there must tell the
-quantised version of the very frame that was hidden from those of other hidden frames of the same utterance. The
+Convolutions turn the waveform into frames; spans of them are hidden from a transformer, whose output there must tell
+the quantised version of the very frame that was hidden from those of other hidden frames of the same utterance. The
 codebooks are learned at the same time, by straight-through Gumbel-softmax.
 
 Losses:
-  contrast    eq. 3: cross-entropy of the cosines to the true and `negatives` false frames over a temperature, over hidden
-              frames
+  contrast    eq. 3: cross-entropy of the cosines to the true and `negatives` false frames over a temperature, over
+              hidden frames
   diversity   eq. 4 in the released form, (GV - sum of the groups' perplexities) / GV of the softmax averaged over all
               hidden frames of the batch; times their number, so that both average over the same
   penalty     squared activations of the front end (released code), over frames and channels
@@ -80,8 +81,8 @@ class Method(BaseMethod):
         return (config.stream,)
 
     def prepare(self, batch: Batch, generator: torch.Generator) -> Batch:
-        """Draw the hidden spans, the false frames (as positions among the utterance's hidden frames) and the quantiser's
-        noise."""
+        """Draw the hidden spans, the false frames (as positions among the utterance's hidden frames) and the
+        quantiser's noise."""
         c = self.config
         hidden = self.encoder.draw_hidden(batch)
         # Other seeds than the spans', so that the draws have nothing to do with one another.
@@ -108,8 +109,8 @@ class Method(BaseMethod):
                 "penalty": frames.float().square().sum()}
 
     def contrast(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Logits [M, 1 + negatives] of a prepared batch's hidden frames, the true one first, their codes [M, G], the summed
-        probabilities of codes [G, V], and all frames of the front end."""
+        """Logits [M, 1 + negatives] of a prepared batch's hidden frames, the true one first, their codes [M, G], the
+        summed probabilities of codes [G, V], and all frames of the front end."""
         c = self.config
         frames, rows = self.encoder.hear(batch)
         normed, x = self.encoder.enter(frames)

@@ -82,7 +82,8 @@ class Method(BaseMethod):
     def prepare(self, batch: Batch, generator: torch.Generator) -> Batch:
         """Draw the hidden spans, look up the units of all frames and, in training, overlay utterances."""
         c, features = self.config, self.inventory.features
-        labels = frame_labels(self.encoder, batch, c.unit_rate_hz, c.codes, features["hop_samples"], features["rate_hz"])
+        labels = frame_labels(self.encoder, batch, c.unit_rate_hz, c.codes, features["hop_samples"],
+                              features["rate_hz"])
         prepared = batch | {"hidden": self.encoder.draw_hidden(batch), "labels": labels}
         if self.training and c.mix_share:
             lengths = batch[f"{c.stream}_lengths"]

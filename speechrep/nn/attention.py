@@ -1,4 +1,5 @@
-"""Self-attention over rows without padding, with or without WavLM's gated relative position bias (arXiv 2110.13900, 3.1)."""
+"""Self-attention over rows without padding, with WavLM's gated relative position bias
+(arXiv 2110.13900, 3.1) or without any."""
 
 import math
 

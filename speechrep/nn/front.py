@@ -21,7 +21,7 @@ EPS = 1e-5
 
 
 class MelFront(nn.Module):
-    """Two 3-wide convolutions with GELU, the second with the stride, as in Whisper's encoder; and a stride of 4 as 2 x 2."""
+    """Two 3-wide convolutions with GELU, the second with the stride, as in Whisper; a stride of 4 is 2 x 2."""
 
     def __init__(self, in_dim: int, dim: int, stride: int):
         super().__init__()

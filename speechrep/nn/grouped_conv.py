@@ -1,8 +1,8 @@
 """A grouped convolution along time over the rows of a batch, each utterance between zeros.
 
-On a CPU the utterances stand one behind the other with half a kernel of zeros between them, so that the time goes with the
-sum of the lengths and not with the longest; and the gradients are worked out as another convolution and one small matrix
-product a tap, which for kernels as wide as the positional ones is twice as fast as torch's own.
+On a CPU the utterances stand one behind the other with half a kernel of zeros between them, so that the time goes with
+the sum of the lengths and not with the longest; and the gradients are worked out as another convolution and one small
+matrix product a tap, which for kernels as wide as the positional ones is twice as fast as torch's own.
 """
 
 import torch

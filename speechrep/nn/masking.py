@@ -10,7 +10,7 @@ def pad_mask(lengths: torch.Tensor, size: int) -> torch.Tensor:
 
 def span_mask(lengths: torch.Tensor, share: float, span: int, generators: list[torch.Generator],
               least: int = 1) -> torch.Tensor:
-    """Spans of frames to hide, drawn for each utterance from its own generator, after wav2vec 2.0 (arXiv 2006.11477, 4.2).
+    """Spans of frames to hide, drawn for each utterance from its own generator (wav2vec 2.0, arXiv 2006.11477, 4.2).
 
     lengths [B] in frames, generators: B of them -> hidden [B, longest], on the device of `lengths`. An utterance of N
     frames gets floor(share * N / span + u) spans of `span` frames, u uniform in [0, 1), and at least `least`; their

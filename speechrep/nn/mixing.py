@@ -1,5 +1,5 @@
-"""Utterances laid over one another in part, as WavLM does (arXiv 2110.13900, 3.2 and algorithm 1): the model has to find out
-who is meant, since targets stay those of the first speaker."""
+"""Utterances laid over one another in part, as WavLM does (arXiv 2110.13900, 3.2 and algorithm 1): the model has to
+find out who is meant, since targets stay those of the first speaker."""
 
 import math
 from dataclasses import dataclass
@@ -34,7 +34,8 @@ def draw_overlays(lengths: torch.Tensor, share: float, ratio_db: tuple[float, fl
     counts = lengths.tolist()
     overlays = []
     for row, (count, generator) in enumerate(zip(counts, generators, strict=True)):
-        chosen, other, size, start, partner_start, ratio = torch.rand(6, generator=generator, dtype=torch.double).tolist()
+        chosen, other, size, start, partner_start, ratio = torch.rand(
+            6, generator=generator, dtype=torch.double).tolist()
         if chosen >= share or len(counts) < 2:
             continue
         partner = (row + 1 + int(other * (len(counts) - 1))) % len(counts)

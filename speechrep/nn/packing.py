@@ -8,7 +8,7 @@ import torch
 
 
 class Rows:
-    """Where the rows of a batch of these lengths [B] belong. `size`: frames of the padded form, by default the longest."""
+    """Where the rows of a batch of these lengths [B] belong. `size`: frames of the padded form, the longest if None."""
 
     def __init__(self, lengths: torch.Tensor, size: int | None = None):
         self.lengths = lengths

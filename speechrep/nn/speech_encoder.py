@@ -1,5 +1,5 @@
-"""What wav2vec 2.0, HuBERT, WavLM, data2vec and MT4SSL have in common: a front end, a projection, a learned vector in place
-of hidden frames, a transformer trunk. Everything behind the front end works on rows without padding.
+"""What wav2vec 2.0, HuBERT, WavLM, data2vec and MT4SSL have in common: a front end, a projection, a learned vector in
+place of hidden frames, a transformer trunk. Everything behind the front end works on rows without padding.
 
 `EncoderSizes` is the part of their configurations that describes it; a method's own `Config` inherits it. The defaults
 are the base size of wav2vec 2.0 (arXiv 2006.11477, 4.2, and the released configuration).
@@ -92,8 +92,8 @@ class EncoderSizes:
 class SpeechEncoder(nn.Module):
     """Front end, projection and trunk.
 
-    mean, std [D]: of the log-mel features (front "mel"). bias: the trunk's position bias. buckets and farthest are those of
-    a gated bias.
+    mean, std [D]: of the log-mel features (front "mel"). bias: the trunk's position bias. buckets and farthest are
+    those of a gated bias.
     """
 
     def __init__(self, sizes: EncoderSizes, mean: tuple[float, ...], std: tuple[float, ...],
@@ -134,7 +134,8 @@ class SpeechEncoder(nn.Module):
     def draw_hidden(self, batch: dict[str, Any]) -> torch.Tensor:
         """Which frames to hide [B, N], drawn from the batch's seeds."""
         s = self.sizes
-        return span_mask(self.lengths_of(batch), s.mask_share, s.mask_span, generators_of(batch["seeds"]), s.least_spans)
+        return span_mask(self.lengths_of(batch), s.mask_share, s.mask_span, generators_of(batch["seeds"]),
+                         s.least_spans)
 
     def hear(self, batch: dict[str, Any]) -> tuple[torch.Tensor, Rows]:
         """What the front end gives for a batch with "feats" or "audio": its frames [M, C] and where they belong."""

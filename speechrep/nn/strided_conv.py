@@ -18,8 +18,8 @@ def _working(x: torch.Tensor) -> torch.dtype:
 
 
 def strided_conv(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, stride: int) -> torch.Tensor:
-    """x [R, C], weight [C', C, k] as torch's Conv1d has it, bias [C'] -> [R / stride, C']: row n is the window that begins
-    at row n * stride of x. R must be a multiple of the stride. Follows autocast."""
+    """x [R, C], weight [C', C, k] as torch's Conv1d has it, bias [C'] -> [R / stride, C']: row n is the window that
+    begins at row n * stride of x. R must be a multiple of the stride. Follows autocast."""
     if len(x) % stride:
         raise ValueError(f"{len(x)} rows, wanted a multiple of the stride {stride}")
     dtype = _working(x)

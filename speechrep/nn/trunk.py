@@ -27,7 +27,8 @@ class TrunkLayer(nn.Module):
         self.attention_norm, self.ffn_norm = nn.LayerNorm(dim), nn.LayerNorm(dim)
         self.ffn_in, self.ffn_out = nn.Linear(dim, ffn_dim), nn.Linear(ffn_dim, dim)
 
-    def forward(self, x: torch.Tensor, rows: Rows, bias: torch.Tensor | None = None) -> tuple[torch.Tensor, torch.Tensor]:
+    def forward(self, x: torch.Tensor, rows: Rows,
+                bias: torch.Tensor | None = None) -> tuple[torch.Tensor, torch.Tensor]:
         """x [M, D], bias [H, N, N] -> the layer's output and the feed-forward network's before the residual, [M, D]."""
         y = self.attention(self.attention_norm(x) if self.norm_first else x, rows, bias)
         x = x + dropout(y, self.rate, self.training)
@@ -43,8 +44,8 @@ class Trunk(nn.Module):
     """`layers` of `dim` with `heads` and a feed-forward network of `ffn_dim`.
 
     rate: dropout of branches and input; attention_rate: of attention weights; activation_rate: within the feed-forward
-    network. positions "conv" (kernel, groups) or "stack" (kernel, groups, position_layers). norm_first: norms before the
-    branches and one at the end. layerdrop: share of layers that a training step leaves out. bias "gated": WavLM's.
+    network. positions "conv" (kernel, groups) or "stack" (kernel, groups, position_layers). norm_first: norms before
+    the branches and one at the end. layerdrop: share of layers that a training step leaves out. bias "gated": WavLM's.
     """
 
     def __init__(self, layers: int, dim: int, heads: int, ffn_dim: int, rate: float = 0.1, attention_rate: float = 0.1,

@@ -1,4 +1,4 @@
-"""Units as the targets of masked prediction: which unit a frame shows, and HuBERT's logits over them (arXiv 2106.07447)."""
+"""Units as the targets of masked prediction: which unit a frame shows, HuBERT's logits over them (arXiv 2106.07447)."""
 
 from typing import Any
 
@@ -17,8 +17,8 @@ SLACK_SEC = 0.1
 def labels_at(units: torch.Tensor, units_lengths: torch.Tensor, rate_hz: float, centres: torch.Tensor) -> torch.Tensor:
     """The unit that is being said in the middle of each frame.
 
-    units [B, U] at `rate_hz`, the i-th lasting from i / rate_hz to (i + 1) / rate_hz s, units_lengths [B], centres [N] in
-    seconds -> [B, N]; frames behind the last unit get the last one.
+    units [B, U] at `rate_hz`, the i-th lasting from i / rate_hz to (i + 1) / rate_hz s, units_lengths [B], centres [N]
+    in seconds -> [B, N]; frames behind the last unit get the last one.
     """
     place = (centres * rate_hz).long()
     return torch.gather(units, 1, torch.minimum(place[None], units_lengths[:, None] - 1))
@@ -40,7 +40,7 @@ def check_units(units: torch.Tensor, units_lengths: torch.Tensor, rate_hz: float
 
 def frame_labels(encoder: SpeechEncoder, batch: dict[str, Any], unit_rate_hz: float, codes: int, hop_samples: int,
                  rate_hz: int) -> torch.Tensor:
-    """The unit of every frame of `encoder` [B, N] for a batch with "units"; hop and rate are those of feature frames."""
+    """The unit of every frame of `encoder` [B, N] for a batch with "units"; hop and rate: of feature frames."""
     stream = encoder.sizes.stream
     seconds = batch[f"{stream}_lengths"] * (hop_samples if stream == "feats" else 1) / rate_hz
     check_units(batch["units"], batch["units_lengths"], unit_rate_hz, codes, seconds)
@@ -66,7 +66,7 @@ class CosineHead(nn.Module):
 
 def unit_metrics(logits: torch.Tensor, labels: torch.Tensor) -> dict[str, tuple[float, float]]:
     """How well hidden units are guessed: logits [M, K], labels [M] -> (sum, count) of `accuracy`, of the accuracy
-    `majority` of always guessing the batch's most frequent unit, and of the perplexity of the units that are guessed."""
+    `majority` of always guessing the batch's most frequent unit, and of the perplexity of the units guessed."""
     count, codes = len(labels), logits.shape[-1]
     guesses = logits.argmax(-1)
     return {"accuracy": (float((guesses == labels).sum()), count),
@@ -78,6 +78,6 @@ def guesses_collapsed(values: dict[str, float]) -> str | None:
     """A sentence when nearly all guesses are one unit and guess no better than that."""
     if values["guessed_perplexity"] < 1.5 and values["accuracy"] <= 1.1 * values["majority"]:
         return (f"the units guessed have a perplexity of {values['guessed_perplexity']:.2f} and are right in "
-                f"{values['accuracy']:.1%}, where the most frequent unit alone makes {values['majority']:.1%}; a healthy "
-                "run guesses a good part of all units")
+                f"{values['accuracy']:.1%}, where the most frequent unit alone makes {values['majority']:.1%}; a "
+                "healthy run guesses a good part of all units")
     return None

@@ -6,9 +6,9 @@
 
 A step is forward, loss, backward and AdamW, with dropout and without layerdrop, on random samples of 2 to 16 s. "mixed"
 batches hold all lengths at once; "sorted" ones hold neighbours in length, as speechrep's sampler deals them. Every row
-counts seconds of speech, padding not counted. Our step draws its masks within the time measured; peers get theirs for nothing. torchaudio
-has no loss for wav2vec 2.0, so that its row is the encoder alone with the mean square of its output as the loss.
-Prints a Markdown table, and with --profile what our step spends its time on.
+counts seconds of speech, padding not counted. Our step draws its masks within the time measured; peers get theirs for
+nothing. torchaudio has no loss for wav2vec 2.0, so that its row is the encoder alone with the mean square of its output
+as the loss. Prints a Markdown table, and with --profile what our step spends its time on.
 """
 
 import argparse
@@ -31,7 +31,7 @@ CLASSES = 100
 
 
 def batches(kind: str, seconds: float, device: torch.device) -> list[dict]:
-    """About `seconds` of speech in utterances evenly spread from 2 to 16 s: in one batch, or in three of similar length."""
+    """About `seconds` of speech in utterances evenly spread from 2 to 16 s: in one batch, or three by length."""
     count = max(3, round(seconds / 9))
     lengths = torch.linspace(2 * RATE, 16 * RATE, count).long()
     parts = [lengths] if kind == "mixed" else list(lengths.tensor_split(3))
@@ -186,7 +186,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=None)
     parser.add_argument("--clock", choices=("wall", "processor"), default="wall",
-                        help="processor: seconds of processor time, for a machine that others work on too; with --threads 1")
+                        help="processor: of processor time, for a machine that others work on too; with --threads 1")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--peers", nargs="*", default=["transformers eager", "transformers sdpa", "torchaudio"])
     parser.add_argument("--profile", action="store_true", help="print our step's operators instead of the table")
@@ -209,8 +209,9 @@ def main() -> None:
                     torch.manual_seed(0)
                     try:
                         family, _, attention = who.partition(" ")
-                        model, loss = ours(name, size, device) if who == "speechrep" else of_torchaudio(
-                            name, size, device) if family == "torchaudio" else of_transformers(name, size, device, attention)
+                        model, loss = ours(name, size, device) if who == "speechrep" else \
+                            of_torchaudio(name, size, device) if family == "torchaudio" else \
+                            of_transformers(name, size, device, attention)
                     except ImportError as error:
                         print(f"| {name} | {kind} | {precision} | {who} | not installed: {error.name} | |", flush=True)
                         continue

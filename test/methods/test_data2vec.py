@@ -9,7 +9,8 @@ from speechrep.methods import data2vec, mt4ssl
 from speechrep.nn.packing import Rows
 from speechrep.nn.teacher import decay_at, instance_norm, spread
 
-INVENTORY = Inventory(features={"kind": "logmel", "rate_hz": 16000, "hop_samples": 160}, mean=(0.0,) * 4, std=(1.0,) * 4)
+INVENTORY = Inventory(features={"kind": "logmel", "rate_hz": 16000, "hop_samples": 160}, mean=(0.0,) * 4,
+                      std=(1.0,) * 4)
 SMALL = dict(front="mel", front_dim=12, layers=3, dim=16, heads=2, ffn_dim=24, position_kernel=5, position_groups=2,
              position_layers=2, dropout=0.0, attention_dropout=0.0, layerdrop=0.0, top=2)
 

@@ -9,7 +9,8 @@ from speechrep.errors import SpeechrepError
 from speechrep.methods import hubert
 from speechrep.nn.unit_labels import labels_at
 
-INVENTORY = Inventory(features={"kind": "logmel", "rate_hz": 16000, "hop_samples": 160}, mean=(0.0,) * 4, std=(1.0,) * 4)
+INVENTORY = Inventory(features={"kind": "logmel", "rate_hz": 16000, "hop_samples": 160}, mean=(0.0,) * 4,
+                      std=(1.0,) * 4)
 SMALL = dict(front_dim=16, layers=2, dim=32, heads=4, ffn_dim=48, position_kernel=8, position_groups=4, dropout=0.0,
              attention_dropout=0.0, input_dropout=0.0, layerdrop=0.0, front_gradient=1.0, codes=9, joint_dim=12)
 
@@ -106,7 +107,8 @@ def test_units_that_do_not_fit_are_refused():
     fitting = batch | {"units": torch.full((1, 99), 9), "units_lengths": torch.tensor([99])}
     with pytest.raises(SpeechrepError, match="a unit 9"):
         method.prepare(fitting, torch.Generator())
-    assert method.prepare(fitting | {"units": fitting["units"] - 1}, torch.Generator())["labels"].unique().tolist() == [8]
+    prepared = method.prepare(fitting | {"units": fitting["units"] - 1}, torch.Generator())
+    assert prepared["labels"].unique().tolist() == [8]
 
 
 def test_frames_that_are_not_hidden_do_not_count():

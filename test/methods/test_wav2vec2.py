@@ -10,7 +10,8 @@ from speechrep.methods import wav2vec2
 from speechrep.methods.wav2vec2 import false_frames
 from speechrep.data.inventory import Inventory
 
-INVENTORY = Inventory(features={"kind": "logmel", "rate_hz": 16000, "hop_samples": 160}, mean=(0.0,) * 4, std=(1.0,) * 4)
+INVENTORY = Inventory(features={"kind": "logmel", "rate_hz": 16000, "hop_samples": 160}, mean=(0.0,) * 4,
+                      std=(1.0,) * 4)
 MEL = dict(front="mel", front_dim=12, layers=1, dim=16, heads=2, ffn_dim=16, position_kernel=4, position_groups=2,
            dropout=0.0, attention_dropout=0.0, input_dropout=0.0, target_dropout=0.0, layerdrop=0.0, groups=2, codes=4,
            code_dim=8, joint_dim=8, negatives=5)
