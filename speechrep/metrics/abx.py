@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from speechrep.metrics.dtw import batch_mean_cost
+from speechrep.metrics.batch_dtw import batch_mean_cost
 
 DISTANCES = ("angular", "cosine", "euclidean", "kl_symmetric", "identical")
 """Of frames. cosine is the name that Libri-light gave to angular; kl_symmetric is of probabilities; identical is 0 or 1

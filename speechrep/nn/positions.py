@@ -28,17 +28,23 @@ class ConvPositions(nn.Module):
         return F.gelu(grouped_conv(x, rows, self.conv.weight, self.conv.bias, self.conv.groups))
 
 
+class RowConv(nn.Conv1d):
+    """`grouped_conv` as a layer: weights that are divided among processes come together where a layer is called."""
+
+    def forward(self, x: torch.Tensor, rows: Rows) -> torch.Tensor:
+        """x [M, D] -> [M, D]."""
+        return grouped_conv(x, rows, self.weight, self.bias, self.groups)
+
+
 class StackedPositions(nn.Module):
     """`layers` grouped convolutions, each followed by a layer norm without parameters and GELU."""
 
     def __init__(self, dim: int, kernel: int = 19, groups: int = 16, layers: int = 5):
         super().__init__()
-        self.convs = nn.ModuleList(nn.Conv1d(dim, dim, kernel, padding=kernel // 2, groups=groups)
-                                   for _ in range(layers))
+        self.convs = nn.ModuleList(RowConv(dim, dim, kernel, padding=kernel // 2, groups=groups) for _ in range(layers))
 
     def forward(self, x: torch.Tensor, rows: Rows) -> torch.Tensor:
         """x [M, D] -> [M, D]; an utterance sees zeros beyond its ends at every layer."""
         for conv in self.convs:
-            x = grouped_conv(x, rows, conv.weight, conv.bias, conv.groups)
-            x = F.gelu(F.layer_norm(x, x.shape[-1:]))
+            x = F.gelu(F.layer_norm(conv(x, rows), x.shape[-1:]))
         return x

@@ -1,5 +1,6 @@
 """From a configuration and data folders to a trained method in an experiment folder."""
 
+import random
 import sys
 import time
 from collections.abc import Callable
@@ -7,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from speechrep.config import apply_overrides, build, plain, read_yaml, write_yaml
@@ -101,7 +103,8 @@ def conduct(name: str, resolved: dict[str, Any], config: TrainConfig, weights: d
               f"{len(datasets[0])} utterances ({hours[0]:.2f} h) to train on, {len(datasets[1])} ({hours[1]:.2f} h) "
               f"for dev, {datasets[0].left_out} and {datasets[1].left_out} left out (too long or short, or unaligned), {world.size} process(es) on {world.device.type}", flush=True)
     # Each process draws its own dropout.
-    torch.manual_seed(seed * 1000 + world.rank)
+    own = seed * 1000 + world.rank
+    torch.manual_seed(own), np.random.seed(own % 2 ** 32), random.seed(own)
     started = time.monotonic()
     values = fit(name, method, weights, config, *datasets, exp, seed, world)
     if world.first:

@@ -11,7 +11,8 @@ import pytest
 import torch
 
 from speechrep.metrics.abx import DISTANCES, Item, abx, frame_range, make_cells
-from speechrep.metrics.dtw import batch_mean_cost, path
+from speechrep.metrics.batch_dtw import batch_mean_cost
+from speechrep.metrics.dtw import path
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
 import abx_against_fastabx as bench  # noqa: E402
