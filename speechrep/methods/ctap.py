@@ -75,7 +75,7 @@ class Config:
     same_phone: Literal["keep", "mask"] = "mask"
     """Whether frames of the same phone elsewhere in the batch count as negatives (keep) or are left out (mask)."""
     contrast_frames: int = 0
-    """Frames drawn at random from each micro-batch for the contrast; 0 takes all."""
+    """Frames drawn at random for the contrast from the micro-batches that the processes hold at a time; 0 takes all."""
     chunk: int = 4096
     """Rows of the similarity matrix held at a time."""
     warp: float = 0.0
@@ -141,8 +141,10 @@ class Method(BaseMethod):
             frames = stretch_bands(frames, stretch[:, 1])
         total = int(self.frame_lengths(batch["feats_lengths"])[batch["labelled"]].sum())
         chosen = None
-        if 0 < self.config.contrast_frames < total:
-            chosen = torch.randperm(total, generator=generator)[:self.config.contrast_frames].sort().values.to(device)
+        # All processes together draw so many, so that a configuration means the same on one device and on several.
+        most = -(-self.config.contrast_frames // (dist.get_world_size() if _together() else 1))
+        if 0 < most < total:
+            chosen = torch.randperm(total, generator=generator)[:most].sort().values.to(device)
         return batch | {"heard": heard, "feats": feats, "prompt_window": frames, "prompt_noise": noise.to(device), "contrast_frames": chosen}
 
     def counts(self, batch: Batch, phase: str = "main") -> dict[str, float]:
@@ -178,7 +180,7 @@ class Method(BaseMethod):
         token = token_of_frame(durations, speech.shape[1])
         labels = torch.gather(batch["phones"], 1, token)[inside]
         # Rows of other processes must not look like ours.
-        rank = dist.get_rank() if dist.is_available() and dist.is_initialized() else 0
+        rank = dist.get_rank() if _together() else 0
         rows = torch.arange(inside.numel(), device=speech.device).view(inside.shape)
         if c.positives == "segment":
             groups = rows[:, :1] * (1 + batch["phones"].shape[1]) + token
@@ -291,6 +293,10 @@ def stretch_bands(mel: torch.Tensor, factor: torch.Tensor) -> torch.Tensor:
     share = (place - low)[:, None]
     pick = low[:, None].expand(-1, mel.shape[1], -1)
     return torch.gather(mel, 2, pick) * (1 - share) + torch.gather(mel, 2, pick + 1) * share
+
+
+def _together() -> bool:
+    return dist.is_available() and dist.is_initialized()
 
 
 def _place_in_phone(durations: torch.Tensor, size: int) -> torch.Tensor:
