@@ -8,7 +8,7 @@
 #
 # --corpus FOLDER       the stamps, already unpacked (default: stage 0 fetches them)
 # --nj N                jobs at a time
-# --processes N         processes that share a training: the cores, at most 4
+# --processes N         processes that share a training; by default one, with a thread on each core
 # --stage N             begin with this stage
 # --stop-stage N        end with this one
 # --method METHOD       the representation: ctap; or methods of speech alone (hubert,cpc ... or all), compared with each other
@@ -20,7 +20,7 @@
 # --set KEY=VALUE       override a value of --conf; may be repeated
 set -euo pipefail
 stage=0 stop_stage=100 nj=$(nproc) seed=0
-processes=$(($(nproc) < 4 ? $(nproc) : 4)) labelled_min=0
+processes=1 labelled_min=0
 corpus=
 method=ctap tasks=all
 conf=conf/quick.yaml

@@ -69,8 +69,7 @@ def start(device: str = "auto") -> World:
 def run_in(processes: int, function: Callable[..., None], *args: Any) -> int:
     """Call function(*args) in so many processes of this machine, as torchrun would; returns the exit status.
 
-    One process, or a process that torchrun has started, calls it right here. On a CPU, processes of one thread each train
-    faster than the threads of one process: what stands between the large products is not shared out by threads.
+    One process, or a process that torchrun has started, calls it right here.
     """
     if processes <= 1 or "WORLD_SIZE" in os.environ:
         function(*args)
@@ -79,6 +78,8 @@ def run_in(processes: int, function: Callable[..., None], *args: Any) -> int:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
+    # Read when torch is imported, by threads that torch.set_num_threads does not reach too.
+    os.environ["OMP_NUM_THREADS"] = str(max(1, (os.cpu_count() or 1) // processes))
     children = start_processes(_child, (processes, port, function, args), processes, join=False, start_method="spawn")
     before = signal.signal(signal.SIGTERM, lambda *_: [os.kill(pid, signal.SIGTERM) for pid in children.pids()])
     try:
@@ -94,7 +95,6 @@ def run_in(processes: int, function: Callable[..., None], *args: Any) -> int:
 def _child(rank: int, processes: int, port: int, function: Callable[..., None], args: tuple) -> None:
     os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(processes), "MASTER_ADDR": "127.0.0.1",
                    "MASTER_PORT": str(port)}
-    torch.set_num_threads(max(1, (os.cpu_count() or 1) // processes))
     try:
         function(*args)
     except SpeechrepError as error:
