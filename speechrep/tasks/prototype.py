@@ -72,23 +72,29 @@ class Prototypes:
 
         A frame's probabilities are those of the method's own contrast with the prototypes as candidates.
         """
-        layers, lengths = method.layers(batch)
-        scores = (F.normalize(layers[-1], dim=-1) @ self.vectors.T * method.scale()).log_softmax(-1)
-        found = []
-        for path in steadiest_path(scores, lengths, self.change_cost):
-            ids = torch.unique_consecutive(path)
-            found.append([self.names[i] for i in ids.tolist() if self.names[i] != "SIL"])
-        return found
+        return self._spell(*self._scores(method, batch), self.change_cost)
 
-    def with_change_cost_of(self, method: Method, dev: SpeechDataset, device: str = "cpu") -> "Prototypes":
-        """The same prototypes with the cost of `CHANGE_COSTS` that has the least phone error rate on `dev`."""
-        errors = {cost: 0 for cost in CHANGE_COSTS}
-        for start in range(0, len(dev), 16):
-            batch = to_device(collate([dev[i] for i in range(start, min(start + 16, len(dev)))]), torch.device(device))
-            bases = [[method.inventory.phones[i].rstrip("0123456789") for i in row[:length]]
-                     for row, length in zip(batch["phones"].tolist(), batch["phones_lengths"].tolist())]
-            said = [[phone for phone in row if phone != "SIL"] for row in bases]
+    def _scores(self, method: Method, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
+        layers, lengths = method.layers(batch)
+        return (F.normalize(layers[-1], dim=-1) @ self.vectors.T * method.scale()).log_softmax(-1), lengths
+
+    def _spell(self, scores: torch.Tensor, lengths: torch.Tensor, cost: float) -> list[list[str]]:
+        paths = (torch.unique_consecutive(path).tolist() for path in steadiest_path(scores, lengths, cost))
+        return [[self.names[i] for i in path if self.names[i] != "SIL"] for path in paths]
+
+    @torch.no_grad()
+    def with_change_cost_of(self, method: Method, dev: SpeechDataset, device: str = "cpu", most: int = 80) -> "Prototypes":
+        """The same prototypes with the cost of `CHANGE_COSTS` that has the least phone error rate on at most `most`
+        utterances of `dev`, evenly over it."""
+        errors = dict.fromkeys(CHANGE_COSTS, 0)
+        chosen = np.unique(np.linspace(0, len(dev) - 1, min(most, len(dev))).astype(int)).tolist()
+        # Those of like length together: a path is followed frame by frame to the longest one's end.
+        chosen.sort(key=lambda i: dev.seconds[i])
+        for start in range(0, len(chosen), 16):
+            batch = to_device(collate([dev[i] for i in chosen[start:start + 16]]), torch.device(device))
+            said = [[phone for i in row[:length] if (phone := method.inventory.phones[i].rstrip("0123456789")) != "SIL"]
+                    for row, length in zip(batch["phones"].tolist(), batch["phones_lengths"].tolist())]
+            scored = self._scores(method, batch)
             for cost in CHANGE_COSTS:
-                trial = Prototypes(self.names, self.vectors, cost)
-                errors[cost] += sum(edits(a, b).errors for a, b in zip(said, trial.transcribe(method, batch)))
+                errors[cost] += sum(edits(a, b).errors for a, b in zip(said, self._spell(*scored, cost)))
         return Prototypes(self.names, self.vectors, min(CHANGE_COSTS, key=errors.get))
