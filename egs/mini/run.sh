@@ -67,15 +67,15 @@ if stage 4 "units: clusters of MFCC, for the methods that guess them" "1 min"; t
   "$methods" units
 fi
 
-if stage 5 "pretrain: the joint space, the durations, the vocoder" "13 min"; then
+if stage 5 "pretrain: the joint space, the durations, the vocoder" "14 min"; then
   "$methods" pretrain "${set_args[@]}"
 fi
 
-if stage 6 "downstream: recognition of phones, and other tasks on frozen features" "3 min"; then
+if stage 6 "downstream: recognition of phones, and other tasks on frozen features" "4 min"; then
   "$methods" train
 fi
 
-if stage 7 "decode and score" "6 min"; then
+if stage 7 "decode and score" "8 to 18 min"; then
   "$methods" score
 fi
 
