@@ -144,7 +144,8 @@ class UtteranceClassifier(BaseTask):
 
     @torch.no_grad()
     def predict(self, batch: Batch) -> dict[str, list[str]]:
-        """`hyp` and `ref`, classes with the slots' separator between them; `within`, where the choice is restricted."""
+        """`hyp` and `ref`, classes with the slots' separator between them; where the choice is restricted, `within` and
+        among how many, `choices`."""
         batch = self.prepare(batch, torch.Generator())
         truth = batch["labels"][self.config.stream]
         if self.closed:
@@ -157,21 +158,30 @@ class UtteranceClassifier(BaseTask):
         said = zip(*([names[i] for i in row] for names, row in zip(self.classes, best)))
         files = {"hyp": [self.config.separator.join(names) for names in said],
                  "ref": [self.config.separator.join(split(line, self.config.separator)) for line in truth]}
-        return files | ({"within": batch["labels"][self.config.within]} if self.config.within else {})
+        if self.config.within:
+            files |= {"within": batch["labels"][self.config.within],
+                      "choices": [str(count) for count in self.allowed[batch["groups"]].sum(1).tolist()]}
+        return files
 
     @staticmethod
     def score(folder: Path) -> Scored:
-        """Accuracy over all utterances and, with `within`, in each group of them."""
+        """Accuracy over all utterances and, with `within`, in each group of them; where a group has but one class there is
+        no choice, and its utterances count nowhere. Raises `SpeechrepError` if that leaves none."""
         references = read_table(folder / "ref")
         right = hits(references, read_table(folder / "hyp"))
-        order = sorted(right)
+        choices = read_table(folder / "choices") if (folder / "choices").is_file() else {}
+        order = [utt for utt in sorted(right) if choices.get(utt) != "1"]
+        if not order:
+            raise SpeechrepError(f"{folder}: every utterance has one class to choose from", "groups of two classes or more",
+                                 "set model.within to another stream, or leave this task out")
         found = {"accuracy": _accuracy([right[utt] for utt in order])}
         per_utt = {utt: {"ref": references[utt], "correct": int(right[utt])} for utt in order}
         if (folder / "within").is_file():
             groups = read_table(folder / "within")
             for group in sorted({groups[utt] for utt in order}):
                 found[f"accuracy_{group}"] = _accuracy([right[utt] for utt in order if groups[utt] == group])
-        return Scored(found, per_utt)
+        left = len(right) - len(order)
+        return Scored(found, per_utt, [f"{left} utterances of groups with one class are left out"] if left else [])
 
 
 def split(line: str, separator: str) -> list[str]:

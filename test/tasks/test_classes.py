@@ -106,6 +106,14 @@ def test_hand_worked_scores(root, tmp_path):
     found = score_predictions(made, "test", "x", 0, made)["metrics"]
     assert {name: entry["value"] for name, entry in found.items()} == pytest.approx(
         {"accuracy": 200 / 3, "accuracy_es": 100, "accuracy_fr": 50})
+    write_table(made / "choices", {"a": "1", "b": "2", "c": "2"})
+    alone = score_predictions(made, "test", "x", 0, made)
+    assert {name: entry["value"] for name, entry in alone["metrics"].items()} == {"accuracy": 50, "accuracy_fr": 50}
+    assert alone["notes"] == ["1 utterances of groups with one class are left out"]
+    write_table(made / "choices", dict.fromkeys("abc", "1"))
+    with pytest.raises(SpeechrepError, match="one class to choose from"):
+        score_predictions(made, "test", "x", 0, made)
+    (made / "choices").unlink()
     write_table(made / "ref", ref | {"c": ""})
     with pytest.raises(SpeechrepError, match="without a class"):
         score_predictions(made, "test", "x", 0, made)
@@ -136,7 +144,7 @@ def test_the_choice_is_among_the_speakers_of_the_language(root):
     batch = task.prepare(collate([train[i] for i in range(8)]), torch.Generator())
     assert torch.isneginf(task.logits(batch)[0]).sum() == 8 and float(task(batch)["cross_entropy"].detach()) == 0
     files = task.predict(batch)
-    assert files["hyp"] == files["ref"] and set(files["within"]) <= {"es", "fr"}
+    assert files["hyp"] == files["ref"] and set(files["within"]) <= {"es", "fr"} and set(files["choices"]) == {"1"}
     # A language that training never heard restricts nothing; a speaker in another language than before is an error.
     batch["labels"] = {"utt2spk": ["spk0", "spk0"] * 4, "utt2lang": ["de", "fr"] * 4}
     batch = task.prepare(batch, torch.Generator())
