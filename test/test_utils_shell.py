@@ -1,7 +1,9 @@
 """The shell that recipes share: options, stages, disk."""
 
+import os
 import re
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -116,3 +118,47 @@ def test_disk(tmp_path):
     assert fine.returncode == 0 and "about 1 MB" in fine.stdout and "went on" in fine.stdout
     short = subprocess.run(["bash", "-c", script, "x", "999999999"], capture_output=True, text=True)
     assert short.returncode == 1 and "wanted: 999999999 MB" in short.stderr and "went on" not in short.stdout
+
+
+def jobs(tmp_path, body):
+    script = tmp_path / "run.sh"
+    script.write_text(f"set -euo pipefail\nnj=2\n. {ROOT}/utils/jobs.sh\n{body}\necho end\n")
+    return subprocess.run(["bash", str(script)], capture_output=True, text=True, cwd=tmp_path, timeout=60)
+
+
+def test_jobs_run_side_by_side(tmp_path):
+    """The first two wait for each other; a third begins when one of them has ended."""
+    answer = jobs(tmp_path, """
+        meet() { touch "$1"; while [ ! -e "$2" ]; do sleep 0.01; done; }
+        background one meet a b
+        background two meet b a
+        background three bash -c 'echo "$OMP_NUM_THREADS" >threads'
+        all_done""")
+    assert answer.returncode == 0, answer.stderr
+    assert answer.stdout.count("done in") == 3 and answer.stdout.endswith("end\n")
+    assert int((tmp_path / "threads").read_text()) == max(1, os.cpu_count() // 2)
+
+
+def test_a_failing_job_stops_the_script(tmp_path):
+    answer = jobs(tmp_path, """
+        fails() { echo before; false; echo after; }
+        background good true
+        background bad fails
+        sleep 0.2
+        background long sleep 0.1
+        background next touch begun
+        all_done""")
+    assert answer.returncode == 1 and "end" not in answer.stdout
+    assert answer.stderr == "bad failed; the end of exp/log/bad.log:\nbefore\n"
+    assert not (tmp_path / "begun").exists()
+
+
+def test_a_script_that_stops_takes_its_jobs_with_it(tmp_path):
+    answer = jobs(tmp_path, """
+        late() { bash -c 'sleep 1; touch late'; }
+        background late late
+        sleep 0.2
+        false""")
+    assert answer.returncode == 1
+    time.sleep(1.5)
+    assert not (tmp_path / "late").exists()

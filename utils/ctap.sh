@@ -7,6 +7,7 @@
 # nj, processes, labelled_min; vocoder, which makes the speech of CTAP: griffin-lim or neural; count, how many utterances of
 # the test part are spoken and judged, and pair_count, how many for each pair of speakers.
 set -euo pipefail
+. "$(dirname "$0")/jobs.sh"
 stage=$1
 shift
 size=$(basename "$conf" .yaml)
@@ -28,18 +29,25 @@ case $stage in
       speechrep subset --minutes "$labelled_min" --out "exp/$size.labelled" data/train
       labelled=(--labelled "exp/$size.labelled")
     fi
-    speechrep pretrain --conf "$conf" "${parts[@]}" --exp "$exp" "${labelled[@]}" "$@"
-    speechrep pretrain --conf conf/duration.yaml "${parts[@]}" --exp "exp/duration/diffusion-$seed"
-    speechrep pretrain --conf conf/duration.yaml "${parts[@]}" --exp "exp/duration/regression-$seed" \
-      --set model.kind=regression
-    speechrep pretrain --conf conf/vocoder.yaml "${parts[@]}" --exp "exp/vocoder/$seed"
+    # Steps as small as those of the quick size leave a second thread half idle: models that do not need each other are
+    # trained side by side.
+    others() {
+      speechrep pretrain --conf conf/duration.yaml "${parts[@]}" --exp "exp/duration/diffusion-$seed"
+      speechrep pretrain --conf conf/duration.yaml "${parts[@]}" --exp "exp/duration/regression-$seed" \
+        --set model.kind=regression
+      speechrep pretrain --conf conf/vocoder.yaml "${parts[@]}" --exp "exp/vocoder/$seed"
+    }
+    background "others-$seed" others
+    OMP_NUM_THREADS=$_job_threads speechrep pretrain --conf "$conf" "${parts[@]}" --exp "$exp" "${labelled[@]}" "$@"
+    all_done
     ;;
   train)
     parts=(--train data/train --dev data/dev --dump dump --seed "$seed" --processes "$processes")
+    background "mfcc-asr-$seed" speechrep train --conf conf/asr.yaml --upstream mfcc "${parts[@]}" --exp "exp/mfcc/asr_frozen-$seed"
     speechrep train --conf conf/asr.yaml --upstream "$best" "${parts[@]}" --exp "$exp/asr_frozen"
     speechrep train --conf conf/asr.yaml --upstream "$best" "${parts[@]}" --exp "$exp/asr_finetuned" \
       --init "$exp/asr_frozen/best.pt" --set model.finetune=true --set train.lr=5e-4 --set train.steps=300
-    speechrep train --conf conf/asr.yaml --upstream mfcc "${parts[@]}" --exp "exp/mfcc/asr_frozen-$seed"
+    all_done
     ;;
   score)
     data=(--data data/test --dump dump)
@@ -47,44 +55,43 @@ case $stage in
     speech=("${data[@]}" --min-sec 1.5)
     voices=(--prompts data/train --vocoder "$vocoder")
 
-    # Speech: the ceilings once, then each system.
-    speechrep decode natural "${speech[@]}" --count "$count" --out exp/natural/test
-    speechrep decode vocoded "${speech[@]}" --count "$count" --vocoder "$neural" --out "exp/vocoded/neural-$seed/test"
-    speechrep decode vocoded "${speech[@]}" --count "$count" --out exp/vocoded/griffin-lim/test
-    speechrep decode tts "${speech[@]}" "${voices[@]}" --count "$count" --checkpoint "$best" --seed "$seed" \
-      --duration "exp/duration/diffusion-$seed/best.pt" --out "$exp/tts/test"
-    speechrep decode tts "${speech[@]}" "${voices[@]}" --count "$count" --checkpoint "$best" --seed "$seed" \
-      --duration "exp/duration/regression-$seed/best.pt" --out "$exp/tts_regression/test"
-    # Conversion needs two speakers.
-    [ "$(wc -l <data/test/spk2utt)" -lt 2 ] ||
-      speechrep decode vc "${speech[@]}" "${voices[@]}" --count "$pair_count" --checkpoint "$best" --out "$exp/vc/test"
-
-    score() {
-      [ ! -d "$3/data" ] || [ -f "$3/score/score.json" ] ||
-        speechrep score synthesis --reference data/test --enroll data/train --seed "$seed" --task "$1" --system "$2" --cache exp/judges \
-          --out "$3/score" "$3/data"
+    # Each system speaks and is judged in a job of its own.
+    speak() { # SYSTEM FOLDER KIND [OPTION ...]
+      speechrep decode "${@:3}" "${speech[@]}" --out "$2"
+      [ ! -d "$2/data" ] || [ -f "$2/score/score.json" ] ||
+        speechrep score synthesis --reference data/test --enroll data/train --seed "$seed" --task speech --system "$1" \
+          --cache exp/judges --threads "$_job_threads" --out "$2/score" "$2/data"
     }
-    score speech natural exp/natural/test
-    score speech "natural, neural vocoder" "exp/vocoded/neural-$seed/test"
-    score speech "natural, Griffin-Lim" exp/vocoded/griffin-lim/test
-    score speech "$name tts" "$exp/tts/test"
-    score speech "$name tts, regressed durations" "$exp/tts_regression/test"
-    score speech "$name vc" "$exp/vc/test"
+    recognise() { # FOLDER KIND [OPTION ...]
+      speechrep decode "${@:2}" "${data[@]}" --out "$1/test"
+      speechrep score recognition --part test --seed "$seed" --system "${1#exp/}" --out "$1/test" "$1/test"
+    }
+    represent() { # SYSTEM UPSTREAM
+      speechrep score representation --upstream "$2" --system "$1" --seed "$seed" --train data/train --test data/test \
+        --dump dump --out "exp/representation/$1-$seed"
+    }
+    tts=(tts "${voices[@]}" --count "$count" --checkpoint "$best" --seed "$seed")
 
-    # Recognition of phones.
-    speechrep decode prototype "${data[@]}" --prompts data/train --dev data/dev --checkpoint "$best" --out "$exp/prototype/test"
-    speechrep decode asr "${data[@]}" --checkpoint "$exp/asr_frozen/best.pt" --out "$exp/asr_frozen/test"
-    speechrep decode asr "${data[@]}" --checkpoint "$exp/asr_finetuned/best.pt" --out "$exp/asr_finetuned/test"
-    speechrep decode asr "${data[@]}" --checkpoint "exp/mfcc/asr_frozen-$seed/best.pt" --out "exp/mfcc/asr_frozen-$seed/test"
-    for folder in "$exp/prototype" "$exp/asr_frozen" "$exp/asr_finetuned" "exp/mfcc/asr_frozen-$seed"; do
-      speechrep score recognition --part test --seed "$seed" --system "${folder#exp/}" --out "$folder/test" "$folder/test"
-    done
-
+    # Natural speech is judged first, and with it the voices of the speakers, which the others are compared to.
+    background natural speak natural exp/natural/test natural --count "$count"
+    background prototype recognise "$exp/prototype" prototype --prompts data/train --dev data/dev --checkpoint "$best"
     # What the joint space holds, beside the features it is made of and an untrained network.
     for system in "$name=$best" "random=random:$best" logmel=logmel mfcc=mfcc; do
-      speechrep score representation --upstream "${system#*=}" --system "${system%%=*}" --seed "$seed" --train data/train \
-        --test data/test --dump dump --out "exp/representation/${system%%=*}-$seed"
+      background "representation-${system%%=*}" represent "${system%%=*}" "${system#*=}"
     done
+    background tts speak "$name tts" "$exp/tts/test" "${tts[@]}" --duration "exp/duration/diffusion-$seed/best.pt"
+    background tts_regression speak "$name tts, regressed durations" "$exp/tts_regression/test" "${tts[@]}" \
+      --duration "exp/duration/regression-$seed/best.pt"
+    # Conversion needs two speakers.
+    [ "$(wc -l <data/test/spk2utt)" -lt 2 ] ||
+      background vc speak "$name vc" "$exp/vc/test" vc "${voices[@]}" --count "$pair_count" --checkpoint "$best"
+    background vocoded-neural speak "natural, neural vocoder" "exp/vocoded/neural-$seed/test" vocoded --count "$count" \
+      --vocoder "$neural"
+    background vocoded-griffin-lim speak "natural, Griffin-Lim" exp/vocoded/griffin-lim/test vocoded --count "$count"
+    for folder in "$exp/asr_frozen" "$exp/asr_finetuned" "exp/mfcc/asr_frozen-$seed"; do
+      background "${folder##*/}" recognise "$folder" asr --checkpoint "$folder/best.pt"
+    done
+    all_done
 
     readarray -t scores < <(find exp -name score.json -not -path 'exp/tasks/*' -not -path 'exp/units/*' | sort)
     speechrep score table --out exp/RESULTS.md "${scores[@]}"
