@@ -80,5 +80,5 @@ def train_task(conf: Path, upstream: str, train_path: Path, dev_path: Path, dump
         resolved |= {"init": str(init)}
     use = cache is not None and cached.serves(upstream, config)
     datasets = cached.opener(upstream, train, dump, cache) if use else None
-    conduct(experiment.task, resolved, experiment.train, experiment.weights, make, train_path, dev_path,
+    conduct(experiment.task, resolved, config, experiment.train, experiment.weights, make, train_path, dev_path,
             dump / opened.kind, exp, seed, device, opened=datasets)

@@ -4,7 +4,8 @@ import random
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -58,18 +59,18 @@ def pretrain(conf: Path, train_path: Path, dev_path: Path, dump: Path, exp: Path
         return method
 
     resolved = plain(experiment) | {"model": plain(config)} | ({} if start is None else {"start": str(start)})
-    conduct(experiment.method, resolved, experiment.train, experiment.weights, make,
+    conduct(experiment.method, resolved, config, experiment.train, experiment.weights, make,
             train_path, dev_path, dump, exp, seed, device, labelled)
 
 
-def conduct(name: str, resolved: dict[str, Any], config: TrainConfig, weights: dict[str, float],
+def conduct(name: str, resolved: dict[str, Any], model: Any, config: TrainConfig, weights: dict[str, float],
             make: Callable[[], Method], train_path: Path, dev_path: Path, dump: Path, exp: Path, seed: int,
             device: str, labelled: Path | None = None,
             opened: Callable[..., SpeechDataset] | None = None) -> None:
     """Make, train and record; leaves config.yaml, log.jsonl, last.pt, best.pt and, when finished, done.json in `exp`.
 
     A finished run of the same configuration and seed is left alone, one that was stopped goes on; of another, refused.
-    opened: what opens a part, given the method and then the arguments of `SpeechDataset`, where it is not that itself.
+    model: the config of what is trained. opened: what opens a part, given the method and then the arguments of `SpeechDataset`, where it is not that itself.
     """
     chosen = None if labelled is None else frozenset(read_table(labelled))
     if chosen is not None:
@@ -79,9 +80,11 @@ def conduct(name: str, resolved: dict[str, Any], config: TrainConfig, weights: d
                                  "utterances of the training part", "make it with `speechrep subset`")
         resolved = resolved | {"labelled": str(labelled), "labelled_utterances": len(chosen)}
     resolved = resolved | {"seed": seed}
-    if (exp / "last.pt").is_file() and (exp / "config.yaml").is_file() and read_yaml(exp / "config.yaml") != resolved:
-        raise SpeechrepError(f"{exp}: a run of another configuration or seed",
-                             cure="choose another --exp, or remove the folder")
+    if (exp / "last.pt").is_file() and (exp / "config.yaml").is_file():
+        before = _with_defaults(read_yaml(exp / "config.yaml"), {"train": type(config), "model": type(model)})
+        if differing := _differing(before, resolved):
+            raise SpeechrepError(f"{exp}: a run of another configuration or seed ({differing})",
+                                 cure="choose another --exp, or remove the folder")
     if (exp / "done.json").is_file():
         if distributed.speaks():
             print(f"{exp}: already trained")
@@ -116,3 +119,27 @@ def conduct(name: str, resolved: dict[str, Any], config: TrainConfig, weights: d
             "provenance": provenance(sys.argv, resolved, seed, data)})
         print(f"{exp}: done; dev loss {values['loss']:.4f}")
     distributed.finish(world)
+
+
+def _with_defaults(before: dict[str, Any], classes: dict[str, type]) -> dict[str, Any]:
+    """The configuration of an earlier run with the fields that its version did not know yet. What it knew and we do not
+    stays, and so differs."""
+    for section, cls in classes.items():
+        known = before.get(section) or {}
+        names = {field.name for field in fields(cls)}
+        # A field without a default cannot be filled: the run is another then.
+        with suppress(SpeechrepError):
+            before[section] = known | plain(build(cls, {name: known[name] for name in known if name in names}))
+    return before
+
+
+def _differing(before: dict[str, Any], now: dict[str, Any], prefix: str = "") -> str:
+    """The first key whose values differ, with both; empty if none does."""
+    for key in sorted({*before, *now}):
+        old, new = before.get(key), now.get(key)
+        if old == new:
+            continue
+        if isinstance(old, dict) and isinstance(new, dict):
+            return _differing(old, new, f"{prefix}{key}.")
+        return f"{prefix}{key} was {old}, is now {new}"
+    return ""

@@ -13,6 +13,7 @@ import yaml
 from toy_corpus import make_corpus
 from verb_process import finish, kill, start_ranks
 
+from speechrep.config import read_yaml, write_yaml
 from speechrep.errors import SpeechrepError
 from speechrep.train.pretrain import pretrain
 
@@ -197,13 +198,28 @@ def test_what_is_divided_block_by_block():
     assert blocks(net) == [first, second]
 
 
+def test_a_run_of_an_earlier_version_goes_on(corpus, tmp_path, capsys):
+    """Fields that it did not know have their defaults; what it knew and this version does not makes it another."""
+    run(corpus, tmp_path / "a", write_conf(tmp_path, steps=2))
+    made = read_yaml(tmp_path / "a/config.yaml")
+    del made["train"]["shard"], made["model"]["warp"]
+    write_yaml(tmp_path / "a/config.yaml", made)
+    capsys.readouterr()
+    run(corpus, tmp_path / "a", write_conf(tmp_path, steps=2))
+    assert "already trained" in capsys.readouterr().out
+    made["model"]["forgotten"] = 1
+    write_yaml(tmp_path / "a/config.yaml", made)
+    with pytest.raises(SpeechrepError, match="model.forgotten was 1, is now None"):
+        run(corpus, tmp_path / "a", write_conf(tmp_path, steps=2))
+
+
 def test_wrong_weights_a_foreign_folder_and_a_bad_gradient_are_refused(corpus, tmp_path):
     with pytest.raises(SpeechrepError, match="exactly the losses of ctap"):
         run(corpus, tmp_path / "a", write_conf(tmp_path, weights={"contrast": 1.0}))
     run(corpus, tmp_path / "b", write_conf(tmp_path, steps=2))
-    with pytest.raises(SpeechrepError, match="another configuration or seed"):
+    with pytest.raises(SpeechrepError, match=r"another configuration or seed \(train.steps was 2, is now 3\)"):
         run(corpus, tmp_path / "b", write_conf(tmp_path, steps=3))
-    with pytest.raises(SpeechrepError, match="another configuration or seed"):
+    with pytest.raises(SpeechrepError, match=r"another configuration or seed \(seed was 0, is now 1\)"):
         run(corpus, tmp_path / "b", write_conf(tmp_path, steps=2), seed=1)
     with pytest.raises(SpeechrepError, match="gradient of phase main is not finite"):
         run(corpus, tmp_path / "c", write_conf(tmp_path, weights=WEIGHTS | {"mel_phone": float("inf")}))
