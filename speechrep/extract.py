@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from speechrep.bundles import is_bundle
 from speechrep.data.ark import ArkWriter, read_scp
 from speechrep.data.dataset import SpeechDataset, collate, take_inventory, to_device
 from speechrep.data.dump import MAX_ARK_SEC, MIN_ARK_SEC, MIN_ARKS
@@ -35,7 +36,7 @@ MOST_AT_ONCE = 40
 def open_upstream(spec: str, train: DataFolder, dump: Path, device: str = "cpu") -> Upstream:
     """The upstream `spec`. Plain features take their statistics from the training part's dump, and a released model
     hears the samples that go with the log-mel features there."""
-    kind = spec if spec in FEATURES else "logmel" if is_released(spec) else None
+    kind = spec if spec in FEATURES else "logmel" if is_released(spec) or is_bundle(spec) else None
     features = take_inventory(train, dump / kind / train.path.name) if kind else None
     return Upstream.open(spec, features, device)
 
@@ -79,7 +80,11 @@ def layer_number(upstream: Upstream, layer: int) -> int:
 def fingerprint(spec: str, train: DataFolder, dump: Path) -> str:
     """A digest of what makes the features of `spec`: 12 hexadecimal digits."""
     digest = hashlib.sha256(spec.partition(":")[0].encode() if spec.startswith("random:") else b"")
-    if spec in FEATURES:
+    if is_bundle(spec):
+        # Released weights do not change under their name.
+        digest.update(spec.encode())
+        files = []
+    elif spec in FEATURES:
         part = dump / spec / train.path.name
         files = [part / "feats.yaml", part / "cmvn.npz"]
     else:

@@ -68,7 +68,7 @@ def load_released(path: str | Path, features: Inventory | None = None) -> Method
                              "dump features of audio at that rate")
     cls = find_method(name)
     method = cls(build(cls.Config, _our_config(folder, name, said), f"{folder}/config.json"), inventory)
-    _fill(method, folder)
+    fill(method, _read_weights(folder), folder)
     return method.eval()
 
 
@@ -80,7 +80,7 @@ def start_from(method: Method, path: str | Path) -> None:
         if getattr(method.config, "front", "") != "wave":
             raise SpeechrepError(f"{path} for {_name(method)} that does not hear the waveform", "model.front: wave",
                                  "start from a checkpoint of the same front end, or train without --start")
-        return _fill(method, Path(path))
+        return fill(method, _read_weights(Path(path)), path)
     content = checkpoint.load(path)
     if content["method"] != _name(method):
         raise SpeechrepError(f"{path}: a checkpoint of {content['method']}", f"one of {_name(method)}")
@@ -95,8 +95,10 @@ def _name(method: Method) -> str:
     return type(method).__module__.rpartition(".")[2]
 
 
-def _fill(method: Method, folder: Path) -> None:
-    theirs = _strip(_read_weights(folder))
+def fill(method: Method, weights: dict[str, torch.Tensor], where: str | Path) -> None:
+    """Put weights under transformers' names into `method`; `where` they are from stands in errors. Missing, unknown or
+    misshapen ones are a `SpeechrepError`."""
+    theirs = _strip(weights)
     ours = dict(method.named_parameters())
     pairs = _pairs(method)
     heads = {a: b for a, b in _head_pairs(method).items() if b in theirs}
@@ -108,12 +110,12 @@ def _fill(method: Method, folder: Path) -> None:
         ignored.add("feature_extractor.conv_layers.0.conv.bias")  # which the norm takes out again
     unknown = [b for b in theirs if b.startswith(BODY) and b not in set(pairs.values()) | ignored]
     if missing or unknown:
-        raise SpeechrepError(f"{folder}: weights without {missing[:3]}, and with {unknown[:3]}",
+        raise SpeechrepError(f"{where}: weights without {missing[:3]}, and with {unknown[:3]}",
                              f"those of {_name(method)} of the sizes configured")
     with torch.no_grad():
         for a, b in (pairs | heads).items():
             if ours[a].numel() != theirs[b].numel():
-                raise SpeechrepError(f"{folder}: {b} of shape {list(theirs[b].shape)}", f"{list(ours[a].shape)}",
+                raise SpeechrepError(f"{where}: {b} of shape {list(theirs[b].shape)}", f"{list(ours[a].shape)}",
                                      "set model's sizes to those of its config.json")
             ours[a].copy_(theirs[b].view(ours[a].shape))
         if hasattr(method, "teacher"):

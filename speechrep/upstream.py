@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from speechrep.bundles import is_bundle, load_bundle
 from speechrep.config import build
 from speechrep.data.inventory import Inventory
 from speechrep.errors import SpeechrepError
@@ -81,13 +82,13 @@ class Upstream(nn.Module):
     def open(cls, spec: str, features: Inventory | None = None, device: str | torch.device = "cpu") -> "Upstream":
         """spec: "mfcc", "fbank" or "logmel" (dumped features as they are, normalised by `features`), the path of a
         checkpoint, or "random:PATH" for an untrained network of the same shape, or a folder in transformers' format
-        (`speechrep.released`), which hears the audio of the dump that `features` describes."""
+        (`speechrep.released`) or "torchaudio:BUNDLE" (`speechrep.bundles`), which hear the audio of the dump that `features` describes."""
         if spec in FEATURES:
             if features is None:
                 raise SpeechrepError(f"upstream {spec} without feature statistics", "the inventory of a dump")
             return cls(spec, None, features).to(device)
-        if is_released(spec):
-            method = load_released(spec, features)
+        if is_released(spec) or is_bundle(spec):
+            method = (load_bundle if is_bundle(spec) else load_released)(spec, features)
             return cls(spec, method, method.inventory).to(device)
         method = load_method(spec.removeprefix("random:"), untrained=spec.startswith("random:"))
         return cls(spec, method, method.inventory).to(device)

@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parents[1]
 MAX_LINES = 450
 
 BOTTOM = {"errors", "files", "config", "provenance", "launch", "doctor", ""}
-LEVELS = [BOTTOM, {"data", "nn", "metrics"}, {"align", "methods", "train", "vocoder"}, {"released"}, {"upstream"},
+LEVELS = [BOTTOM, {"data", "nn", "metrics"}, {"align", "methods", "train", "vocoder"}, {"released"}, {"bundles"}, {"upstream"},
           {"extract"}, {"units"},
           {"tasks"}, {"report"}, {"bin"}, {"__main__"}]
 LEVEL = {room: level for level, rooms in enumerate(LEVELS) for room in rooms}

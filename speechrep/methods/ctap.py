@@ -35,6 +35,7 @@ from speechrep.nn.contrastive import symmetric_contrast
 from speechrep.nn.encoder import Encoder
 from speechrep.nn.front import MelFront
 from speechrep.nn.gaussian import kl_to_standard
+from speechrep.nn.instance_norm import instance_norm
 from speechrep.nn.length_regulator import regulate, strided, token_of_frame
 from speechrep.nn.masking import pad_mask
 from speechrep.nn.prompt_encoder import PromptEncoder, window
@@ -83,6 +84,11 @@ class Config:
     hears, another for target and prompt. 0 is the paper's way."""
     decoder_gradient: float = 1.0
     """Factor on the gradient from the decoder into the speech encoder; 1 is the paper's plain sum."""
+    instance_norm: bool = False
+    """The speech encoder normalises each channel over the utterance, at its input and before the joint space, so that
+    what is constant through an utterance, the voice, does not enter (AdaIN-VC, arXiv 1904.05742). False is the paper's way."""
+    voice_per_block: bool = False
+    """The decoder hears the voice before each of its blocks, not before the first alone."""
     max_scale: float = 100.0
     """Upper bound of the learned factor on the cosine, for stability."""
 
@@ -119,7 +125,7 @@ class Method(BaseMethod):
         self.log_scale = nn.Parameter(torch.tensor(math.log(1 / 0.07)))
         self.prompt_encoder = PromptEncoder(mels, c.prompt_dim)
         self.decoder_in = nn.Linear(c.joint_dim, c.dim)
-        self.voice_in = nn.Linear(c.prompt_dim, c.dim)
+        self.voice_in = nn.Linear(c.prompt_dim, c.dim * (c.decoder_layers if c.voice_per_block else 1))
         self.decoder = Encoder(c.kind, c.decoder_layers, c.dim, c.heads, c.dropout)
         self.mel_out = nn.Linear(c.dim, mels * c.stride)
 
@@ -226,8 +232,10 @@ class Method(BaseMethod):
         """feats [B, N, D] -> every block's output [B, N', D'] and, last, the joint space, zero in padding; lengths [B]."""
         inside = ~pad_mask(lengths, feats.shape[1])
         x, lengths = self.front(self.normalise(feats) * inside[..., None], lengths)
+        if self.config.instance_norm:
+            x = instance_norm(x, lengths)
         layers = self.speech_encoder(x, pad_mask(lengths, x.shape[1]))
-        joint = self.speech_out(layers[-1])
+        joint = self.speech_out(instance_norm(layers[-1], lengths) if self.config.instance_norm else layers[-1])
         return [*layers, joint.masked_fill(pad_mask(lengths, x.shape[1])[..., None], 0)], lengths
 
     def encode_phones(self, phones: torch.Tensor, lengths: torch.Tensor, durations: torch.Tensor,
@@ -249,8 +257,8 @@ class Method(BaseMethod):
     def decode(self, joint: torch.Tensor, lengths: torch.Tensor, voice: torch.Tensor) -> torch.Tensor:
         """joint [B, N', J], voice [B, G] -> normalised mel [B, N' * stride, D]."""
         pad = pad_mask(lengths, joint.shape[1])
-        x = self.decoder_in(joint) + self.voice_in(voice)[:, None]
-        x = self.decoder(x.masked_fill(pad[..., None], 0), pad)[-1]
+        voices = self.voice_in(voice)[:, None].chunk(self.config.decoder_layers if self.config.voice_per_block else 1, -1)
+        x = self.decoder(self.decoder_in(joint).masked_fill(pad[..., None], 0), pad, voices)[-1]
         return self.mel_out(x).reshape(len(joint), -1, len(self.mean))
 
     def layers(self, batch: Batch) -> tuple[list[torch.Tensor], torch.Tensor]:

@@ -1,5 +1,8 @@
 """A stack of blocks of one kind over frames or tokens."""
 
+from collections.abc import Sequence
+from itertools import zip_longest
+
 import torch
 from torch import nn
 
@@ -28,13 +31,14 @@ class Encoder(nn.Module):
             self.blocks = nn.ModuleList(TDNNBlock(dim, dilations[i % len(dilations)], dropout) for i in range(layers))
         self.norm = nn.LayerNorm(dim)
 
-    def forward(self, x: torch.Tensor, pad: torch.Tensor) -> list[torch.Tensor]:
+    def forward(self, x: torch.Tensor, pad: torch.Tensor, added: Sequence[torch.Tensor] = ()) -> list[torch.Tensor]:
         """x [B, N, D], pad [B, N] -> the input and the output of every block, each [B, N, D]; the last is normed and
-        holds zeros in padding, the others hold anything there."""
+        holds zeros in padding, the others hold anything there. added: what the first blocks, in this order, are told
+        beside their input, each [B, N or 1, D]."""
         if self.kind == "transformer":
             x = x + sinusoids(x.shape[1], x.shape[2], x.device).to(x.dtype)
         outputs = [x]
-        for block in self.blocks:
-            outputs.append(block(outputs[-1], pad))
+        for block, told in zip_longest(self.blocks, added):
+            outputs.append(block(outputs[-1] if told is None else outputs[-1] + told, pad))
         outputs[-1] = self.norm(outputs[-1]).masked_fill(pad[..., None], 0)
         return outputs
