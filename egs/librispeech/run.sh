@@ -59,7 +59,7 @@ if stage 0 "download: the parts, and Libri-light's limited sets" "20 GB"; then
   local/download.sh --parts "$parts" ${corpus:+--corpus "$corpus"} downloads
 fi
 
-if stage 1 "prepare: data folders, checked, and phones" "20 min for 100 h, not measured"; then
+if stage 1 "prepare: data folders, checked, and phones" "not measured"; then
   partially=()
   [ "$partial" = false ] || partially=(--partial)
   python local/prepare.py --parts "$parts" "${partially[@]}" downloads/corpus data
@@ -88,7 +88,7 @@ if stage 5 "pretrain: the joint space, the durations, the vocoder" "14 min at th
   "$methods" pretrain "${set_args[@]}"
 fi
 
-if stage 6 "downstream: recognition of phones, and other tasks on frozen features" "minutes to days, by size"; then
+if stage 6 "downstream: recognition of phones, and other tasks on frozen features" "not measured"; then
   "$evaluate" train
 fi
 

@@ -44,14 +44,14 @@ if stage 0 "download: the database" "1 GB"; then
   local/download.sh ${corpus:+--corpus "$corpus"} downloads
 fi
 
-if stage 1 "prepare: data folders with what is relevant to each query, checked" "2 min"; then
+if stage 1 "prepare: data folders with what is relevant to each query, checked" "not measured"; then
   partially=()
   [ "$partial" = false ] || partially=(--partial)
   python local/prepare.py --language "$language" "${partially[@]}" downloads/corpus data
-  speechrep check --nj "$nj" data/docs data/queries_dev data/queries_test
+  speechrep check --rate 8000 --nj "$nj" data/docs data/queries_dev data/queries_test
 fi
 
-if stage 3 "dump: log-mel and MFCC features" "3 min"; then
+if stage 3 "dump: log-mel and MFCC features" "not measured"; then
   for features in "$conf" conf/mfcc.yaml; do
     kind=$(basename "$features" .yaml)
     speechrep dump --conf "$features" --nj "$nj" --cmvn data/docs "dump/$kind/docs"
@@ -61,11 +61,11 @@ if stage 3 "dump: log-mel and MFCC features" "3 min"; then
   done
 fi
 
-if stage 6 "downstream: the tasks, on frozen features" "minutes to days, by size"; then
+if stage 6 "downstream: the tasks, on frozen features" "not measured"; then
   "$root/utils/evaluate.sh" train "${set_args[@]}"
 fi
 
-if stage 7 "decode and score" "minutes to hours"; then
+if stage 7 "decode and score" "not measured"; then
   "$root/utils/evaluate.sh" score
 fi
 
