@@ -1,0 +1,101 @@
+#!/usr/bin/env bash
+# LibriSpeech: read English books, from the corpus to text-to-speech, voice conversion and recognition with CTAP, or
+# other representations and what they are worth in SUPERB's PR and ASR and on Libri-light's 10 min, 1 h and 10 h.
+#
+#   ./run.sh                                  fetches train-clean-100, all dev and test parts and Libri-light's sets
+#   ./run.sh --corpus FOLDER                  or takes what is unpacked there
+#   ./run.sh --parts all                      960 h
+#
+# --corpus FOLDER       where LibriSpeech/ and librispeech_finetuning/ are, already unpacked (stage 0)
+# --parts PARTS         which parts of LibriSpeech, by commas, or all; train-clean-100, dev and test where not given
+# --partial BOOL        true: go on with an incomplete corpus, and say what is missing
+# --nj N                jobs at a time
+# --processes N         processes that share a training; by default one, with a thread on each core
+# --stage N             begin with this stage
+# --stop-stage N        end with this one
+# --method METHOD       the representation: ctap; or methods of speech alone (hubert,cpc ... or all), compared with each other
+# --upstream SPEC       stages 6 to 8 are for these instead: mfcc, logmel, a checkpoint, random:CHECKPOINT, or a folder in
+#                       transformers' format; several by commas, each SPEC or NAME=SPEC, paths as from this folder
+# --task TASK           what --upstream, and methods of speech alone, are compared by: asr,sid,abx ...; all: what the corpus has
+# --superb-compatible B true: take on the reference's habits that change numbers, each of which is named
+# --sweep B             true: choose each task's learning rate on dev
+# --conf FILE           its configuration: conf/quick.yaml
+# --vocoder VOCODER     what speech is made with: griffin-lim, or neural, the one that stage 5 trains
+# --labelled-min N      learn from the phones of only so many minutes of one voice (minimal supervision), in rows of its own
+# --seed N              seed of everything that is drawn
+# --set KEY=VALUE       override a value of --conf; may be repeated
+set -euo pipefail
+stage=0 stop_stage=100 nj=$(nproc) seed=0
+processes=1 labelled_min=0
+corpus= partial=false
+parts=train-clean-100,dev-clean,dev-other,test-clean,test-other
+method=ctap upstream= task=all
+superb_compatible=false sweep=false
+conf=conf/quick.yaml
+vocoder=griffin-lim
+. "$(dirname "$0")/../../utils/parse_options.sh"
+[ -z "$corpus" ] || corpus=$(cd "$corpus" && pwd)
+cd "$(dirname "$0")"
+. ./path.sh
+. ./cmd.sh
+. "$root/utils/stage.sh"
+
+# What the scripts of the stages 4 to 8 read.
+export method upstream task superb_compatible sweep conf seed nj processes vocoder labelled_min count=30 pair_count=1
+methods=$root/utils/ctap.sh
+[ "$method" = ctap ] || methods=$root/utils/compare_methods.sh
+evaluate=$methods
+[ -z "$upstream" ] || evaluate=$root/utils/evaluate.sh
+
+plan
+check_disk 40000 .
+
+# The data folders beside data/train.
+others() {
+  find data -mindepth 2 -maxdepth 2 -name wav.scp -printf '%h\n' | grep -v '^data/train$' | sort
+}
+
+if stage 0 "download: the parts, and Libri-light's limited sets" "20 GB"; then
+  local/download.sh --parts "$parts" ${corpus:+--corpus "$corpus"} downloads
+fi
+
+if stage 1 "prepare: data folders, checked, and phones" "not measured"; then
+  partially=()
+  [ "$partial" = false ] || partially=(--partial)
+  python local/prepare.py --parts "$parts" "${partially[@]}" downloads/corpus data
+  speechrep check --rate 16000 --nj "$nj" data/train $(others)
+  speechrep phonemize data/train $(others)
+fi
+
+if stage 2 "align: when each phone is said" "2 min an hour of speech"; then
+  speechrep align --exp exp/align --nj "$nj" data/train $(others)
+fi
+
+if stage 3 "dump: log-mel and MFCC features" "10 s an hour of speech"; then
+  for kind in logmel mfcc; do
+    speechrep dump --conf "conf/$kind.yaml" --nj "$nj" --cmvn data/train "dump/$kind/train"
+    for folder in $(others); do
+      speechrep dump --conf "conf/$kind.yaml" --nj "$nj" "$folder" "dump/$kind/${folder#data/}"
+    done
+  done
+fi
+
+if stage 4 "units: clusters of MFCC, for the methods that guess them" "1 min"; then
+  "$methods" units
+fi
+
+if stage 5 "pretrain: the joint space, the durations, the vocoder" "14 min at the quick size"; then
+  "$methods" pretrain "${set_args[@]}"
+fi
+
+if stage 6 "downstream: recognition of phones, and other tasks on frozen features" "not measured"; then
+  "$evaluate" train
+fi
+
+if stage 7 "decode and score" "8 to 18 min"; then
+  "$evaluate" score
+fi
+
+if stage 8 "report: tables, plots and audio" "1 min"; then
+  "$evaluate" report
+fi

@@ -1,0 +1,84 @@
+#!/usr/bin/env python
+"""Stage 1: QUESST 2014 -> the data folders docs, queries_dev and queries_test.
+
+Usage: local/prepare.py [--language NAME|all] [--partial] CORPUS_DIR DATA_DIR
+
+CORPUS_DIR holds quesst14Database as its archive unpacks: Audio, dev_queries, eval_queries, and scoring with the
+language keys and the ground truth. The evaluation queries are called test. `relevance` of the queries names the documents
+that hold them. No text and no speakers are published: each utterance is its own speaker.
+"""
+
+from pathlib import Path
+
+from speechrep.data.corpus import Corpus, corpus_parser, find_folder, read_lines, run_prepare, split_fields
+from speechrep.errors import SpeechrepError
+
+LANGUAGES = {"albanian": "sq", "basque": "eu", "czech": "cs", "nnenglish": "en", "romanian": "ro", "slovak": "sk"}
+"""Language as the keys call it -> ISO 639-1. nnenglish: English by speakers of other languages."""
+
+UTTERANCES = {"nnenglish": {"docs": {"utterances": 2438}, "queries_dev": {"utterances": 138},
+                            "queries_test": {"utterances": 138}},
+              "all": {"docs": {"utterances": 12492}, "queries_dev": {"utterances": 560}, "queries_test": {"utterances": 555}}}
+"""All: Anguera et al., MediaEval 2014. English: as SUPERB's query by example is known to have. For the other languages no
+counts were found."""
+
+SOURCE = "Anguera et al., Query by Example Search on Speech at MediaEval 2014; SUPERB"
+
+KEYS = {"docs": "utterances", "queries_dev": "dev", "queries_test": "eval"}
+"""Data folder -> the name of its part in the corpus."""
+
+
+def main() -> None:
+    parser = corpus_parser(__doc__)
+    parser.add_argument("--language", choices=(*LANGUAGES, "all"), default="nnenglish",
+                        help="of documents and queries (default: %(default)s, as in SUPERB)")
+    run_prepare(prepare, parser)
+
+
+def prepare(corpus_dir: Path, data_dir: Path, language: str = "nnenglish", partial: bool = False) -> None:
+    """Make the data folders. Raises `SpeechrepError` if the corpus is not there, or incomplete without `partial`."""
+    root = find_folder(corpus_dir, "scoring", ["quesst14Database"])
+    corpus = Corpus("QUESST 2014", data_dir, partial)
+    known: dict[str, dict[str, str]] = {}
+    for part, key in KEYS.items():
+        known[part] = {}
+        for name, spoken in split_fields(root / f"scoring/language_key_{key}.lst", "the language of each file", 2):
+            if spoken not in LANGUAGES:
+                raise SpeechrepError(f"language_key_{key}.lst: {name} is in '{spoken}'", f"one of {', '.join(LANGUAGES)}")
+            # The first folder of a path is the corpus, under whichever name.
+            path = root / name.partition("/")[2]
+            known[part][path.stem] = spoken
+            if language in ("all", spoken):
+                corpus.add(part, path.stem, path, {"utt2lang": LANGUAGES[spoken]})
+    for part in ("queries_dev", "queries_test"):
+        truth = root / f"scoring/groundtruth_quesst14_{KEYS[part]}/quesst14_{KEYS[part]}.rttm"
+        corpus.add_list(part, "relevance", relevant(truth, known[part], known["docs"], language), {1: ["docs"]})
+    corpus.write(UTTERANCES.get(language), SOURCE)
+
+
+def relevant(truth: Path, queries: dict[str, str], docs: dict[str, str], language: str) -> list[tuple[str, str]]:
+    """(query, document) where the query is said, sorted, from the lines `LEXEME DOCUMENT 1 START DURATION QUERY ...`.
+
+    `queries`, `docs`: utterance -> language, of all languages. Raises `SpeechrepError` for a line that names an utterance
+    which the language keys lack.
+    """
+    pairs = set()
+    for line in read_lines(truth, "the ground truth as RTTM"):
+        fields = line.split()
+        # A document without any query has one line of NO_KEYWORD.
+        if fields[0] != "LEXEME" or (len(fields) > 5 and fields[5] == "NO_KEYWORD"):
+            continue
+        if len(fields) < 6:
+            raise SpeechrepError(f"{truth}: '{line[:80]}'", "LEXEME DOCUMENT 1 START DURATION QUERY ...", "fetch it again")
+        doc, query = fields[1], fields[5]
+        for utt, names in ((query, queries), (doc, docs)):
+            if utt not in names:
+                raise SpeechrepError(f"{truth}: {utt} is in no language key", "queries and documents of the corpus",
+                                     "fetch the corpus again")
+        if language in ("all", queries[query]) and language in ("all", docs[doc]):
+            pairs.add((query, doc))
+    return sorted(pairs)
+
+
+if __name__ == "__main__":
+    main()

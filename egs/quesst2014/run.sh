@@ -1,0 +1,74 @@
+#!/usr/bin/env bash
+# QUESST 2014: spoken queries and the documents that may hold them, for query by example without training.
+#
+#   ./run.sh                                  fetches the database
+#   ./run.sh --corpus FOLDER                  or takes what is unpacked there
+#
+# --corpus FOLDER       where quesst14Database/ is unpacked (stage 0)
+# --language NAME       nnenglish, as SUPERB does, or all, albanian, basque, czech, romanian, slovak
+# --partial BOOL        true: go on with an incomplete corpus, and say what is missing
+# --nj N                jobs at a time
+# --processes N         processes that share a training; by default one, with a thread on each core
+# --stage N             begin with this stage
+# --stop-stage N        end with this one
+# --upstream SPEC       what is evaluated: mfcc, logmel, a checkpoint, random:CHECKPOINT, or a folder in transformers' format;
+#                       several by commas, each SPEC or NAME=SPEC, paths as from this folder
+# --task TASK           by what: names by commas, or all that the corpus can run
+# --superb-compatible B true: take on the reference's habits that change numbers, each of which is named
+# --sweep B             true: choose each task's learning rate on dev
+# --conf FILE           the features of stage 3 beside MFCC: conf/logmel.yaml
+# --seed N              seed of everything that is drawn
+# --set KEY=VALUE       override a value of a task's configuration; may be repeated
+set -euo pipefail
+stage=0 stop_stage=100 nj=$(nproc) seed=0
+processes=1
+corpus= partial=false
+language=nnenglish
+upstream=mfcc task=all
+superb_compatible=false sweep=false
+conf=conf/logmel.yaml
+. "$(dirname "$0")/../../utils/parse_options.sh"
+[ -z "$corpus" ] || corpus=$(cd "$corpus" && pwd)
+cd "$(dirname "$0")"
+. ./path.sh
+. ./cmd.sh
+. "$root/utils/stage.sh"
+
+# What utils/evaluate.sh reads.
+export upstream task superb_compatible sweep seed nj processes
+
+plan
+check_disk 6000 .
+
+if stage 0 "download: the database" "1 GB"; then
+  local/download.sh ${corpus:+--corpus "$corpus"} downloads
+fi
+
+if stage 1 "prepare: data folders with what is relevant to each query, checked" "not measured"; then
+  partially=()
+  [ "$partial" = false ] || partially=(--partial)
+  python local/prepare.py --language "$language" "${partially[@]}" downloads/corpus data
+  speechrep check --rate 8000 --nj "$nj" data/docs data/queries_dev data/queries_test
+fi
+
+if stage 3 "dump: log-mel and MFCC features" "not measured"; then
+  for features in "$conf" conf/mfcc.yaml; do
+    kind=$(basename "$features" .yaml)
+    speechrep dump --conf "$features" --nj "$nj" --cmvn data/docs "dump/$kind/docs"
+    for part in queries_dev queries_test; do
+      speechrep dump --conf "$features" --nj "$nj" "data/$part" "dump/$kind/$part"
+    done
+  done
+fi
+
+if stage 6 "downstream: the tasks, on frozen features" "not measured"; then
+  "$root/utils/evaluate.sh" train "${set_args[@]}"
+fi
+
+if stage 7 "decode and score" "not measured"; then
+  "$root/utils/evaluate.sh" score
+fi
+
+if stage 8 "report: the table" "1 min"; then
+  "$root/utils/evaluate.sh" report
+fi

@@ -1,0 +1,102 @@
+"""egs/quesst2014: language keys, queries and what is relevant to them, on a tree laid out as published."""
+
+import shutil
+
+import pytest
+from recipe_tree import folders, load, tone, write
+
+from speechrep.errors import SpeechrepError
+
+recipe = load("quesst2014")
+KEYS = {"utterances": {"quesst14_00001": "nnenglish", "quesst14_00002": "nnenglish", "quesst14_00003": "basque"},
+        "dev": {"quesst14_dev_0001": "nnenglish", "quesst14_dev_0002": "basque"},
+        "eval": {"quesst14_eval_0001": "nnenglish", "quesst14_eval_0002": "nnenglish", "quesst14_eval_0003": "czech"}}
+FOLDERS = {"utterances": "Audio", "dev": "dev_queries", "eval": "eval_queries"}
+
+
+def truth(*pairs):
+    lines = [f"LEXEME {doc} 1 0.000 4.120 {query} lex 0.5 <NA>" for doc, query in pairs]
+    return [*lines, "LEXEME quesst14_00002 1 0.000 4.120 NO_KEYWORD lex 0.5 <NA>"]
+
+
+@pytest.fixture(scope="module")
+def published(tmp_path_factory):
+    root = tmp_path_factory.mktemp("quesst") / "quesst14Database"
+    for key, rows in KEYS.items():
+        write(root / f"scoring/language_key_{key}.lst", *(f"quesst2014/{FOLDERS[key]}/{utt}.wav {language}"
+                                                          for utt, language in rows.items()))
+        for utt in rows:
+            tone(root / FOLDERS[key] / f"{utt}.wav", rate_hz=8000)
+    write(root / "scoring/groundtruth_quesst14_dev/quesst14_dev.rttm",
+          *truth(("quesst14_00001", "quesst14_dev_0001"), ("quesst14_00001", "quesst14_dev_0001"),
+                 ("quesst14_00003", "quesst14_dev_0002")))
+    write(root / "scoring/groundtruth_quesst14_eval/quesst14_eval.rttm",
+          *truth(("quesst14_00002", "quesst14_eval_0001"), ("quesst14_00001", "quesst14_eval_0001")))
+    return root.parent
+
+
+@pytest.fixture
+def counted(monkeypatch):
+    monkeypatch.setattr(recipe, "UTTERANCES", {"nnenglish": {"docs": {"utterances": 2}, "queries_dev": {"utterances": 1},
+                                                             "queries_test": {"utterances": 2}}})
+
+
+def test_english_as_superb_takes_it(published, counted, tmp_path):
+    recipe.prepare(published, tmp_path)
+    found = folders(tmp_path)
+    assert {name: folder.utts for name, folder in found.items()} == {
+        "docs": ["quesst14_00001", "quesst14_00002"], "queries_dev": ["quesst14_dev_0001"],
+        "queries_test": ["quesst14_eval_0001", "quesst14_eval_0002"]}
+    assert (tmp_path / "queries_dev/relevance").read_text() == "quesst14_dev_0001 quesst14_00001\n"
+    assert (tmp_path / "queries_test/relevance").read_text() == ("quesst14_eval_0001 quesst14_00001\n"
+                                                                 "quesst14_eval_0001 quesst14_00002\n")
+    assert set(found["docs"].read("utt2lang").values()) == {"en"}
+    assert found["queries_test"].read("wav.scp")["quesst14_eval_0001"].endswith(
+        "quesst14Database/eval_queries/quesst14_eval_0001.wav")
+
+
+def test_all_languages_and_one_other(published, tmp_path):
+    recipe.prepare(published, tmp_path / "all", language="all", partial=True)
+    found = folders(tmp_path / "all")
+    assert found["docs"].read("utt2lang") == {"quesst14_00001": "en", "quesst14_00002": "en", "quesst14_00003": "eu"}
+    assert "quesst14_dev_0002 quesst14_00003\n" in (tmp_path / "all/queries_dev/relevance").read_text()
+    with pytest.raises(SpeechrepError, match="docs has 3 utterances instead of 12492"):
+        recipe.prepare(published, tmp_path / "whole", language="all")
+    with pytest.raises(SpeechrepError, match="QUESST 2014: no utterances for queries_test"):
+        recipe.prepare(published, tmp_path / "basque", language="basque")
+
+
+def test_published_counts_are_wanted(published, tmp_path):
+    with pytest.raises(SpeechrepError, match="docs has 2 utterances instead of 2438; queries_dev has 1 utterances instead of 138"):
+        recipe.prepare(published, tmp_path)
+
+
+def test_a_missing_document(published, counted, tmp_path, capsys):
+    shutil.copytree(published, tmp_path / "corpus")
+    (tmp_path / "corpus/quesst14Database/Audio/quesst14_00002.wav").unlink()
+    with pytest.raises(SpeechrepError, match="quesst14_00002.wav: no such file"):
+        recipe.prepare(tmp_path / "corpus", tmp_path / "data")
+    recipe.prepare(tmp_path / "corpus", tmp_path / "data", partial=True)
+    assert "1 of 2 lines of relevance name utterances that are not there, such as quesst14_00002" in capsys.readouterr().err
+    folders(tmp_path / "data")
+    assert (tmp_path / "data/queries_test/relevance").read_text() == "quesst14_eval_0001 quesst14_00001\n"
+
+
+RTTM = "scoring/groundtruth_quesst14_dev/quesst14_dev.rttm"
+
+
+@pytest.mark.parametrize("spoil, message", [
+    (lambda root: (root / "scoring/language_key_dev.lst").unlink(), "language_key_dev.lst: no such file"),
+    (lambda root: (root / RTTM).unlink(), "quesst14_dev.rttm: no such file"),
+    (lambda root: write(root / RTTM, *truth(("quesst14_00009", "quesst14_dev_0001"))), "quesst14_00009 is in no language key"),
+    (lambda root: write(root / RTTM, *truth(("quesst14_00001", "quesst14_dev_0009"))), "quesst14_dev_0009 is in no language key"),
+    (lambda root: write(root / RTTM, "LEXEME quesst14_00001 1"), "LEXEME DOCUMENT 1 START DURATION QUERY"),
+    (lambda root: write(root / "scoring/language_key_dev.lst", "quesst2014/dev_queries/quesst14_dev_0001.wav klingon"),
+     "is in 'klingon'"),
+    (lambda root: write(root / "scoring/language_key_dev.lst", "quesst2014/dev_queries/quesst14_dev_0001.wav"), "1 fields in"),
+    (lambda root: shutil.rmtree(root / "scoring"), "no scoring in it")])
+def test_what_cannot_be_right_is_refused(published, counted, tmp_path, spoil, message):
+    shutil.copytree(published, tmp_path / "corpus")
+    spoil(tmp_path / "corpus/quesst14Database")
+    with pytest.raises(SpeechrepError, match=message):
+        recipe.prepare(tmp_path / "corpus", tmp_path / "data", partial=True)
