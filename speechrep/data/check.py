@@ -11,7 +11,8 @@ import numpy as np
 
 from speechrep.data.audio import (file_problem, header, is_pipe, read_pipe, read_wav, refuse_pipe, segment_bounds,
                                   segment_of)
-from speechrep.data.folder import STREAM_NAME, bad_id, key_kind, spk2utt, table_text, write_table
+from speechrep.data.folder import bad_id, is_stream, key_kind, spk2utt, table_text, write_table
+from speechrep.data.lists import OWN_COLUMNS, cut_lists, list_problems
 from speechrep.errors import SpeechrepError
 from speechrep.files import write_text
 
@@ -93,16 +94,18 @@ def check_folder(path: str | Path, rate_hz: int | None = None, allow_pipes: bool
         raise SpeechrepError(f"{path}: no wav.scp in it", "a data folder with lines 'utterance-id file.wav'",
                              "run stage 1 (prepare) of the recipe")
     problems: list[Problem] = []
-    names = sorted(p.name for p in path.iterdir() if p.is_file() and STREAM_NAME.fullmatch(p.name))
+    names = sorted(p.name for p in path.iterdir() if p.is_file() and is_stream(p.name))
     tables = {name: _scan(path / name, name, problems) for name in names}
     utts = set(tables.get("segments", tables["wav.scp"]))
     if not utts:
         problems.append(Problem(str(path / "wav.scp"), "", "no utterances", "add lines 'utterance-id file.wav'",
                                 "none"))
     _check_ids(path, tables, utts, problems)
+    problems += [Problem(str(path / name), utt, found, "prepare the folder again", "none")
+                 for name, utt, found in list_problems(path, utts)]
     audio = _check_audio(path, tables, rate_hz, allow_pipes, threads or min(8, os.cpu_count() or 1), problems)
     _check_content(path, tables, audio, problems)
-    order = list(dict.fromkeys(["wav.scp", "segments", "utt2spk", "spk2utt", "text", *names]))
+    order = list(dict.fromkeys(["wav.scp", "segments", "utt2spk", "spk2utt", "text", *names, *OWN_COLUMNS]))
     problems.sort(key=lambda problem: (order.index(Path(problem.file).name), problem.utt))
     seconds = {utt: length for utt, (length, _) in audio.items() if utt in utts}
     return Report(list(dict.fromkeys(problems)), len(utts), seconds,
@@ -118,7 +121,7 @@ def skip_bad(path: str | Path, problems: list[Problem]) -> dict[str, str]:
     """
     path = Path(path)
     ignored: list[Problem] = []
-    names = sorted(p.name for p in path.iterdir() if p.is_file() and STREAM_NAME.fullmatch(p.name))
+    names = sorted(p.name for p in path.iterdir() if p.is_file() and is_stream(p.name))
     tables = {name: _scan(path / name, name, ignored) for name in names}
     segmented = "segments" in tables
     reasons: dict[str, str] = {}
@@ -149,6 +152,7 @@ def skip_bad(path: str | Path, problems: list[Problem]) -> dict[str, str]:
         (path / "utt2dur").unlink()
     if "utt2spk" in cut:
         cut["spk2utt"] = spk2utt(cut["utt2spk"])
+    cut_lists(path, set(kept))
     # The files that say which utterances there are come last: until then a second run finds the same problems.
     for name in sorted(cut, key=lambda name: (name == "wav.scp", name == "segments", name)):
         if not (path / name).is_file() or (path / name).read_bytes() != table_text(cut[name]).encode():

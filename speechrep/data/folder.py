@@ -10,11 +10,18 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from speechrep.data import audio
+from speechrep.data.lists import OWN_COLUMNS, cut_list, list_text, read_list, unknown_utts
 from speechrep.errors import SpeechrepError
 from speechrep.files import atomic_folder, write_text
 
 STREAM_NAME = re.compile(r"[a-z0-9_]+(\.scp)?|(text|units|ali)\.[A-Za-z0-9_.-]+")
-"""File names that are streams; anything else in the folder (README, notes.md, skipped.tsv) is left alone."""
+"""File names that are streams; anything else in the folder (README, notes.md, skipped.tsv) is left alone, save the
+lists of `speechrep.data.lists`, which are no streams although named like one."""
+
+
+def is_stream(name: str) -> bool:
+    """Whether a file of this name in a data folder is a stream, a line an utterance."""
+    return name not in OWN_COLUMNS and STREAM_NAME.fullmatch(name) is not None
 
 
 def bad_id(key: str) -> str:
@@ -92,12 +99,13 @@ def split(utts: list[str], n: int) -> list[list[str]]:
     return [utts[start:end] for start, end in zip(bounds, bounds[1:])]
 
 
-def write_folder(path: str | Path, streams: Mapping[str, Mapping[str, str]]) -> "DataFolder":
+def write_folder(path: str | Path, streams: Mapping[str, Mapping[str, str]],
+                 lists: Mapping[str, list[tuple[str, ...]]] | None = None) -> "DataFolder":
     """Make the data folder `path` from `streams` (stream -> utterance -> line), replacing all that is there: sound files
-    belong elsewhere.
+    belong elsewhere. `lists` -> rows of `trials`, `relevance` or `rttm`.
 
-    `spk2utt` is derived from `utt2spk`. Raises `SpeechrepError` for a bad id, or an utterance that is in a stream but
-    not in `segments` (or `wav.scp`, where there are no segments).
+    `spk2utt` is derived from `utt2spk`. Raises `SpeechrepError` for a bad id, or an utterance that is in a stream or a
+    list but not in `segments` (or `wav.scp`, where there are no segments).
     """
     if not streams.get("wav.scp"):
         raise SpeechrepError(f"{path}: no audio for it", "a wav.scp with at least one line")
@@ -111,6 +119,12 @@ def write_folder(path: str | Path, streams: Mapping[str, Mapping[str, str]]) -> 
     if streams.get("utt2spk"):
         streams["spk2utt"] = spk2utt(streams["utt2spk"])
     texts = {name: table_text(table) for name, table in streams.items()}
+    for name, rows in (lists or {}).items():
+        unknown = unknown_utts(name, rows, utts)
+        if unknown:
+            raise SpeechrepError(f"{path}/{name}: {len(unknown)} utterances without audio, such as '{unknown[0]}'",
+                                 "utterances of wav.scp or segments")
+        texts[name] = list_text(name, rows)
     with atomic_folder(path) as tmp:
         for name, text in texts.items():
             (tmp / name).write_text(text, encoding="utf-8")
@@ -148,7 +162,7 @@ class DataFolder:
 
     def streams(self) -> list[str]:
         """The names of its streams, sorted."""
-        return sorted(p.name for p in self.path.iterdir() if p.is_file() and STREAM_NAME.fullmatch(p.name))
+        return sorted(p.name for p in self.path.iterdir() if p.is_file() and is_stream(p.name))
 
     def read(self, stream: str) -> dict[str, str]:
         """Utterance -> rest of its line, sorted. Kept in memory: not to be changed by the caller.
@@ -223,7 +237,8 @@ class DataFolder:
             table = {key: rest for key, rest in self.read(stream).items() if key in kept}
             if table and stream != "spk2utt":
                 cut[stream] = table
-        return write_folder(out_path, cut | dict(more or {}))
+        lists = {name: cut_list(name, read_list(self.path / name), wanted) for name in OWN_COLUMNS if self.has(name)}
+        return write_folder(out_path, cut | dict(more or {}), {name: rows for name, rows in lists.items() if rows})
 
 
 def key_kind(stream: str, segmented: bool) -> str:
