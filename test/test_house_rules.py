@@ -278,7 +278,8 @@ def test_recipes_are_alike(recipe):
     text = (recipe / "run.sh").read_text()
     found = re.findall(r'^if stage (\d+) "([^"]*)"', text, re.MULTILINE)
     numbers = [int(number) for number, _ in found]
-    assert numbers == sorted(set(numbers)) and set(numbers) >= {0, 1, 2, 3}
+    # A recipe that only evaluates aligns nothing.
+    assert numbers == sorted(set(numbers)) and set(numbers) >= ({0, 1, 2, 3} if 5 in numbers else {0, 1, 3, 6, 7, 8})
     assert [title for number, title in found if not title.startswith(STAGES[int(number)])] == []
     answer = subprocess.run([str(recipe / "run.sh"), "--help"], capture_output=True, text=True, cwd="/", timeout=20)
     assert answer.returncode == 0, answer.stderr
@@ -292,8 +293,8 @@ def test_shell_is_sound():
     for path in scripts:
         answer = subprocess.run(["bash", "-n", str(path)], capture_output=True, text=True)
         assert answer.returncode == 0, answer.stderr
-        sourced = path.name in ("path.sh", "cmd.sh", "parse_options.sh", "stage.sh",
-                                 "debian_packages.sh")
+        sourced = path.name in ("path.sh", "cmd.sh", "parse_options.sh", "stage.sh", "debian_packages.sh",
+                                "corpus_folder.sh", "archives.sh")
         assert sourced != os.access(path, os.X_OK), f"{path}: executable, save what is sourced"
 
 

@@ -1,43 +1,11 @@
-# Source this in a local/download.sh that defines usage and check_corpus FOLDER CURE. It gives
+# Source this in a local/download.sh that takes a corpus from the distribution. It brings corpus_folder.sh along (usage and
+# check_corpus FOLDER CURE are the script's), and gives
 #
-#   die FOUND WANTED CURE
-#   read_options "$@"          sets $downloads and, from --corpus DIR, $corpus; makes the former, prints usage for --help
-#   link_corpus                ends the script with downloads/corpus linked to $corpus, where one was named
 #   fetch_packages PACKAGE...  unpacks packages of the distribution, without installing them, into $work/corpus, with their
 #                              copyright files and versions in $work/attribution; ends the script if that was done before
 #   keep_corpus                moves both to downloads/, complete or not at all
 
-die() {
-  printf 'error: %s\n  wanted: %s\n  cure: %s\n' "$1" "$2" "$3" >&2
-  exit 1
-}
-
-read_options() {
-  corpus=
-  while [ $# -gt 0 ]; do
-    case $1 in
-      --corpus) [ $# -ge 2 ] || { usage >&2; exit 2; }; corpus=$2; shift 2 ;;
-      -h|--help) usage; exit 0 ;;
-      -*) usage >&2; exit 2 ;;
-      *) break ;;
-    esac
-  done
-  [ $# -eq 1 ] || { usage >&2; exit 2; }
-  mkdir -p "$1"
-  downloads=$(cd "$1" && pwd)
-}
-
-link_corpus() {
-  [ -n "$corpus" ] || return 0
-  [ -d "$corpus" ] || die "$corpus: no such folder" "the folder of the unpacked corpus" "name another after --corpus"
-  corpus=$(cd "$corpus" && pwd)
-  check_corpus "$corpus" "see local/download.sh --help"
-  [ ! -e "$downloads/corpus" ] || [ -L "$downloads/corpus" ] || \
-    die "$downloads/corpus is there already" "no corpus, or a link to one" "remove it, or leave --corpus out"
-  ln -sfn "$corpus" "$downloads/corpus"
-  echo "corpus: $downloads/corpus -> $corpus; its licence and credits stay with it: keep them" >&2
-  exit 0
-}
+. "$(dirname "${BASH_SOURCE[0]}")/corpus_folder.sh"
 
 fetch_packages() {
   local tool package deb

@@ -93,9 +93,11 @@ class Corpus:
         return set(self.streams.get(part, {}).get("utt2spk", {}))
 
     def counts(self, part: str) -> dict[str, int]:
-        """What can be compared: "utterances", "speakers", the lines of each list, the distinct values of each stream."""
+        """What can be compared: "utterances", "speakers", the lines of each list, by its name; and of each stream NAME the
+        distinct values as "NAME" and the lines as "lines of NAME"."""
         tables = self.streams.get(part, {})
         counts = {name: len(set(table.values())) for name, table in tables.items()}
+        counts |= {f"lines of {name}": len(table) for name, table in tables.items()}
         counts |= {name: len(rows) for name, rows in self.lists.get(part, {}).items()}
         speakers = tables.get("utt2spk", {})
         return counts | {"utterances": len(speakers), "speakers": len(set(speakers.values()))}
