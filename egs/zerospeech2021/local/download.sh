@@ -1,0 +1,31 @@
+#!/usr/bin/env bash
+# Stage 0: the evaluation sets of ZeroSpeech 2021, or the folder that --corpus names.
+# Leaves behind: DOWNLOADS_DIR/archives, DOWNLOADS_DIR/corpus.
+set -euo pipefail
+export LC_ALL=C
+
+url=https://download.zerospeech.com/datasets/sLM21-dataset.zip
+more_options="url"
+
+. "$(dirname "$0")/../../../utils/archives.sh"
+
+usage() {
+  cat <<EOF
+Usage: local/download.sh [--corpus DIR] [--url URL] DOWNLOADS_DIR
+
+  DOWNLOADS_DIR   where the corpus goes; archive and unpacked need 60 GB (the lexical and syntactic parts are the most of it)
+  --corpus DIR    use what is unpacked in DIR instead: it holds phonetic/ and semantic/
+  --url URL       another address of the archive ($url)
+EOF
+}
+
+check_corpus() {
+  [ -n "$(find -L "$1" -maxdepth 3 -name dev-clean.item -print -quit)" ] || \
+    die "$1: no phonetic/dev-clean.item" "phonetic/ and semantic/ of ZeroSpeech 2021" "$2"
+}
+
+read_options "$@"
+link_corpus
+fetch_archive "$url" - . .
+check_corpus "$downloads/corpus" "fetch the archive by hand from https://download.zerospeech.com and name its folder: --corpus DIR"
+echo "corpus: $downloads/corpus; CC BY 4.0 (see its README.md); parts of LibriSpeech in it are (c) 2014 Vassil Panayotov" >&2
