@@ -4,7 +4,7 @@
 set -euo pipefail
 export LC_ALL=C
 
-url=https://download.zerospeech.com/datasets/sLM21-dataset.zip
+url=
 more_options="url"
 
 . "$(dirname "$0")/../../../utils/archives.sh"
@@ -13,9 +13,9 @@ usage() {
   cat <<EOF
 Usage: local/download.sh [--corpus DIR] [--url URL] DOWNLOADS_DIR
 
-  DOWNLOADS_DIR   where the corpus goes; archive and unpacked need 60 GB (the lexical and syntactic parts are the most of it)
+  DOWNLOADS_DIR   where the corpus goes
   --corpus DIR    use what is unpacked in DIR instead: it holds phonetic/ and semantic/
-  --url URL       another address of the archive ($url)
+  --url URL       the address of the archive, from the list at https://download.zerospeech.com
 EOF
 }
 
@@ -26,6 +26,8 @@ check_corpus() {
 
 read_options "$@"
 link_corpus
-fetch_archive "$url" - . .
+[ -n "$url" ] || [ -d "$downloads/corpus" ] || \
+  die "no address of the archive" "--url URL, from https://download.zerospeech.com, or --corpus DIR" "see README.md"
+[ -d "$downloads/corpus" ] || fetch_archive "$url" - . .
 check_corpus "$downloads/corpus" "fetch the archive by hand from https://download.zerospeech.com and name its folder: --corpus DIR"
 echo "corpus: $downloads/corpus; CC BY 4.0 (see its README.md); parts of LibriSpeech in it are (c) 2014 Vassil Panayotov" >&2
