@@ -1,0 +1,67 @@
+#!/usr/bin/env bash
+# Fluent Speech Commands: what a home is asked to do, for SUPERB's intent classification (IC).
+#
+#   ./run.sh --corpus FOLDER                        everything, on MFCC
+#   ./run.sh --upstream SPEC --stage 6      another upstream, on what is prepared
+#
+# --corpus FOLDER       the unpacked corpus; it is not fetched by a script (README.md)
+# --partial BOOL        go on with an incomplete corpus: true or false
+# --upstream SPECS      mfcc, logmel, a checkpoint, a folder in transformers' format; several by commas
+# --task TASKS          by commas, or all that the corpus has labels for
+# --nj N                jobs at a time
+# --processes N         processes that share a training; by default one, with a thread on each core
+# --stage N             begin with this stage
+# --stop-stage N        end with this one
+# --conf FILE           the features of stage 3 besides log-mel: conf/mfcc.yaml
+# --seed N              seed of everything that is drawn
+# --set KEY=VALUE       override a value of the tasks' configurations; may be repeated
+set -euo pipefail
+stage=0 stop_stage=100 nj=$(nproc) seed=0 processes=1
+corpus= partial=false
+upstream=mfcc task=intent
+conf=conf/mfcc.yaml
+. "$(dirname "$0")/../../utils/parse_options.sh"
+[ -z "$corpus" ] || corpus=$(cd "$corpus" && pwd)
+cd "$(dirname "$0")"
+. ./path.sh
+. ./cmd.sh
+. "$root/utils/stage.sh"
+
+# What the script of the stages 6 to 8 reads.
+export upstream task seed nj processes
+
+plan
+check_disk 3000 .
+
+if stage 0 "download: take the folder that --corpus names" "1 s"; then
+  local/download.sh ${corpus:+--corpus "$corpus"} downloads
+fi
+
+if stage 1 "prepare: data folders, checked" "not yet measured"; then
+  partially=()
+  [ "$partial" = false ] || partially=(--partial)
+  python local/prepare.py "${partially[@]}" downloads/corpus data
+  speechrep check --rate 16000 data/train data/dev data/test
+fi
+
+if stage 3 "dump: log-mel and MFCC features" "10 s an hour of speech"; then
+  for features in conf/logmel.yaml "$conf"; do
+    kind=$(basename "$features" .yaml)
+    speechrep dump --conf "$features" --nj "$nj" --cmvn data/train "dump/$kind/train"
+    for part in dev test; do
+      speechrep dump --conf "$features" --nj "$nj" "data/$part" "dump/$kind/$part"
+    done
+  done
+fi
+
+if stage 6 "downstream: training on frozen features" "not yet measured"; then
+  "$root/utils/evaluate.sh" train "${set_args[@]}"
+fi
+
+if stage 7 "decode and score" "not yet measured"; then
+  "$root/utils/evaluate.sh" score
+fi
+
+if stage 8 "report: the table" "10 s"; then
+  "$root/utils/evaluate.sh" report
+fi

@@ -1,0 +1,65 @@
+#!/usr/bin/env bash
+# KTuberling: words in ten languages, one voice each.
+#
+#   ./run.sh                                        everything, on MFCC
+#   ./run.sh --upstream SPEC --stage 6      another upstream, on what is prepared
+#
+# --corpus FOLDER       the package, already unpacked (default: stage 0 fetches it)
+# --upstream SPECS      mfcc, logmel, a checkpoint, a folder in transformers' format; several by commas
+# --task TASKS          by commas, or all that the corpus has labels for
+# --nj N                jobs at a time
+# --processes N         processes that share a training; by default one, with a thread on each core
+# --stage N             begin with this stage
+# --stop-stage N        end with this one
+# --conf FILE           the features of stage 3 besides log-mel: conf/mfcc.yaml
+# --seed N              seed of everything that is drawn
+# --set KEY=VALUE       override a value of the tasks' configurations; may be repeated
+set -euo pipefail
+stage=0 stop_stage=100 nj=$(nproc) seed=0 processes=1
+corpus=
+upstream=mfcc task=all
+conf=conf/mfcc.yaml
+. "$(dirname "$0")/../../utils/parse_options.sh"
+[ -z "$corpus" ] || corpus=$(cd "$corpus" && pwd)
+cd "$(dirname "$0")"
+. ./path.sh
+. ./cmd.sh
+. "$root/utils/stage.sh"
+
+# What the script of the stages 6 to 8 reads.
+export upstream task seed nj processes
+
+plan
+check_disk 300 .
+
+if stage 0 "download: the package, unpacked here, with its attribution" "20 s"; then
+  local/download.sh ${corpus:+--corpus "$corpus"} downloads
+fi
+
+if stage 1 "prepare: data folders, checked, and phones" "3 min"; then
+  python local/prepare.py downloads/corpus data
+  speechrep check data/train data/dev data/test
+  speechrep phonemize data/train data/dev data/test
+fi
+
+if stage 3 "dump: log-mel and MFCC features" "10 s an hour of speech"; then
+  for features in conf/logmel.yaml "$conf"; do
+    kind=$(basename "$features" .yaml)
+    speechrep dump --conf "$features" --nj "$nj" --cmvn data/train "dump/$kind/train"
+    for part in dev test; do
+      speechrep dump --conf "$features" --nj "$nj" "data/$part" "dump/$kind/$part"
+    done
+  done
+fi
+
+if stage 6 "downstream: training on frozen features" "not yet measured"; then
+  "$root/utils/evaluate.sh" train "${set_args[@]}"
+fi
+
+if stage 7 "decode and score" "not yet measured"; then
+  "$root/utils/evaluate.sh" score
+fi
+
+if stage 8 "report: the table" "10 s"; then
+  "$root/utils/evaluate.sh" report
+fi

@@ -1,0 +1,109 @@
+"""egs/iemocap: from the release's layout to folds that leave a session out, on a small tree of the same shape."""
+
+from collections import Counter
+
+import pytest
+from egs.made_sounds import load_prepare, problems, write_lines, write_sound
+
+from speechrep.data.folder import DataFolder
+from speechrep.errors import SpeechrepError
+
+LABELS = ("neu", "hap", "exc", "ang", "sad", "fru", "xxx", "sur")
+TURNS = 12
+
+
+def evaluation(dialog: str) -> list[str]:
+    lines = ["% [START_TIME - END_TIME] TURN_NAME EMOTION [V, A, D]", ""]
+    for turn in range(TURNS):
+        name = f"{dialog}_{'FM'[turn % 2]}{turn // 2:03d}"
+        lines += [f"[{6.2901 + turn:.4f} - {8.2357 + turn:.4f}]\t{name}\t{LABELS[turn % len(LABELS)]}\t[2.5000, 2.5000, 2.5000]",
+                  "C-E2:\tNeutral;\t()", "C-F1:\tHappiness; Excited;\t(amused)", "A-E3:\tval 3; act 2; dom  2;\t()", ""]
+    return lines
+
+
+@pytest.fixture
+def tree(tmp_path):
+    root = tmp_path / "IEMOCAP_full_release"
+    for session in range(1, 6):
+        for kind in ("impro01", "script01_1"):
+            dialog = f"Ses0{session}F_{kind}"
+            write_lines(root / f"Session{session}/dialog/EmoEvaluation/{dialog}.txt", *evaluation(dialog))
+            for turn in range(TURNS):
+                write_sound(root / f"Session{session}/sentences/wav/{dialog}/{dialog}_{'FM'[turn % 2]}{turn // 2:03d}.wav")
+        # What the release has beside them.
+        write_lines(root / f"Session{session}/dialog/EmoEvaluation/Categorical/Ses0{session}F_impro01_e2_cat.txt",
+                    f"Ses0{session}F_impro01_F000 :Neutral; ()")
+        write_lines(root / f"Session{session}/dialog/transcriptions/Ses0{session}F_impro01.txt",
+                    f"Ses0{session}F_impro01_F000 [006.2901-008.2357]: Excuse me.")
+    return root
+
+
+@pytest.fixture
+def recipe(monkeypatch):
+    module = load_prepare("iemocap")
+    # Of 12 turns 0-4 and 8-11 have one of the five labels.
+    monkeypatch.setattr(module, "PUBLISHED", {"all": {"utterances": 90, "speakers": 10, "utt2session": 5},
+                                              "fold3/test": {"utterances": 18, "speakers": 2}})
+    monkeypatch.setattr(module, "BY_CLASS", {"neutral": 20, "happy": 40, "angry": 20, "sad": 10})
+    return module
+
+
+def test_classes_sessions_and_speakers(recipe, tree, tmp_path):
+    recipe.prepare(tree, tmp_path / "data")
+    folder = DataFolder(tmp_path / "data/all")
+    assert problems(folder.path) == []
+    emotions = folder.read("emotion")
+    assert emotions["Ses01F_impro01_F000"] == "neutral" and emotions["Ses01F_impro01_F001"] == "happy"
+    assert emotions["Ses01F_impro01_M000"] == "happy" and emotions["Ses04F_script01_1_M001"] == "angry"
+    assert Counter(emotions.values()) == {"neutral": 20, "happy": 40, "angry": 20, "sad": 10}
+    # The turn's own letter says who speaks, not that of the dialogue.
+    assert folder.read("utt2spk")["Ses01F_impro01_M000"] == "Ses01M"
+    assert folder.read("utt2session")["Ses04F_script01_1_M001"] == "Session4"
+    left_out = dict(line.split("\t") for line in (tmp_path / "data/left_out.tsv").read_text().splitlines())
+    assert len(left_out) == 30 and left_out["Ses02F_impro01_M002"] == "another emotion, or none agreed on: fru"
+
+
+def test_each_fold_leaves_a_session_out(recipe, tree, tmp_path):
+    recipe.prepare(tree, tmp_path / "data")
+    everything = set(DataFolder(tmp_path / "data/all").utts)
+    devs = {}
+    for fold in range(1, 6):
+        parts = {part: DataFolder(tmp_path / f"data/fold{fold}/{part}") for part in ("train", "dev", "test")}
+        assert problems(parts["test"].path) == []
+        assert set(parts["test"].read("utt2session").values()) == {f"Session{fold}"}
+        for part in ("train", "dev"):
+            assert set(parts[part].read("utt2session").values()) <= {f"Session{n}" for n in range(1, 6) if n != fold}
+        names = [set(part.utts) for part in parts.values()]
+        assert set.union(*names) == everything and sum(map(len, names)) == len(everything)
+        devs[fold] = names[1]
+    # A turn is of dev in every fold that trains on its session.
+    assert {utt for utt in devs[1] if utt.startswith("Ses03")} == {utt for utt in devs[2] if utt.startswith("Ses03")}
+    assert 0.1 < sum(map(len, devs.values())) / (4 * len(everything)) < 0.3
+
+
+def test_the_real_corpus_has_other_counts(tree, tmp_path):
+    module = load_prepare("iemocap")
+    with pytest.raises(SpeechrepError, match="'happy': 40.*\n.*'happy': 1636"):
+        module.prepare(tree, tmp_path / "data")
+    assert sum(module.BY_CLASS.values()) == module.PUBLISHED["all"]["utterances"] == sum(
+        module.PUBLISHED[f"fold{fold}/test"]["utterances"] for fold in range(1, 6))
+
+
+def test_bad_input(recipe, tree, tmp_path, capsys):
+    path = tree / "Session2/dialog/EmoEvaluation/Ses02F_impro01.txt"
+    good = path.read_text()
+    path.write_text(good.replace("\tneu\t", " neu ", 1))
+    with pytest.raises(SpeechrepError, match="Ses02F_impro01.txt: '.6.2901"):
+        recipe.prepare(tree, tmp_path / "data")
+    path.unlink()
+    with pytest.raises(SpeechrepError, match="'angry': 18"):
+        recipe.prepare(tree, tmp_path / "data")
+    path.write_text(good)
+    (tree / "Session5/sentences/wav/Ses05F_impro01/Ses05F_impro01_F000.wav").unlink()
+    with pytest.raises(SpeechrepError, match="1 sound files are missing: .*Ses05F_impro01_F000.wav"):
+        recipe.prepare(tree, tmp_path / "data")
+    recipe.prepare(tree, tmp_path / "data", partial=True)
+    assert "all has 89 utterances instead of 90" in capsys.readouterr().err
+    assert len(DataFolder(tmp_path / "data/fold5/test").utts) == 17
+    with pytest.raises(SpeechrepError, match="no Session1 in it"):
+        recipe.prepare(tmp_path / "data", tmp_path / "more")

@@ -1,0 +1,102 @@
+"""egs/zerospeech2021: from the challenge's layout to data folders, on a small tree of the same shape."""
+
+import pytest
+from egs.made_sounds import load_prepare, problems, write_lines, write_sound
+
+from speechrep.data.folder import DataFolder
+from speechrep.errors import SpeechrepError
+from speechrep.tasks.abx import read_items
+
+HEADER = "#file onset offset #phone prev-phone next-phone speaker"
+ITEMS = ["84-121123-0000 0.2225 0.4525 IH1 N G 84", "84-121123-0000 0.3925 0.4525 G IH1 Z 84",
+         "1272-128104-0000 0.1 0.3 G IH1 Z 1272"]
+GOLD = ["filename,type,word,voice", "aaRpeKDRbj,librispeech,abduct,", "bbRpeKDRbj,librispeech,KIDNAP,",
+        "aAbcsWWKCz,synthetic,abduct,A", "bAbcsWWKCz,synthetic,kidnap,A", "cAbcsWWKCz,synthetic,kidnap,B"]
+PAIRS = ["type,dataset,word_1,word_2,similarity,relatedness", "librispeech,simverb,abduct,KIDNAP,8.63,",
+         "synthetic,men,abduct,kidnap,,0.5"]
+
+
+@pytest.fixture
+def recipe(monkeypatch):
+    module = load_prepare("zerospeech2021")
+    monkeypatch.setattr(module, "PUBLISHED", {"phonetic_dev_clean": {"utterances": 2},
+                                              "phonetic_test_clean": {"utterances": 1}})
+    return module
+
+
+@pytest.fixture
+def tree(tmp_path):
+    root = tmp_path / "zerospeech2021_dataset"
+    for name in ("dev-clean", "dev-other"):
+        write_lines(root / f"phonetic/{name}.item", HEADER, *ITEMS)
+        for utt in ("84-121123-0000", "1272-128104-0000"):
+            write_sound(root / f"phonetic/{name}/{utt}.wav", 0.6)
+    for name in ("test-clean", "test-other"):
+        write_sound(root / f"phonetic/{name}/61-70968-0000.wav", 0.6)
+    for row in GOLD[1:]:
+        name, kind, *_ = row.split(",")
+        write_sound(root / f"semantic/dev/{kind}/{name}.wav", 0.4)
+    write_lines(root / "semantic/dev/gold.csv", *GOLD)
+    write_lines(root / "semantic/dev/pairs.csv", *PAIRS)
+    write_sound(root / "semantic/test/librispeech/AabWUdQiJx.wav", 0.4)
+    write_sound(root / "semantic/test/synthetic/aaEGIphSpE.wav", 0.4)
+    return root
+
+
+def test_phonetic(recipe, tree, tmp_path):
+    recipe.prepare(tree.parent, tmp_path / "data")
+    folder = DataFolder(tmp_path / "data/phonetic_dev_clean")
+    assert folder.read("utt2spk") == {"84-121123-0000": "84", "1272-128104-0000": "1272"}
+    tokens = read_items(folder.path / "items.item")
+    assert (tokens[0].utt, tokens[0].phone, tokens[0].onset) == ("84-121123-0000", "IH1", 0.2225) and len(tokens) == 3
+    # The challenge keeps the items of its test to itself.
+    assert DataFolder(tmp_path / "data/phonetic_test_other").utts == ["61-70968-0000"]
+    assert not (tmp_path / "data/phonetic_test_other/items.item").exists()
+    assert problems(*(tmp_path / f"data/phonetic_{part}_{kind}" for part in ("dev", "test") for kind in ("clean", "other"))) == []
+
+
+def test_semantic(recipe, tree, tmp_path):
+    recipe.prepare(tree, tmp_path / "data")
+    folder = DataFolder(tmp_path / "data/semantic_dev")
+    assert problems(folder.path, tmp_path / "data/semantic_test") == []
+    assert folder.read("text")["librispeech_bbRpeKDRbj"] == "kidnap"
+    assert folder.read("corpus")["synthetic_aAbcsWWKCz"] == "synthetic"
+    assert folder.read("utt2spk")["synthetic_cAbcsWWKCz"] == "B"
+    assert folder.read("utt2spk")["librispeech_aaRpeKDRbj"] == "librispeech_aaRpeKDRbj"
+    for name, lines in (("gold.csv", GOLD), ("pairs.csv", PAIRS)):
+        assert (folder.path / name).read_text().splitlines() == lines
+    assert DataFolder(tmp_path / "data/semantic_test").utts == ["librispeech_AabWUdQiJx", "synthetic_aaEGIphSpE"]
+
+
+def test_labels_of_test_where_they_are_there(recipe, tree, tmp_path):
+    write_lines(tree / "phonetic/test-clean.item", HEADER, "61-70968-0000 0.1 0.2 G IH1 Z 61")
+    write_lines(tree / "semantic/test/gold.csv", "type,word,filename", "librispeech,go,AabWUdQiJx", "synthetic,go,aaEGIphSpE")
+    write_lines(tree / "semantic/test/pairs.csv", PAIRS[0], "librispeech,x,go,go,1,")
+    recipe.prepare(tree, tmp_path / "data")
+    assert len(read_items(tmp_path / "data/phonetic_test_clean/items.item")) == 1
+    assert DataFolder(tmp_path / "data/semantic_test").read("text")["synthetic_aaEGIphSpE"] == "go"
+
+
+@pytest.mark.parametrize("name, old, new, found", [
+    ("phonetic/dev-clean.item", "0.2225 0.4525", "0.4525 0.2225", "0.4525 0.2225"),
+    ("phonetic/dev-clean.item", "G IH1 Z 84", "G IH1 84", "6 fields"),
+    ("phonetic/dev-clean.item", "IH1 Z 84", "IH1 Z 85", "speaker a file"),
+    ("phonetic/dev-clean.item", "#file", "file", "another first line"),
+    ("phonetic/dev-clean.item", "1272-128104-0000", "1272-128104-0001", "1272-128104-0001.wav: no such file"),
+    ("semantic/dev/gold.csv", "type,word", "kind,word", "has no type"),
+    ("semantic/dev/gold.csv", "synthetic,abduct", "real,abduct", "the type 'real'"),
+    ("semantic/dev/pairs.csv", "men,abduct", "men,adduct", "'adduct' in synthetic"),
+    ("semantic/dev/gold.csv", "cAbcsWWKCz", "bAbcsWWKCz", "is twice in semantic_dev")])
+def test_bad_input(recipe, tree, tmp_path, name, old, new, found):
+    path = tree / name
+    path.write_text(path.read_text().replace(old, new))
+    with pytest.raises(SpeechrepError) as error:
+        recipe.prepare(tree, tmp_path / "data")
+    assert found in str(error.value)
+
+
+def test_the_real_corpus_is_larger(tree, tmp_path):
+    with pytest.raises(SpeechrepError, match="phonetic_dev_clean has 2 utterances instead of 2703"):
+        load_prepare("zerospeech2021").prepare(tree, tmp_path / "data")
+    with pytest.raises(SpeechrepError, match="no phonetic in it"):
+        load_prepare("zerospeech2021").prepare(tree / "semantic", tmp_path / "data")
