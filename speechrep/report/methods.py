@@ -160,7 +160,7 @@ def methods_markdown(found: dict[str, Any], title: str = "Systems by tasks") -> 
     """What `collect_methods` found as a Markdown table."""
     columns, rows = found["columns"], found["systems"]
     floors = [kind for kind in ("mfcc", "random") if any(kind in row["beats"] for row in rows)]
-    heads = ["system", *(heading(column) for column in columns), *(f"beats {kind}" for kind in floors),
+    heads = ["system", *(" ".join(heading(column)) for column in columns), *(f"beats {kind}" for kind in floors),
              "parameters (M)", "speech (h)", "heard (h)", "training (s)"]
     lines = [f"# {title}", "", "| " + " | ".join(heads) + " |", "|---|" + "---:|" * (len(heads) - 1)]
     best = best_of(found)
@@ -187,11 +187,12 @@ def legend(found: dict[str, Any]) -> list[str]:
     return lines + ([f"Learning rates: {'; '.join(told)}."] if told else [])
 
 
-def heading(column: dict[str, Any]) -> str:
-    """A column in words: task, metric, unit, direction; the part where it is not test."""
-    part = "" if column["part"].endswith("test") else f" {column['part']}"
+def heading(column: dict[str, Any]) -> tuple[str, str]:
+    """A column in words: the task, with the part where it is no test part; metric, unit and direction."""
+    part = "" if column["part"].endswith("test") else f", {column['part']}"
     unit = f" ({column['unit']})" if column["unit"] else ""
-    return f"{column['task']}{part} {column['metric']}{unit} {'↓' if column['better'] == 'lower' else '↑'}"
+    arrow = "↓" if column["better"] == "lower" else "↑"
+    return column["task"] + part, f"{column['metric'].replace('_', ' ')}{unit} {arrow}"
 
 
 def best_of(found: dict[str, Any]) -> dict[str, float]:
