@@ -19,3 +19,7 @@ class SpeechrepError(Exception):
 
     def __reduce__(self):
         return type(self), (self.found, self.wanted, self.cure)
+
+
+class Diverged(SpeechrepError):
+    """Training that came to nothing: a gradient that is not finite, a collapse. Another setting may do better."""

@@ -4,7 +4,8 @@
 #
 #   utils/compare_methods.sh STAGE [MORE ...]
 #
-# STAGE is units, pretrain (MORE: --set KEY=VALUE), train, score or report. run.sh exports method, tasks, seed, nj and processes.
+# STAGE is units, pretrain (MORE: --set KEY=VALUE), train, score or report; the last three are utils/evaluate.sh on these methods,
+# plain features and an untrained network of the first method's shape. run.sh exports method, task, seed, nj and processes.
 # $method names methods, separated by commas, or `all`; each is configured by conf/METHOD.yaml, or where the recipe has none
 # by mini's, and hubert2 is HuBERT's second iteration, on units of the first. A method that builds on another's units
 # comes behind it.
@@ -29,24 +30,11 @@ pretrain() { # METHOD CONF [OPTION ...]
     --processes "$processes" --exp "exp/$1/small-$seed" "${@:3}"
 }
 
-# The systems of the table: the methods, plain features, and an untrained network of the first method's shape.
 systems() {
-  printf '%s\n' "${methods[@]/%/-small}" mfcc logmel random
-}
-spec() { # SYSTEM
-  case $1 in
-    mfcc | logmel) echo "$1" ;;
-    random) echo "random:exp/${methods[0]}/small-$seed/best.pt" ;;
-    *) echo "exp/${1%-small}/small-$seed/best.pt" ;;
-  esac
-}
-tasks() {
-  [ "$tasks" = all ] || { echo "${tasks//,/ }"; return; }
-  echo asr frame_phones
-  [ "$(cut -d' ' -f2 data/train/utt2lang | sort -u | wc -l)" -lt 2 ] || echo lid
-  # Speakers are told apart within a language only.
-  [ -z "$(join data/train/utt2lang data/train/utt2spk | cut -d' ' -f2- | sort -u | cut -d' ' -f1 | uniq -d)" ] || echo sid
-  [ ! -f data/train/intent ] || echo intent
+  for method in "${methods[@]}"; do
+    printf '%s-small=exp/%s/small-%s/best.pt,' "$method" "$method" "$seed"
+  done
+  echo "mfcc,logmel,random=random:exp/${methods[0]}/small-$seed/best.pt"
 }
 
 case $stage in
@@ -72,31 +60,8 @@ case $stage in
       esac
     done
     ;;
-  train)
-    for system in $(systems); do
-      for task in $(tasks); do
-        speechrep train --conf "$(conf "$task")" --upstream "$(spec "$system")" --train data/train --dev data/dev --dump dump \
-          --cache dump/layers --seed "$seed" --exp "exp/tasks/$system-$seed/$task"
-      done
-    done
-    ;;
-  score)
-    for system in $(systems); do
-      for task in $(tasks); do
-        out=exp/tasks/$system-$seed/$task
-        kind=predictions
-        [ "$task" != asr ] || kind=recognition
-        speechrep decode "$task" --data data/test --dump dump --checkpoint "$out/best.pt" --out "$out/test"
-        speechrep score "$kind" --part test --system "$system" --seed "$seed" --out "$out/test" "$out/test"
-      done
-      speechrep score abx --upstream "$(spec "$system")" --train data/train --test data/test --dev data/dev --dump dump \
-        --cache dump/layers --system "$system" --seed "$seed" --out "exp/tasks/$system-$seed/abx"
-    done
-    readarray -t scores < <(find exp/tasks -name score.json | sort)
-    speechrep score table --out exp/METHODS.md "${scores[@]}"
-    ;;
-  report)
-    cat exp/METHODS.md
+  train | score | report)
+    upstream=$(systems) "$(dirname "${BASH_SOURCE[0]}")/evaluate.sh" "$stage" "$@"
     ;;
   *)
     echo "compare_methods.sh: no stage '$stage'; wanted: units, pretrain, train, score or report" >&2

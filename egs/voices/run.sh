@@ -13,7 +13,11 @@
 # --stage N             begin with this stage
 # --stop-stage N        end with this one
 # --method METHOD       the representation: ctap; or methods of speech alone (hubert,cpc ... or all), compared with each other
-# --tasks TASKS         what methods of speech alone are compared by: asr,frame_phones,lid,sid,intent; all: what the corpus has
+# --upstream SPEC       stages 6 to 8 are for these instead: mfcc, logmel, a checkpoint, random:CHECKPOINT, or a folder in
+#                       transformers' format; several by commas, each SPEC or NAME=SPEC, paths as from this folder
+# --task TASK           what --upstream, and methods of speech alone, are compared by: asr,sid,abx ...; all: what the corpus has
+# --superb-compatible B true: take on the reference's habits that change numbers, each of which is named
+# --sweep B             true: choose each task's learning rate on dev
 # --conf FILE           its configuration: conf/quick.yaml
 # --vocoder VOCODER     what speech is made with: griffin-lim, or neural, the one that stage 5 trains
 # --labelled-min N      learn from the phones of only so many minutes of one voice (minimal supervision), in rows of its own
@@ -23,7 +27,8 @@ set -euo pipefail
 stage=0 stop_stage=100 nj=$(nproc) seed=0
 processes=1 labelled_min=0
 asterisk= tuxpaint=
-method=ctap tasks=all
+method=ctap upstream= task=all
+superb_compatible=false sweep=false
 conf=conf/quick.yaml
 vocoder=griffin-lim
 . "$(dirname "$0")/../../utils/parse_options.sh"
@@ -35,9 +40,11 @@ cd "$(dirname "$0")"
 . "$root/utils/stage.sh"
 
 # What the scripts of the stages 4 to 8 read.
-export method tasks conf seed nj processes vocoder labelled_min count=30 pair_count=1
+export method upstream task superb_compatible sweep conf seed nj processes vocoder labelled_min count=30 pair_count=1
 methods=$root/utils/ctap.sh
 [ "$method" = ctap ] || methods=$root/utils/compare_methods.sh
+evaluate=$methods
+[ -z "$upstream" ] || evaluate=$root/utils/evaluate.sh
 
 plan
 check_disk 1500 .
@@ -75,14 +82,14 @@ if stage 5 "pretrain: the joint space, the durations, the vocoder" "14 min"; the
 fi
 
 if stage 6 "downstream: recognition of phones, and other tasks on frozen features" "4 min"; then
-  "$methods" train
+  "$evaluate" train
 fi
 
 if stage 7 "decode and score" "8 to 18 min"; then
-  "$methods" score
+  "$evaluate" score
 fi
 
 if stage 8 "report: tables, plots and audio" "not yet measured"; then
   cat ../{asterisk,tuxpaint}/downloads/attribution/ATTRIBUTION.txt >exp/ATTRIBUTION.txt
-  "$methods" report --credits exp/ATTRIBUTION.txt
+  "$evaluate" report --credits exp/ATTRIBUTION.txt
 fi

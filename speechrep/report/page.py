@@ -65,7 +65,7 @@ def make_report(exp: Path, data: Path, dump: Path, out: Path, ctap: Path | None 
     scores, runs, speech = collect.find_scores(exp), collect.find_runs(exp), collect.find_speech(exp)
     named = ctap is not None
     ctap = ctap or collect.find_joint(exp, runs)
-    said = [{"name": path.name, "text": _read(path)} for path in credits]
+    said = credits_of(credits)
     say(f"{len(scores)} scores, {len(runs)} runs, {len(speech)} folders of synthesised speech in {exp}")
 
     sections = [_results(scores), _listening(data, part, speech), _alignment(data, dump, part)]
@@ -78,7 +78,12 @@ def make_report(exp: Path, data: Path, dump: Path, out: Path, ctap: Path | None 
         upstream, problem = None, str(error)
     sections += [_similarity(upstream, data, dump, part, problem),
                  _map(upstream, data, dump, part, problem, frames, seed),
-                 _curves(runs), _details(runs), _data(data, said)]
+                 _curves(runs), runs_section(runs), data_section(data, said)]
+    return render(sections, title or f"{exp.resolve().parent.name}: results", out / "index.html")
+
+
+def render(sections: list[Section], title: str, path: Path) -> Path:
+    """Write `sections` as the page `path`, which is returned; says the problems and the size."""
     for section in sections:
         if section.problem:
             say(f"{section.title}: {section.problem}")
@@ -87,9 +92,7 @@ def make_report(exp: Path, data: Path, dump: Path, out: Path, ctap: Path | None 
                                      undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.filters["origin"] = origin
     environment.filters["as_json"] = lambda value: json.dumps(value, indent=1, ensure_ascii=False)
-    name = title or f"{exp.resolve().parent.name}: results"
-    html = environment.get_template("template.html").render(title=name, sections=sections, version=__version__)
-    path = out / "index.html"
+    html = environment.get_template("template.html").render(title=title, sections=sections, version=__version__)
     write_text(path, html)
     size = path.stat().st_size / 1e6
     say(f"{path}: {size:.1f} MB" + (f", more than the {MAX_MB} MB that are easily sent about" if size > MAX_MB else ""))
@@ -267,7 +270,8 @@ def _curves(runs: list[collect.Run]) -> Section:
     return section
 
 
-def _details(runs: list[collect.Run]) -> Section:
+def runs_section(runs: list[collect.Run]) -> Section:
+    """What every run was made of and by."""
     section = Section("runs", "Runs")
     if not runs:
         section.missing = "No training runs yet. Stage 5 makes them: speechrep pretrain."
@@ -289,12 +293,18 @@ def origin(provenance: dict[str, Any]) -> dict[str, str]:
             "command": command if isinstance(command, str) else " ".join(map(str, command))}
 
 
-def _data(data: Path, said: list[dict[str, str]]) -> Section:
+def data_section(data: Path, said: list[dict[str, str]]) -> Section:
+    """The parts of the corpus, and what must go with its audio."""
     section = Section("data", "Corpus")
     section.content = {"parts": collect.describe_parts(data), "credits": said}
     if not section.content["parts"]:
         section.missing = f"No data folders in {data} yet. Stage 1 makes them."
     return section
+
+
+def credits_of(paths: list[Path]) -> list[dict[str, str]]:
+    """Name and text of each file of credits."""
+    return [{"name": path.name, "text": _read(path)} for path in paths]
 
 
 def _folder(path: Path) -> DataFolder | None:

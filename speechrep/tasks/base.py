@@ -16,6 +16,7 @@ from torch import nn
 
 from speechrep.config import build, plain
 from speechrep.data.dataset import SpeechDataset
+from speechrep.data.folder import DataFolder
 from speechrep.errors import SpeechrepError
 from speechrep.methods.base import Batch, Method
 from speechrep.train import checkpoint
@@ -32,6 +33,21 @@ class Scored:
     notes: list[str] = field(default_factory=list)
 
 
+@dataclass(frozen=True)
+class ZeroShot:
+    """What a task that trains nothing asks of a corpus. The file `tasks/x.py` holds it as `ZERO_SHOT`, and `speechrep score x`
+    does the task."""
+
+    options: dict[str, str]
+    """Option of `speechrep score` -> the folder below data/ that it names, such as {"--test": "test"}."""
+    files: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    """Folder below data/ -> files without which there is nothing to score."""
+    main_metrics: tuple[str, ...] = ()
+    """The metrics by which systems are compared; the score's first where none is named."""
+    superb: dict[str, str] = field(default_factory=dict)
+    """As of `BaseTask`, of options of the verb: "--option=value" -> the habit."""
+
+
 class BaseTask(Method):
     """A head on the layers of an upstream.
 
@@ -39,7 +55,17 @@ class BaseTask(Method):
     softmax-weighted sum of all layers as wide as the first (SUPERB's way), "last" the last layer alone.
     `labels` are the names of classes or symbols in the order of their ids. `needs_of(config)` names the streams of the
     labels; `needs` of a task in hand begins with what its upstream hears.
+
+    What `utils/evaluate.sh` asks: `parts`, the folders below data/ for training, dev and test; `files`, by folder those
+    that it must hold beside the streams of `needs_of`, such as {"test": ("trials",)}; `main_metrics`, by which systems
+    are compared, the score's first where empty; `superb`, the habits of the reference that change numbers and are taken
+    on with `--superb-compatible` alone: "key=value" for `--set` -> the habit in a sentence.
     """
+
+    parts: tuple[str, str, str] = ("train", "dev", "test")
+    files: dict[str, tuple[str, ...]] = {}
+    main_metrics: tuple[str, ...] = ()
+    superb: dict[str, str] = {}
 
     def __init__(self, config: Any, upstream: Upstream, labels: tuple[str, ...]):
         super().__init__(config, upstream.inventory)
@@ -74,6 +100,12 @@ class BaseTask(Method):
         """The classes or symbols of the training part; `train` has the streams of `needs_of(config)`."""
         raise SpeechrepError("a task without labels")
 
+    @classmethod
+    def obstacle(cls, config: Any, folders: dict[str, DataFolder]) -> str:
+        """Why the labels of these folders (by the names in `parts`) cannot serve, "" where they can. All streams of
+        `needs_of` and all of `files` are there when it is asked."""
+        return ""
+
     def predict(self, batch: Batch) -> dict[str, list[str]]:
         """File name -> a line for each utterance of the batch: `hyp`, what the task says, `ref`, what is true."""
         raise SpeechrepError(f"{type(self).__module__} predicts nothing by utterance", "a task with `predict`")
@@ -107,6 +139,14 @@ def task_names() -> list[str]:
     import speechrep.tasks as folder
     return sorted(module.name for module in pkgutil.iter_modules(folder.__path__)
                   if hasattr(importlib.import_module(f"speechrep.tasks.{module.name}"), "Task"))
+
+
+def zero_shot_tasks() -> dict[str, ZeroShot]:
+    """The tasks that train nothing: the files of this folder that hold a `ZERO_SHOT`, by name."""
+    import speechrep.tasks as folder
+    modules = {module.name: importlib.import_module(f"speechrep.tasks.{module.name}")
+               for module in pkgutil.iter_modules(folder.__path__)}
+    return {name: module.ZERO_SHOT for name, module in sorted(modules.items()) if hasattr(module, "ZERO_SHOT")}
 
 
 def find_task(name: str) -> type[BaseTask]:

@@ -4,7 +4,7 @@ import math
 import sys
 from pathlib import Path
 
-from speechrep.config import plain
+from speechrep.config import plain, read_yaml
 from speechrep.data.dataset import SpeechDataset
 from speechrep.data.folder import DataFolder, table_text
 from speechrep.errors import SpeechrepError
@@ -42,6 +42,12 @@ def predict(task: BaseTask, folder: DataFolder, dump: Path, out: Path) -> None:
                                        "labels": list(task.labels), "upstream": task.upstream.spec})
 
 
+def learning_rate(run: Path) -> float | None:
+    """The learning rate of the run in a folder; None where there is no run."""
+    config = read_yaml(run / "config.yaml") if (run / "config.yaml").is_file() else {}
+    return (config.get("train") or {}).get("lr")
+
+
 def score_predictions(folder: Path, part: str, system: str, seed: int, out: Path) -> dict:
     """Score the files that `predict` left in `folder`, into out/score.json and out/per_utt.tsv; returns the score."""
     if not (folder / "made.json").is_file():
@@ -52,5 +58,6 @@ def score_predictions(folder: Path, part: str, system: str, seed: int, out: Path
     return write_score(out / "score.json", task=made["task"], part=part, system=system, seed=seed,
                        metrics=scored.metrics, per_utt=scored.per_utt, notes=scored.notes,
                        provenance=provenance(sys.argv, {"predictions": str(folder), "upstream": made["upstream"],
-                                                        "model": made["config"]}, seed,
+                                                        "model": made["config"],
+                                                        "lr": learning_rate(folder.parent)}, seed,
                                              {part: {"utterances": len(scored.per_utt)}}))

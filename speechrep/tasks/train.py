@@ -1,5 +1,6 @@
 """Training a downstream task on an upstream, by the loop that trains methods."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -49,11 +50,12 @@ def fill_cache(conf: Path, upstream: str, train_path: Path, dev_path: Path, dump
 
 def train_task(conf: Path, upstream: str, train_path: Path, dev_path: Path, dump: Path, exp: Path, seed: int = 0,
                device: str = "auto", overrides: list[str] | None = None, init: Path | None = None,
-               cache: Path | None = None) -> None:
+               cache: Path | None = None, watch: Callable[[int, dict[str, float]], None] | None = None) -> None:
     """Train the task that `conf` describes on `upstream` (see `Upstream.open`). `dump` has a sub-folder for each kind of
     features, with a sub-folder for each part. `init` is a checkpoint of the same task whose weights are the first: a head
     that was trained on the frozen upstream does not spoil it when both are fine-tuned (Kumar et al., arXiv 2202.10054).
     cache: where the layers of a frozen upstream are kept, computed once for all tasks; None computes them at each step.
+    watch: told step and values of every evaluation; what it raises stops the run.
     """
     experiment, cls, config = read_experiment(conf, overrides)
     train = DataFolder(train_path)
@@ -81,4 +83,4 @@ def train_task(conf: Path, upstream: str, train_path: Path, dev_path: Path, dump
     use = cache is not None and cached.serves(upstream, config)
     datasets = cached.opener(upstream, train, dump, cache) if use else None
     conduct(experiment.task, resolved, config, experiment.train, experiment.weights, make, train_path, dev_path,
-            dump / opened.kind, exp, seed, device, opened=datasets)
+            dump / opened.kind, exp, seed, device, opened=datasets, watch=watch)

@@ -22,7 +22,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from speechrep.data.dataset import SpeechDataset
-from speechrep.data.folder import read_table
+from speechrep.data.folder import DataFolder, read_table
 from speechrep.errors import SpeechrepError
 from speechrep.methods.base import Batch
 from speechrep.metrics.accuracy import hits
@@ -103,6 +103,30 @@ class UtteranceClassifier(BaseTask):
             found += ["\t".join([str(slot), name, *(sorted(groups[name]) if config.within else ())])
                       for name in sorted(set(names))]
         return tuple(found)
+
+    @classmethod
+    def obstacle(cls, config: Config, folders: dict[str, DataFolder]) -> str:
+        """Fewer than two classes in a slot, or in every group where `within` is set; where the task is `closed`, classes
+        that are only in test."""
+        train, _, test = (folders[name] for name in cls.parts)
+        found = {utt: tuple(split(line, config.separator)) for utt, line in train.read(config.stream).items()}
+        for slot in range(max(map(len, found.values()))):
+            names = {line[slot] for line in found.values() if slot < len(line)}
+            if len(names) < 2:
+                return f"{train.path}/{config.stream}: one class in slot {slot}, '{names.pop()}'"
+        if config.within:
+            groups: dict[str, set] = {}
+            for utt, group in train.read(config.within).items():
+                if utt in found:
+                    groups.setdefault(group, set()).add(found[utt])
+            asked = {group for utt, group in test.read(config.within).items() if utt in test.read(config.stream)}
+            if all(len(groups.get(group, ())) < 2 for group in asked):
+                return f"no two classes of {train.path}/{config.stream} in one group of {config.within}"
+        new = sorted({" ".join(line.split()) for line in test.read(config.stream).values()}
+                     - {name for line in found.values() for name in line})
+        if cls.closed and new:
+            return f"{len(new)} of {config.stream} are only in {test.path}, such as '{new[0]}'"
+        return ""
 
     def prepare(self, batch: Batch, generator: torch.Generator) -> Batch:
         """Targets [B, slots] and, for each utterance, the row of `allowed` [B]."""

@@ -42,6 +42,17 @@ class RunLog:
         self.file.close()
 
 
+def read_lines(path: Path) -> list[dict]:
+    """The lines of a log.jsonl; one that a kill cut off is passed over."""
+    found = []
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+        try:
+            found.append(json.loads(line))
+        except ValueError:
+            continue
+    return found
+
+
 def _step_of(line: str) -> float:
     try:
         return json.loads(line)["step"]

@@ -9,7 +9,7 @@ weights.
 import dataclasses
 import math
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +20,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from speechrep.data.batches import StepSampler
 from speechrep.data.dataset import SpeechDataset, collate_step, to_device
-from speechrep.errors import SpeechrepError
+from speechrep.errors import Diverged, SpeechrepError
 from speechrep.methods.base import Batch, Method
 from speechrep.train import checkpoint, shard
 from speechrep.train.distributed import World
@@ -80,12 +80,14 @@ class TrainConfig:
 
 
 def fit(name: str, method: Method, weights: dict[str, float], config: TrainConfig, train: SpeechDataset,
-        dev: SpeechDataset, folder: Path, seed: int, world: World) -> dict[str, float]:
+        dev: SpeechDataset, folder: Path, seed: int, world: World,
+        watch: Callable[[int, dict[str, float]], None] | None = None) -> dict[str, float]:
     """Train `method` to `config.steps`, resuming from `folder/last.pt` where there is one.
 
     Leaves `last.pt` (everything to go on), `best.pt` (the weights of the least dev loss; their moving average where
     `ema` is set) and `log.jsonl`. Returns the last dev values. Raises `SpeechrepError` on a loss that is not finite,
     on weights that name other losses than the method's, and on a checkpoint of another run.
+    watch: told step and values of every evaluation, once its line is logged; what it raises stops the run.
     """
     check_weights(name, method, weights)
     run = _Run(name, method, weights, config, folder, seed, world)
@@ -97,14 +99,14 @@ def fit(name: str, method: Method, weights: dict[str, float], config: TrainConfi
     log = RunLog(folder, run.step, config.steps, name) if world.first else None
     try:
         with _TermSignal() as term:
-            return _steps(run, batches, loader, dev, log, term)
+            return _steps(run, batches, loader, dev, log, term, watch)
     finally:
         if log:
             log.close()
 
 
 def _steps(run: "_Run", batches: Iterator[list[Batch]], loader, dev: SpeechDataset, log: RunLog | None,
-           term: "_TermSignal") -> dict[str, float]:
+           term: "_TermSignal", watch: Callable[[int, dict[str, float]], None] | None = None) -> dict[str, float]:
     config, world = run.config, run.world
     values: dict[str, float] = run.dev_values
     sums: dict[str, torch.Tensor] = {}
@@ -125,11 +127,13 @@ def _steps(run: "_Run", batches: Iterator[list[Batch]], loader, dev: SpeechDatas
             if log:
                 log.write(run.step, "dev", values)
             run.keep_best(values)
+            if watch is not None:
+                watch(run.step, values)
             why = run.method.collapsed(values, run.step)
             if why:
-                raise SpeechrepError(f"step {run.step}: {run.name} has collapsed: {why}",
-                                     cure="lower train.lr, lengthen train.warmup or batch_sec, or change what the sentence "
-                                     "names; begin in a new --exp")
+                raise Diverged(f"step {run.step}: {run.name} has collapsed: {why}",
+                               cure="lower train.lr, lengthen train.warmup or batch_sec, or change what the sentence "
+                               "names; begin in a new --exp")
         stopping = world.any(term.came)
         if run.step % config.save_every == 0 or done or stopping:
             run.save(loader)
@@ -256,9 +260,9 @@ class _Run:
             else:
                 norm = torch.nn.utils.clip_grad_norm_(parameters, self.config.clip_norm)
             if not math.isfinite(norm):
-                raise SpeechrepError(f"step {self.step + 1}: the gradient of phase {phase} is not finite",
-                                     "finite losses", "lower train.lr or look at the data; "
-                                     f"{self.folder / 'last.pt'} holds an earlier good state")
+                raise Diverged(f"step {self.step + 1}: the gradient of phase {phase} is not finite", "finite losses",
+                               "lower train.lr or look at the data; "
+                               f"{self.folder / 'last.pt'} holds an earlier good state")
             optimiser.step()
             sums = self.world.sum(sums)
             results |= {name: torch.stack([sums[i], counts[i]]) for i, name in enumerate(names)}

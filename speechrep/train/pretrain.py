@@ -66,11 +66,13 @@ def pretrain(conf: Path, train_path: Path, dev_path: Path, dump: Path, exp: Path
 def conduct(name: str, resolved: dict[str, Any], model: Any, config: TrainConfig, weights: dict[str, float],
             make: Callable[[], Method], train_path: Path, dev_path: Path, dump: Path, exp: Path, seed: int,
             device: str, labelled: Path | None = None,
-            opened: Callable[..., SpeechDataset] | None = None) -> None:
+            opened: Callable[..., SpeechDataset] | None = None,
+            watch: Callable[[int, dict[str, float]], None] | None = None) -> None:
     """Make, train and record; leaves config.yaml, log.jsonl, last.pt, best.pt and, when finished, done.json in `exp`.
 
     A finished run of the same configuration and seed is left alone, one that was stopped goes on; of another, refused.
-    model: the config of what is trained. opened: what opens a part, given the method and then the arguments of `SpeechDataset`, where it is not that itself.
+    model: the config of what is trained. opened: what opens a part, given the method and then the arguments of
+    `SpeechDataset`, where it is not that itself. watch: as of `speechrep.train.loop.fit`.
     """
     chosen = None if labelled is None else frozenset(read_table(labelled))
     if chosen is not None:
@@ -109,7 +111,7 @@ def conduct(name: str, resolved: dict[str, Any], model: Any, config: TrainConfig
     own = seed * 1000 + world.rank
     torch.manual_seed(own), np.random.seed(own % 2 ** 32), random.seed(own)
     started = time.monotonic()
-    values = fit(name, method, weights, config, *datasets, exp, seed, world)
+    values = fit(name, method, weights, config, *datasets, exp, seed, world, watch)
     if world.first:
         data = {folder.path.name: {"utterances": len(dataset), "seconds": round(float(dataset.seconds.sum()), 2)}
                 for folder, dataset in zip(folders, datasets)}

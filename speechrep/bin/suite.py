@@ -1,0 +1,197 @@
+"""Give checkpoints their whole rows: every task that the corpus can run, trained, scored and shown.
+
+  speechrep suite tasks
+  speechrep suite train --upstream mfcc,exp/hubert/small-0/best.pt --task all
+  speechrep suite score --upstream mfcc,exp/hubert/small-0/best.pt --task all
+  speechrep suite report
+
+Run it in a recipe's folder, behind its stages 1 to 3 (utils/evaluate.sh does). `tasks` lists what the data folders have
+labels for, and the reason for each task that they cannot run. `train` and `score` do, one after another, what
+`speechrep train`, `decode` and `score` do, and print each command; what is done is left alone, what was interrupted goes
+on. A task that fails does not keep the others from running: it is named at the end. They leave
+EXP/tasks/SYSTEM-SEED/TASK, and `score` the table of all systems, EXP/METHODS.md and EXP/METHODS.json.
+`report` leaves EXP/report/methods.html.
+
+An upstream is mfcc, fbank, logmel, a checkpoint, random:CHECKPOINT or a folder in transformers' format, with a name of its own
+as NAME=SPEC; `{seed}` in it stands for the seed.
+"""
+
+
+def add_arguments(parser):
+    kinds = parser.add_subparsers(dest="kind", required=True, metavar="tasks|train|score|report")
+    made = {}
+    for kind, what in (("tasks", "what the corpus can run"), ("train", "train the tasks"),
+                       ("score", "decode and score, and make the table"), ("report", "make the page")):
+        made[kind] = own = kinds.add_parser(kind, help=what)
+        own.add_argument("--data", default="data", help="folder of data folders (default: %(default)s)")
+        own.add_argument("--exp", default="exp", help="everything trained and scored (default: %(default)s)")
+        if kind != "report":
+            own.add_argument("--conf", action="append", default=[], metavar="FOLDER", help="folder of TASK.yaml; may be "
+                             "repeated, the first that has one is taken (default: conf)")
+            own.add_argument("--task", default="all", help="names by commas, or all that the corpus can run (default)")
+            own.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="override a value of every task's YAML")
+    for own in (made["train"], made["score"]):
+        own.add_argument("--upstream", required=True, help="specs by commas, each SPEC or NAME=SPEC")
+        own.add_argument("--seed", default="0", help="a number, or several by commas (default: %(default)s)")
+        own.add_argument("--dump", default="dump", help="folder of dumped features: KIND/PART (default: %(default)s)")
+        own.add_argument("--superb-compatible", action="store_true", help="take on the reference's habits that change numbers, "
+                         "as far as a task has them; each is named")
+    made["train"].add_argument("--nj", type=int, default=1, help="jobs at a time that compute features (default: 1)")
+    made["train"].add_argument("--processes", type=int, default=1, help="processes that share a training (default: 1)")
+    made["train"].add_argument("--sweep", action="store_true", help="choose each task's learning rate on dev (speechrep sweep)")
+    made["train"].add_argument("--device", default="auto", help="cpu, cuda, cuda:1 ...; auto takes a GPU where there is one")
+    made["report"].add_argument("--title", default="", help="heading of the page")
+    made["report"].add_argument("--credits", action="append", default=[], metavar="FILE",
+                                help="text that must go with the corpus's audio, such as its licence; may be repeated")
+
+
+def main(args):
+    return {"tasks": tasks, "train": train, "score": score, "report": report}[args.kind](args)
+
+
+def tasks(args):
+    """Name every task that the corpus can run on stdout, and on stderr why not the others."""
+    import sys
+    jobs, reasons = _jobs(args)
+    for job in jobs:
+        print(job.name)
+    for name, reason in reasons.items():
+        print(f"not {name}: {reason}", file=sys.stderr)
+
+
+def train(args):
+    """Train every trained task on every system."""
+    from pathlib import Path
+
+    from speechrep.upstream import FEATURES
+    runs = _Runs()
+    frozen = not any(value.replace(" ", "") == "model.finetune=true" for value in args.set)
+    for system, jobs in _rows(args):
+        jobs = [job for job in jobs if job.conf]
+        if args.nj > 1 and frozen and system.spec not in FEATURES and jobs:
+            parts = dict.fromkeys(str(part) for job in jobs for part in job.parts)
+            for train_part in dict.fromkeys(str(job.parts[0]) for job in jobs):
+                own = [part for part in parts if any(str(job.parts[0]) == train_part and part in map(str, job.parts)
+                                                     for job in jobs)]
+                runs.run("extract", "--upstream", system.spec, "--layers", "all", "--train", train_part, "--dump", args.dump,
+                         "--cache", f"{args.dump}/layers", "--nj", args.nj, *own)
+        for job in jobs:
+            train_part, dev_part, _ = job.parts
+            out = _out(args, system, job)
+            options = ["--conf", job.conf, "--upstream", system.spec, "--train", train_part, "--dev", dev_part, "--dump",
+                       args.dump, "--cache", f"{args.dump}/layers", "--seed", system.seed, "--device", args.device, "--exp", out]
+            options += [word for value in (*args.set, *_habits(args, job)) for word in ("--set", value)]
+            if args.sweep:
+                runs.run("sweep", *options)
+            elif not (Path(out) / "sweep.json").is_file():
+                runs.run("train", *options, "--processes", args.processes)
+    runs.end()
+
+
+def score(args):
+    """Decode and score every task of every system, then the table."""
+    from pathlib import Path
+
+    from speechrep.report.methods import write_table
+    runs = _Runs()
+    for system, jobs in _rows(args):
+        named = ["--system", system.name, "--seed", system.seed]
+        for job in jobs:
+            out = _out(args, system, job)
+            folder = out / job.parts[2].name if job.conf else out
+            if (folder / "score.json").is_file():
+                continue
+            if job.conf is None:
+                runs.run("score", job.task, "--upstream", system.spec, "--dump", args.dump, "--cache", f"{args.dump}/layers",
+                         *job.options, *_habits(args, job), *named, "--out", out)
+                continue
+            made = runs.run("decode", job.task, "--data", job.parts[2], "--dump", args.dump, "--checkpoint", out / "best.pt",
+                            "--out", folder)
+            if made:
+                kind = "predictions" if (folder / "made.json").is_file() else "recognition"
+                runs.run("score", kind, "--part", job.parts[2].name, *named, "--out", folder, folder)
+    path = write_table(Path(args.exp))
+    print(path.read_text(encoding="utf-8"), end="")
+    runs.end()
+
+
+def report(args):
+    """Make the page of all systems that were scored."""
+    from pathlib import Path
+
+    from speechrep.report.methods_page import make_methods_page
+    exp = Path(args.exp)
+    print(make_methods_page(exp, Path(args.data), exp / "report", args.title, [Path(path) for path in args.credits]))
+
+
+class _Runs:
+    """Verbs that run one after another in this process; those that failed are named at the end."""
+
+    def __init__(self):
+        self.failed: list[str] = []
+
+    def run(self, *words) -> bool:
+        """`speechrep WORDS`; whether it went well. Its command is what stands beside its numbers."""
+        import shlex
+        import sys
+        import traceback
+
+        from speechrep.bin import main
+        argv = [str(word) for word in words]
+        command = shlex.join(["speechrep", *argv])
+        print(f"+ {command}", flush=True)
+        before, sys.argv = sys.argv, ["speechrep", *argv]
+        try:
+            status = main(argv)
+        except (Exception, SystemExit):  # whatever one task meets, the others go on
+            traceback.print_exc()
+            status = 1
+        finally:
+            sys.argv = before
+        if status:
+            self.failed.append(command)
+        return not status
+
+    def end(self) -> None:
+        from speechrep.errors import SpeechrepError
+        if self.failed:
+            raise SpeechrepError(f"{len(self.failed)} failed, each with its reason above:\n    " + "\n    ".join(self.failed),
+                                 "none", "mend what each says and run the same command again; what is done is kept")
+
+
+def _jobs(args):
+    from pathlib import Path
+
+    from speechrep.tasks.suite import find_jobs
+    return find_jobs(Path(args.data), [Path(folder) for folder in args.conf or ["conf"]], args.task, args.set)
+
+
+def _rows(args):
+    """(system, jobs) in order; says on stderr what cannot run, and which habits are taken on."""
+    import sys
+
+    from speechrep.errors import SpeechrepError
+    from speechrep.tasks.systems import find_systems
+    try:
+        seeds = [int(word) for word in args.seed.split(",")]
+    except ValueError:
+        raise SpeechrepError(f"--seed {args.seed}", "a whole number, or several by commas") from None
+    systems = find_systems(args.upstream, seeds)
+    jobs, reasons = _jobs(args)
+    for name, reason in reasons.items():
+        print(f"not {name}: {reason}", file=sys.stderr)
+    if args.superb_compatible:
+        for job in jobs:
+            for setting, habit in job.superb or [("as it is", "none of the reference's habits is implemented")]:
+                print(f"superb-compatible: {job.name}: {setting}: {habit}", file=sys.stderr)
+    return [(system, jobs) for system in systems]
+
+
+def _habits(args, job) -> list[str]:
+    return [setting for setting, _ in job.superb] if args.superb_compatible else []
+
+
+def _out(args, system, job):
+    """EXP/tasks/SYSTEM-SEED/TASK; with the reference's habits, TASK.superb."""
+    from pathlib import Path
+    return Path(args.exp) / "tasks" / f"{system.name}-{system.seed}" / (job.name + (".superb" if _habits(args, job) else ""))

@@ -1,0 +1,124 @@
+"""Which tasks a corpus can run, and why it cannot run the others.
+
+A trained task is a YAML with a `task:` in one of the folders of configurations; its name is the file's, so that
+`asr.yaml` and `asr_chars.yaml` are two tasks of one file of `speechrep/tasks`. A zero-shot task is a file of
+`speechrep/tasks` with a `ZERO_SHOT`. What each needs it says itself (see `speechrep.tasks.base`): a task runs where the
+folders, streams and files are that it names and its own `obstacle` finds none.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from speechrep.config import read_yaml
+from speechrep.data.folder import DataFolder
+from speechrep.errors import SpeechrepError
+from speechrep.tasks.base import BaseTask, ZeroShot, zero_shot_tasks
+from speechrep.tasks.train import read_experiment
+
+FILES = {"phones": "ali", "text": "text", "speaker": "utt2spk", "image": "image.scp"}
+"""Stream of a batch -> the file of the data folder that it comes from."""
+FULL_SIZE = "_superb"
+"""What the names of configurations at the reference's own size end in; `all` leaves them out."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """A task that the corpus can run."""
+
+    name: str
+    """The YAML's name, or that of the zero-shot task."""
+    task: str
+    """The file of speechrep/tasks."""
+    conf: Path | None
+    """The YAML; None trains nothing."""
+    parts: tuple[Path, Path, Path] | None
+    """Data folders for training, dev and test, of a trained task."""
+    options: tuple[str, ...] = ()
+    """Of a zero-shot task: the options that name its data folders."""
+    superb: tuple[tuple[str, str], ...] = ()
+    """The habits of the reference that the task can take on, with the setting of each (see `BaseTask.superb`)."""
+
+
+def task_confs(folders: list[Path]) -> dict[str, Path]:
+    """Name -> YAML of a trained task; what the first folder has, the later ones do not replace."""
+    found: dict[str, Path] = {}
+    for path in (path for folder in folders for path in sorted(folder.glob("*.yaml"))):
+        if path.stem not in found and "task" in read_yaml(path):
+            found[path.stem] = path
+    return found
+
+
+def find_jobs(data: Path, confs: list[Path], wanted: str = "all",
+              overrides: list[str] | None = None) -> tuple[list[Job], dict[str, str]]:
+    """What to run on the folders in `data`, trained tasks first, and name -> reason for what cannot be run.
+
+    wanted: "all", which leaves out configurations of the reference's own size, or names by commas. Raises
+    `SpeechrepError` for a name that is no task, for a named task that cannot run, and if nothing can.
+    """
+    trained, zero_shot = task_confs(confs), zero_shot_tasks()
+    names = [name for name in sorted(trained) if not name.endswith(FULL_SIZE)] + sorted(zero_shot) if wanted == "all" \
+        else list(dict.fromkeys(name for name in wanted.split(",") if name))
+    jobs, reasons = [], {}
+    for name in names:
+        if name in trained:
+            found = _trained(name, trained[name], data, overrides or [])
+        elif name in zero_shot:
+            found = _zero_shot(name, zero_shot[name], data)
+        else:
+            raise SpeechrepError(f"task {name}", f"all, or some of {', '.join((*trained, *zero_shot))}",
+                                 f"name one of them, or write {confs[0]}/{name}.yaml")
+        if isinstance(found, Job):
+            jobs.append(found)
+        else:
+            reasons[name] = found
+    if reasons and (wanted != "all" or not jobs):
+        raise SpeechrepError("; ".join(f"{name}: {reason}" for name, reason in reasons.items()),
+                             f"in {data} what each task needs", "run the recipe's stage 1, or name other tasks")
+    return jobs, reasons
+
+
+def _trained(name: str, conf: Path, data: Path, overrides: list[str]) -> Job | str:
+    experiment, cls, config = read_experiment(conf, overrides)
+    streams = [stream for need in cls.needs_of(config) if (stream := stream_of(need))]
+    for part in cls.parts:
+        why = _lacking(data / part, ("wav.scp", *streams, *cls.files.get(part, ())))
+        if why:
+            return why
+    folders = {part: DataFolder(data / part) for part in cls.parts}
+    why = _unlabelled(folders, streams) or cls.obstacle(config, folders)
+    return why or Job(name, experiment.task, conf, tuple(data / part for part in cls.parts), superb=_superb(cls))
+
+
+def _zero_shot(name: str, task: ZeroShot, data: Path) -> Job | str:
+    for part in dict.fromkeys((*task.options.values(), *task.files)):
+        why = _lacking(data / part, task.files.get(part, ()))
+        if why:
+            return why
+    options = (word for option, part in task.options.items() for word in (option, str(data / part)))
+    return Job(name, name, None, None, tuple(options), _superb(task))
+
+
+def stream_of(need: str) -> str:
+    """The file of a data folder behind a stream that a task needs; "" where the dump or the audio has it."""
+    kind, _, name = need.partition(":")
+    return name if kind == "label" else f"units.{name}" if kind == "units" else FILES.get(need, "")
+
+
+def _lacking(folder: Path, files: tuple[str, ...]) -> str:
+    if not folder.is_dir():
+        return f"no folder {folder}"
+    missing = [name for name in files if not (folder / name).exists()]
+    return f"no {', '.join(dict.fromkeys(missing))} in {folder}" if missing else ""
+
+
+def _unlabelled(folders: dict[str, DataFolder], streams: list[str]) -> str:
+    """Which folder has no utterance with a line in every stream."""
+    for folder in folders.values():
+        tables = [folder.read(stream) for stream in streams]
+        if not any(all(table.get(utt) for table in tables) for utt in folder.utts):
+            return f"no utterance of {folder.path} has {' and '.join(streams) or 'audio'}"
+    return ""
+
+
+def _superb(task: type[BaseTask] | ZeroShot) -> tuple[tuple[str, str], ...]:
+    return tuple(task.superb.items())
