@@ -22,7 +22,7 @@ from speechrep.errors import SpeechrepError
 THRESHOLD = 25.0
 """Hypotheses so far below the best are dropped (s3prl's and fairseq's value)."""
 NEVER = -1e4
-"""The log-probability of what cannot be in the frame that ends the last word."""
+"""The log-probability of what cannot be in the frames that end an utterance."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ class BeamDecoder:
         self.symbols, self.join, self.space = symbols, join, space
         self.words: list[str] | None = None
         count = 1 + len(symbols)
-        ctc, silence = decoder.CriterionType.CTC, 0 if space is None else space
+        ctc = decoder.CriterionType.CTC
         if search.lm is not None and not search.lm.is_file():
             raise SpeechrepError(f"{search.lm}: no such language model", "an ARPA file", "make it with `speechrep ngram`")
         if search.lm is None or search.lm_of == "symbols":
@@ -70,7 +70,8 @@ class BeamDecoder:
             self.lm = decoder.ZeroLM() if search.lm is None else _kenlm(search.lm, names)
             weight = 0.0 if search.lm is None else search.lm_weight
             options = decoder.LexiconFreeDecoderOptions(search.beam, count, THRESHOLD, weight, 0.0, True, ctc)
-            self.decoder = decoder.LexiconFreeDecoder(options, self.lm, silence, 0, [])
+            # The decoder begins as if "silence" had been said, and would take a first space for its repetition.
+            self.decoder = decoder.LexiconFreeDecoder(options, self.lm, 0, 0, [])
             return
         spelt = [(word, spell(word)) for word in vocabulary(search.lm)]
         self.words = [word for word, ids in spelt if ids]
@@ -79,6 +80,7 @@ class BeamDecoder:
                                  "a language model of the words of the transcripts", "or --lm-of symbols")
         names = Dictionary([*self.words, UNKNOWN])
         self.lm = _kenlm(search.lm, names)
+        silence = space or 0
         self.trie = decoder.Trie(count, silence)
         start = self.lm.start(False)
         for index, (_, ids) in enumerate((word, ids) for word, ids in spelt if ids):
@@ -90,14 +92,14 @@ class BeamDecoder:
 
     def __call__(self, log_probs: torch.Tensor) -> list[str]:
         """The best hypothesis; empty where the beam lost all."""
-        frames = log_probs.float().clamp(min=NEVER)
-        if self.words is not None and self.space:
-            # A word ends with the symbol between words, which no transcript has behind the last one.
-            last = torch.full_like(frames[:1], NEVER)
-            last[0, self.space] = 0.0
-            frames = torch.cat([frames, last])
-        if not len(frames):
+        if not len(log_probs):
             return []
+        # A word ends with the symbol between words, which no transcript has behind the last one. The last blank joins
+        # the paths of a hypothesis that end in a blank and those that do not: the decoder keeps them apart.
+        ends = [self.space, 0] if self.words is not None and self.space else [0]
+        last = torch.full((len(ends), log_probs.shape[1]), NEVER)
+        last[range(len(ends)), ends] = 0.0
+        frames = torch.cat([log_probs.float().clamp(min=NEVER), last])
         values = np.ascontiguousarray(frames.numpy(), dtype=np.float32)
         found = self.decoder.decode(values.ctypes.data, *values.shape)
         if not found:
