@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from speechrep.methods.base import Batch
+from speechrep.metrics.wer import edits
 from speechrep.nn.ctc_head import CTCHead
 from speechrep.nn.spec_augment import SpecAugment
 from speechrep.tasks.base import BaseTask
@@ -94,6 +95,13 @@ class CTCTask(BaseTask):
         loss = F.ctc_loss(log_probs.transpose(0, 1), batch["targets"], lengths.cpu(), batch["targets_lengths"],
                           reduction="sum", zero_infinity=True)
         return {"ctc": loss}
+
+    def metrics(self, batch: Batch) -> dict[str, tuple[float, float]]:
+        """Errors of the best path against the target, over its symbols."""
+        targets = zip(batch["targets"].tolist(), batch["targets_lengths"].tolist())
+        counts = [edits([self.symbols[i - 1] for i in row[:length]], best_path(said, self.symbols))
+                  for (row, length), said in zip(targets, self.emissions(batch))]
+        return {"error_rate": (float(sum(count.errors for count in counts)), self.counts(batch)["ctc"])}
 
     @torch.no_grad()
     def emissions(self, batch: Batch) -> list[torch.Tensor]:
