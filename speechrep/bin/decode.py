@@ -1,7 +1,7 @@
 """Run a trained system over a data folder: tts, vc, vocoded, natural, prototype, or a trained task.
 
 tts, vc, vocoded (natural speech through the vocoder) and natural (the same utterances untouched) leave a data folder of speech at OUT/data; prototype,
-asr, sid, lid, intent and frame_phones leave OUT/hyp and OUT/ref.
+asr, sid, lid, intent, sf and frame_phones leave OUT/hyp and OUT/ref.
 `speechrep score` reads both. What is already there is left alone.
 """
 
@@ -13,7 +13,17 @@ def add_arguments(parser):
     parser.add_argument("--dump", required=True, help="folder of dumped features: KIND/PART")
     parser.add_argument("--out", required=True)
     parser.add_argument("--prompts", help="tts, vc, prototype: data folder that voices (or prototypes) are taken from")
-    parser.add_argument("--dev", help="prototype: data folder on which the cost of a change of phone is chosen; without, 0")
+    parser.add_argument("--dev", help="prototype: data folder on which the cost of a change of phone is chosen; without, 0. "
+                        "asr with --lm: on which --lm-weight and --word-score are chosen, in place of those given")
+    parser.add_argument("--beam", type=int, default=0, help="asr: hypotheses of a beam search (SUPERB: 5); 0 takes the best "
+                        "path; with --lm 5 where not given")
+    parser.add_argument("--lm", help="asr: n-gram language model, an ARPA file (see speechrep ngram)")
+    parser.add_argument("--lm-of", default="words", choices=("words", "symbols"), help="asr: what the n-grams are of, words "
+                        "or the task's own symbols (phones or characters)")
+    parser.add_argument("--lm-weight", type=float, default=2.0, help="asr: weight of the model's log10 probability "
+                        "(default: %(default)s, SUPERB's)")
+    parser.add_argument("--word-score", type=float, default=-1.0, help="asr: added for each word of a model of words "
+                        "(default: %(default)s, SUPERB's)")
     parser.add_argument("--vocoder", default="griffin-lim", help="a vocoder's best.pt, released weights, or griffin-lim")
     parser.add_argument("--duration", help="tts: a duration model's best.pt; without it the natural durations are spoken")
     parser.add_argument("--features", default="logmel", help="vocoded: which dump to read")
@@ -45,8 +55,12 @@ def main(args):
         generate.natural_speech(out, data, generate.tts_items(data, data, args.count, args.min_sec))
     elif args.task == "asr":
         from speechrep.tasks.base import load_task
+        from speechrep.tasks.beam import Search
         from speechrep.tasks.recognise import recognise
-        recognise(load_task(args.checkpoint, args.device), data, dump, out, args.device)
+        search = Search(args.beam or 5, Path(args.lm) if args.lm else None, args.lm_of, args.lm_weight,
+                        args.word_score) if args.beam or args.lm else None
+        recognise(load_task(args.checkpoint, args.device), data, dump, out, args.device, search=search,
+                  dev=DataFolder(args.dev) if args.dev else None)
     elif args.task == "prototype":
         from speechrep.data.dataset import SpeechDataset
         from speechrep.tasks.prototype import Prototypes

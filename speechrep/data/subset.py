@@ -1,6 +1,10 @@
-"""A little of one voice, drawn the same each time: what minimal supervision may look at."""
+"""A little of a data folder, drawn the same each time: of one voice, which is what minimal supervision may look at, or of
+all voices, for low-resource recognition."""
 
 import hashlib
+from itertools import zip_longest
+
+import numpy as np
 
 from speechrep.data.folder import DataFolder
 from speechrep.errors import SpeechrepError
@@ -36,3 +40,29 @@ def one_voice(folder: DataFolder, minutes: float, speaker: str | None = None, la
             chosen.append(utt)
             left -= seconds[utt]
     return sorted(chosen)
+
+
+def all_voices(folder: DataFolder, minutes: float, lang: str | None = None, seed: int = 0,
+               stream: str | None = "text") -> list[str]:
+    """Utterances of all speakers that last `minutes` together, at most and nearly, sorted.
+
+    Speakers take turns, so that a little holds many voices; who comes first and with what depends on `seed` and on ids alone.
+    The utterances of fewer minutes are among those of more, as with the 10 minutes, 1 hour and 10 hours of Libri-light
+    (arXiv 1912.07875). `lang` keeps to one language, and only utterances with a line in `stream` count (None: all). Raises
+    `SpeechrepError` if there is less speech than that.
+    """
+    speakers, seconds = folder.read("utt2spk"), folder.seconds
+    langs = folder.read("utt2lang") if lang else {}
+    there = folder.read(stream) if stream else seconds
+    drawn = lambda name: hashlib.sha256(f"{seed} {name}".encode()).digest()  # noqa: E731
+    own: dict[str, list[str]] = {}
+    for utt in sorted(folder.utts, key=drawn):
+        if utt in there and utt in speakers and (not lang or langs.get(utt) == lang):
+            own.setdefault(speakers[utt], []).append(utt)
+    have = sum(seconds[utt] for utts in own.values() for utt in utts)
+    if have < minutes * 60:
+        raise SpeechrepError(f"{folder.path}: {have / 60:.1f} min{f' in {lang}' if lang else ''}", f"{minutes:g} min",
+                             "choose fewer --minutes")
+    turns = [utt for turn in zip_longest(*(own[speaker] for speaker in sorted(own, key=drawn))) for utt in turn if utt]
+    ends = np.cumsum([seconds[utt] for utt in turns])
+    return sorted(turns[:int(np.searchsorted(ends, minutes * 60 + 1e-6, side="right"))])

@@ -1,105 +1,136 @@
-"""Recognition by connectionist temporal classification (Graves et al. 2006) on an upstream, frozen or fine-tuned.
+"""Recognition by connectionist temporal classification on an upstream, frozen or fine-tuned, as SUPERB's phone recognition
+(units phones, head linear) and speech recognition (units chars, head blstm).
+
+Units are phones without stress or tone, from the alignment; the characters of the transcript; or SentencePiece's pieces of
+it (Kudo 2018, arXiv 1804.10959), trained on the transcripts of the training part. Unlike s3prl nothing is appended to a
+target: neither an end symbol nor a last space.
 
 Loss:
   ctc   negative log-likelihood of the target, summed over utterances; counted in target symbols
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 import torch
-import torch.nn.functional as F
-from torch import nn
 
 from speechrep.data.dataset import SpeechDataset
+from speechrep.data.text.normalise import normalise
+from speechrep.data.text.tokenizer import SentencePieceTokenizer
+from speechrep.errors import SpeechrepError
 from speechrep.methods.base import Batch
-from speechrep.nn.encoder import Encoder
 from speechrep.nn.masking import pad_mask
-from speechrep.tasks.base import BaseTask
+from speechrep.tasks import ctc
+from speechrep.tasks.base import Scored
+from speechrep.tasks.beam import BeamDecoder, Search
+from speechrep.tasks.ctc import best_path
+from speechrep.tasks.spelling import scored
 from speechrep.upstream import Upstream
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(ctc.Config):
     """The head and what it spells in."""
 
-    units: Literal["phones", "chars"] = "phones"
-    """Phones without stress or tone, from the alignment; or the characters of the transcript."""
-    finetune: bool = False
-    """Train the upstream's weights too."""
-    layer: Literal["weighted", "last"] = "weighted"
-    """Which features the head sees: the learned weighted sum of all layers, or the last."""
-    head_layers: int = 0
-    """Time-delay blocks between the features and the output; 0 is a linear head."""
-    head_dim: int = 256
-    """Width of those blocks."""
-    dropout: float = 0.1
-    """Dropout in the head."""
+    units: Literal["phones", "chars", "pieces"] = "phones"
+    """Phones without stress or tone, from the alignment; the characters, or SentencePiece's pieces, of the transcript."""
+    pieces: int = 500
+    """How many pieces at most (an assumption; SUPERB has characters only)."""
+    spoken: bool = False
+    """Spell the transcript as it is said, lower case and without punctuation, numbers spelt out (needs utt2lang)."""
 
 
-class Task(BaseTask):
-    """Frames -> symbols; symbol 0 is the blank."""
+class Task(ctc.CTCTask):
+    """Frames -> symbols. A label is a symbol; of pieces "piece TAB log-probability"."""
 
     Config = Config
-    losses = {"main": ("ctc",)}
 
     def __init__(self, config: Config, upstream: Upstream, labels: tuple[str, ...]):
         super().__init__(config, upstream, labels)
-        self.ids = {label: i + 1 for i, label in enumerate(labels)}
-        if config.units == "phones":
+        self.tokenizer = None
+        if config.units == "pieces":
+            rows = [label.split("\t") for label in labels]
+            self.tokenizer = SentencePieceTokenizer.from_pieces([(piece, float(score)) for piece, score in rows])
+        elif config.units == "phones":
             names = (phone.rstrip("0123456789") for phone in self.inventory.phones)
             self.register_buffer("unit_of_phone", torch.tensor([self.ids.get(name, 0) for name in names]))
-        width = config.head_dim if config.head_layers else self.dim
-        self.enter = nn.Linear(self.dim, width) if config.head_layers else nn.Identity()
-        self.head = Encoder("tdnn", config.head_layers, width, 1, config.dropout)
-        self.out = nn.Linear(width, 1 + len(labels))
 
     @classmethod
     def needs_of(cls, config: Config) -> tuple[str, ...]:
-        return ("phones",) if config.units == "phones" else ("text",)
+        if config.units == "phones":
+            return ("phones",)
+        return ("text", "label:utt2lang") if config.spoken else ("text",)
 
     @staticmethod
     def labels_of(config: Config, train: SpeechDataset) -> tuple[str, ...]:
-        """The symbols of the training part, sorted."""
+        """The symbols of the training part: sorted, or pieces in SentencePiece's order."""
         if config.units == "phones":
             return tuple(sorted({p.rstrip("0123456789") for p in train.inventory.phones} - {"SIL"}))
-        return tuple(sorted({char for utt in train.utts for char in train.texts[utt]}))
+        langs = train.labels.get("utt2lang", {})
+        texts = [said(config, train.texts[utt], langs.get(utt, "")) for utt in train.utts]
+        if config.units == "chars":
+            return tuple(sorted(set("".join(texts))))
+        # The order of the pieces depends on that of the lines no more than on the corpus: `utts` are sorted.
+        trained = SentencePieceTokenizer.train(texts, config.pieces)
+        return tuple(f"{piece}\t{score!r}" for piece, score in trained.pieces)
 
-    def prepare(self, batch: Batch, generator: torch.Generator) -> Batch:
-        """Targets [B, U] (ids from 1, zero behind the end) and their lengths. A character that training never saw is
-        left out of the target; the score counts it all the same."""
+    def target_rows(self, batch: Batch) -> list[torch.Tensor]:
         if self.config.units == "phones":
             units = self.unit_of_phone[batch["phones"]].masked_fill(
                 pad_mask(batch["phones_lengths"], batch["phones"].shape[1]), 0)
-            rows = [row[row > 0] for row in units]
-        else:
-            rows = [torch.tensor([self.ids[char] for char in text if char in self.ids], dtype=torch.long)
-                    for text in batch["texts"]]
-        targets = nn.utils.rnn.pad_sequence(rows, batch_first=True).to(self.layer_scalars.device)
-        return batch | {"targets": targets, "targets_lengths": torch.tensor([len(row) for row in rows])}
+            return [row[row > 0] for row in units]
+        langs = batch["labels"]["utt2lang"] if self.config.spoken else [""] * len(batch["texts"])
+        texts = [said(self.config, text, lang) for text, lang in zip(batch["texts"], langs)]
+        return [torch.tensor(self.encode(text), dtype=torch.long) for text in texts]
 
-    def counts(self, batch: Batch, phase: str = "main") -> dict[str, float]:
-        return {"ctc": max(int(batch["targets_lengths"].sum()), 1)}
+    def encode(self, text: str) -> list[int]:
+        """The ids of a text, those of symbols that training never saw left out."""
+        if self.tokenizer is None:
+            return [self.ids[char] for char in text if char in self.ids]
+        # A piece's id in the tokeniser, whose 0 is the unknown one, is its id here, where 0 is the blank.
+        return [i for i in self.tokenizer.encode(text) if i > 0]
 
-    def log_probs(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
-        """Log-probabilities of blank and symbols [B, N, K] and lengths [B]."""
-        x, lengths = self.features(batch)
-        x = self.head(self.enter(x), pad_mask(lengths, x.shape[1]))[-1]
-        return F.log_softmax(self.out(x).float(), -1), lengths
-
-    def forward(self, batch: Batch, phase: str = "main") -> dict[str, torch.Tensor]:
-        """What the upstream hears, targets [B, U] -> the summed loss. An utterance too short for its target adds nothing."""
-        log_probs, lengths = self.log_probs(batch)
-        loss = F.ctc_loss(log_probs.transpose(0, 1), batch["targets"], lengths.cpu(), batch["targets_lengths"],
-                          reduction="sum", zero_infinity=True)
-        return {"ctc": loss}
+    def spelt(self, symbols: list[str]) -> list[str]:
+        """Recognised symbols as what is written and scored: phones, or the characters that the pieces make."""
+        if self.tokenizer is None:
+            return symbols
+        return list(self.tokenizer.decode([self.ids[symbol] for symbol in symbols]))
 
     @torch.no_grad()
     def transcribe(self, batch: Batch) -> list[list[str]]:
-        """The best path's symbols, blanks and repetitions removed, for each utterance."""
-        log_probs, lengths = self.log_probs(batch)
-        found = []
-        for row, length in zip(log_probs.argmax(-1).cpu(), lengths.tolist()):
-            ids = torch.unique_consecutive(row[:length])
-            found.append([self.labels[i - 1] for i in ids.tolist() if i > 0])
-        return found
+        """Phones or characters of the best path, for each utterance."""
+        return [self.spelt(best_path(row, self.symbols)) for row in self.emissions(batch)]
+
+    def beam_decoder(self, search: Search) -> Callable[[torch.Tensor], list[str]]:
+        """What finds the best hypothesis in the emissions of an utterance, as what is written and scored."""
+        space = self.ids.get(" ") if self.config.units == "chars" else None
+        if search.lm is not None and search.lm_of == "words":
+            if self.config.units == "phones":
+                raise SpeechrepError("a language model of words for a task that spells phones", "one of phones",
+                                     "make it with `speechrep ngram --of phones`, and give --lm-of symbols")
+            join = lambda words: list(" ".join(words))  # noqa: E731
+            return BeamDecoder(search, self.symbols, space, self.spelling, join)
+        if search.lm is not None and self.tokenizer is not None:
+            raise SpeechrepError("a language model of symbols for a task that spells pieces", "one of words",
+                                 "make it with `speechrep ngram --of words`")
+        decoder = BeamDecoder(search, self.symbols, space)
+        return decoder if self.tokenizer is None else lambda row: self.spelt(decoder(row))
+
+    def spelling(self, word: str) -> list[int] | None:
+        """The ids of a word's symbols, None where training never saw one of them."""
+        if self.tokenizer is None:
+            return self.encode(word) if all(char in self.ids for char in word) else None
+        ids = self.tokenizer.encode(word)
+        return None if 0 in ids else ids
+
+    @staticmethod
+    def score(folder: Path) -> Scored:
+        """Phone error rate, or character and word error rate."""
+        return scored(folder)
+
+
+def said(config: Config, text: str, lang: str) -> str:
+    """The text that is spelt."""
+    return normalise(text, lang) if config.spoken else text

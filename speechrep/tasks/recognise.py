@@ -1,57 +1,104 @@
 """Recognised symbols of a data folder as files: `ref` and `hyp`, one line an utterance, which scoring reads."""
 
 import math
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 
-from speechrep.data.alignment import read_ali
+from speechrep.config import plain
 from speechrep.data.dataset import SpeechDataset, collate, to_device
 from speechrep.data.folder import DataFolder, table_text
 from speechrep.errors import SpeechrepError
-from speechrep.files import atomic_folder
-from speechrep.methods.base import Method
+from speechrep.files import atomic_folder, write_json
+from speechrep.methods.base import Batch, Method
+from speechrep.metrics.wer import corpus_edits, error_rate, phones, words
 from speechrep.tasks.base import BaseTask
+from speechrep.tasks.beam import BeamDecoder, Search
 from speechrep.tasks.prototype import Prototypes
+from speechrep.tasks.spelling import spell, spelt_words, symbols_of
+
+LM_WEIGHTS = (0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0)
+WORD_SCORES = (-1.0, 0.0, 1.0, 2.0, 4.0)
+"""What is tried where the two are chosen (an assumption; SUPERB's 2 and -1 are among them)."""
 
 
 def recognise(recogniser: BaseTask | tuple[Method, Prototypes], folder: DataFolder, dump: Path, out: Path,
-              device: str = "cpu", batch: int = 16) -> None:
+              device: str = "cpu", batch: int = 16, search: Search | None = None, dev: DataFolder | None = None) -> None:
     """Transcribe every utterance of `folder` that has a reference. `dump` has a sub-folder for each kind and part.
 
     Phones are compared without stress, tone or silence; characters with the word boundary written as `_`.
-    Leaves `hyp`, `ref` and `units` in the folder `out`, complete or not at all.
+    search: look for the best hypothesis by beam search, in place of the best path; the task asr only. dev: with a language
+    model, choose its weight and the score of a word by the least errors on this folder.
+    Leaves `hyp`, `ref` and `units`, of a trained task made.json and with `search` decoding.json in the folder `out`,
+    complete or not at all. Raises `SpeechrepError` if an utterance with a reference has no features.
     """
     if isinstance(recogniser, tuple):
-        method, units = recogniser[0], "phones"
-        hears = method.needs[:1]
-        transcribe = lambda part: recogniser[1].transcribe(method, part)  # noqa: E731
+        method, units, spoken, hears = recogniser[0], "phones", False, recogniser[0].needs[:1]
     else:
-        method, units = recogniser, recogniser.config.units
-        hears = recogniser.upstream.needs
-        transcribe = recogniser.transcribe
-    references = folder.read("ali" if units == "phones" else "text")
-    kind = method.inventory.features["kind"]
-    dataset = SpeechDataset(folder, dump / kind / folder.path.name, method.inventory, hears, max_sec=math.inf)
-    hyp, ref = {}, {}
-    order = sorted((i for i, utt in enumerate(dataset.utts) if utt in references), key=lambda i: dataset.seconds[i])
-    for start in range(0, len(order), batch):
-        part = to_device(collate([dataset[i] for i in order[start:start + batch]]), torch.device(device))
-        for utt, symbols in zip(part["utts"], transcribe(part)):
-            hyp[utt] = " ".join(spell(symbols))
-            if units == "phones":
-                spoken = (phone.rstrip("0123456789") for phone in read_ali(references[utt])[0])
-                ref[utt] = " ".join(phone for phone in spoken if phone != "SIL")
-            else:
-                ref[utt] = " ".join(spell(references[utt]))
-    if not hyp:
-        raise SpeechrepError(f"{folder.path}: no utterance to recognise")
+        method, units, hears = recogniser, recogniser.config.units, recogniser.upstream.needs
+        spoken = recogniser.config.spoken
+
+    def gone_over(part: DataFolder, work: Callable[[Batch], list]) -> tuple[dict[str, list[str]], dict[str, Any]]:
+        """References of the utterances of `part`, and what `work` makes of a batch of them."""
+        references = part.read("ali" if units == "phones" else "text")
+        langs = part.read("utt2lang") if spoken else {}
+        kind = method.inventory.features["kind"]
+        dataset = SpeechDataset(part, dump / kind / part.path.name, method.inventory, hears, max_sec=math.inf, min_sec=0.0)
+        order = sorted((i for i, utt in enumerate(dataset.utts) if utt in references), key=lambda i: dataset.seconds[i])
+        if not order:
+            raise SpeechrepError(f"{part.path}: no utterance to recognise")
+        there = {dataset.utts[i] for i in order}
+        missing = sorted(set(references) & set(part.utts) - there)
+        if missing:
+            raise SpeechrepError(f"{len(missing)} of {len(references)} utterances without features, such as '{missing[0]}'",
+                                 f"all that have a reference in {part.path}", "dump this part")
+        made: dict[str, Any] = {}
+        for start in range(0, len(order), batch):
+            items = to_device(collate([dataset[i] for i in order[start:start + batch]]), torch.device(device))
+            made.update(zip(items["utts"], work(items), strict=True))
+        named = "phones" if units == "phones" else "chars"
+        return {utt: symbols_of(references[utt], langs.get(utt, ""), named, spoken) for utt in made}, made
+
+    found: dict[str, Any] = {}
+    if search is None:
+        work = (lambda items: recogniser[1].transcribe(method, items)) if isinstance(recogniser, tuple) \
+            else recogniser.transcribe
+        ref, hyp = gone_over(folder, work)
+    else:
+        if dev is not None and search.lm is not None:
+            search, found = choose(recogniser, search, *gone_over(dev, recogniser.emissions))
+            found = {"chosen_on": str(dev.path), "tried": found}
+        decoder = recogniser.beam_decoder(search)
+        ref, hyp = gone_over(folder, lambda items: [decoder(row) for row in recogniser.emissions(items)])
     with atomic_folder(out) as tmp:
-        (tmp / "hyp").write_text(table_text(hyp), encoding="utf-8")
-        (tmp / "ref").write_text(table_text(ref), encoding="utf-8")
+        for name, table in (("hyp", hyp), ("ref", ref)):
+            lines = {utt: " ".join(spell(symbols)) for utt, symbols in table.items()}
+            (tmp / name).write_text(table_text(lines), encoding="utf-8")
         (tmp / "units").write_text(units + "\n", encoding="utf-8")
+        if not isinstance(recogniser, tuple):
+            write_json(tmp / "made.json", {"task": "asr", "config": plain(recogniser.config),
+                                           "labels": list(recogniser.labels), "upstream": recogniser.upstream.spec})
+        if search is not None:
+            write_json(tmp / "decoding.json", plain(replace(search, lm=None)) | {
+                "lm": str(search.lm) if search.lm else None} | found)
 
 
-def spell(symbols: list[str] | str) -> list[str]:
-    """Symbols as words of a line: a space would vanish there."""
-    return ["_" if symbol == " " else symbol for symbol in symbols]
+def choose(task: BaseTask, search: Search, references: dict[str, list[str]],
+           emissions: dict[str, torch.Tensor]) -> tuple[Search, list[dict[str, float]]]:
+    """The search with the weight and word score of the least error rate, the first among equals, and all that were tried:
+    phone or character errors where the language model is of symbols, word errors where it is of words."""
+    of_words = search.lm_of == "words"
+    symbols = phones if task.config.units == "phones" else spelt_words if of_words else words
+    refs = {utt: " ".join(spell(line)) for utt, line in references.items()}
+    tried = []
+    for weight in LM_WEIGHTS:
+        for score in WORD_SCORES if of_words else (0.0,):
+            decoder = task.beam_decoder(replace(search, lm_weight=weight, word_score=score))
+            hyps = {utt: " ".join(spell(decoder(row))) for utt, row in emissions.items()}
+            tried.append({"lm_weight": weight, "word_score": score,
+                          "error_rate": error_rate(corpus_edits(refs, hyps, symbols))})
+    best = min(tried, key=lambda row: row["error_rate"])
+    return replace(search, lm_weight=best["lm_weight"], word_score=best["word_score"]), tried

@@ -7,17 +7,18 @@ import numpy as np
 import torch
 
 from speechrep.data.dataset import SpeechDataset, collate
-from speechrep.data.folder import DataFolder, read_table
+from speechrep.data.folder import DataFolder
+from speechrep.files import read_json
 from speechrep.metrics.bootstrap import ratio_interval
 from speechrep.metrics.probe import ProbeResult, probe_error
 from speechrep.metrics.retrieval import retrieval_top1
 from speechrep.metrics.score import metric, write_score
-from speechrep.metrics.wer import corpus_edits, phones, words
 from speechrep.nn.length_regulator import token_of_frame
 from speechrep.provenance import provenance
 from speechrep.tasks.frames import LabelledFrames, labelled_frames, open_upstream
 from speechrep.tasks.generate import some
 from speechrep.tasks.predict import learning_rate
+from speechrep.tasks.spelling import scored
 from speechrep.upstream import Upstream
 
 PROBE_FRAMES = 30_000
@@ -62,20 +63,17 @@ def score_representation(spec: str, train: DataFolder, test: DataFolder, dump: P
 
 
 def score_recognition(hypotheses: Path, part: str, system: str, seed: int, out: Path) -> None:
-    """The error rate of `hyp` against `ref` in a folder that `speechrep decode` left, into out/score.json."""
+    """The error rates of `hyp` against `ref` in a folder that `speechrep decode` left, into out/score.json."""
+    found = scored(hypotheses)
     units = (hypotheses / "units").read_text(encoding="utf-8").strip()
-    refs, hyps = read_table(hypotheses / "ref"), read_table(hypotheses / "hyp")
-    counts = corpus_edits(refs, hyps, phones if units == "phones" else words)
-    order = sorted(counts)
-    value = ratio_interval(np.array([counts[u].errors for u in order]), np.array([counts[u].reference for u in order]))
-    name = "per" if units == "phones" else "cer"
-    total = sum(count.reference for count in counts.values())
-    write_score(out / "score.json", task="recognition", part=part, system=system, seed=seed,
-                metrics={name: metric(*(100 * v for v in value), n=total, unit="%", better="lower")},
-                per_utt={utt: {"errors": counts[utt].errors, "reference": counts[utt].reference} for utt in order},
-                provenance=provenance(sys.argv, {"hypotheses": str(hypotheses), "units": units,
-                                                   "lr": learning_rate(hypotheses.parent)}, seed,
-                                      {part: {"utterances": len(order), "symbols": total}}))
+    searched = hypotheses / "decoding.json"
+    config = {"hypotheses": str(hypotheses), "units": units, "lr": learning_rate(hypotheses.parent)} | (
+        {"decoding": read_json(searched)} if searched.is_file() else {})
+    total = sum(row["reference"] for row in found.per_utt.values())
+    write_score(out / "score.json", task="recognition", part=part, system=system, seed=seed, metrics=found.metrics,
+                per_utt=found.per_utt, notes=found.notes,
+                provenance=provenance(sys.argv, config, seed,
+                                      {part: {"utterances": len(found.per_utt), "symbols": total}}))
 
 
 def _metric(result: ProbeResult, better: str = "lower") -> dict:

@@ -5,7 +5,7 @@ from toy_corpus import make_corpus
 
 from speechrep.bin import main
 from speechrep.data.folder import DataFolder, read_table, write_folder
-from speechrep.data.subset import one_voice
+from speechrep.data.subset import all_voices, one_voice
 from speechrep.errors import SpeechrepError
 from speechrep.train.pretrain import pretrain
 
@@ -68,3 +68,26 @@ def test_verb_and_what_pretraining_makes_of_it(tmp_path, capsys):
     (root / "exp/foreign").write_text("nobody-000\n")
     with pytest.raises(SpeechrepError, match="nobody-000"):
         pretrain(*common, root / "exp/other", device="cpu", labelled=root / "exp/foreign")
+
+
+def test_all_voices_take_turns(folder):
+    folder.write("text", dict.fromkeys(folder.utts, "x"))
+    some = {minutes: all_voices(folder, minutes) for minutes in (0.4, 1, 5)}
+    # c has but 4 s; a and b take turns of 10 s: 64 s are too much for a minute, 54 s are not.
+    assert [utt[0] for utt in some[1]].count("a") in (2, 3) and {utt[0] for utt in some[1]} == {"a", "b", "c"}
+    assert 50 <= sum(folder.seconds[utt] for utt in some[1]) <= 60
+    assert set(some[0.4]) < set(some[1]) < set(some[5]), "less of it is a part of more"
+    assert some[1] == all_voices(DataFolder(folder.path), 1) != all_voices(folder, 1, seed=1)
+    assert len(all_voices(folder, 504 / 60)) == 51 and {utt[0] for utt in all_voices(folder, 50 / 60, "fr")} == {"a"}
+    with pytest.raises(SpeechrepError, match=r"8\.4 min(?s:.*)wanted: 9 min"):
+        all_voices(folder, 9)
+
+
+def test_a_folder_of_all_voices(folder, tmp_path, capsys):
+    folder.write("text", dict.fromkeys(folder.utts, "x"))
+    assert main(["subset", str(folder.path), "--minutes", "1", "--voices", "all", "--folder", str(tmp_path / "small")]) == 0
+    made = DataFolder(tmp_path / "small")
+    assert made.utts == all_voices(folder, 1) and set(made.read("utt2spk").values()) == {"a", "b", "c"}
+    assert f"{len(made.utts)} utterances of 3 speakers" in capsys.readouterr().out
+    assert main(["subset", str(folder.path)]) == 1 and main(
+        ["subset", str(folder.path), "--voices", "all", "--speaker", "a", "--out", str(tmp_path / "list")]) == 1

@@ -5,7 +5,7 @@ Usage: local/prepare.py CORPUS_DIR DATA_DIR
 
 Parts are divided by text: no text is in two of train, dev and test, and every speaker is in each of them. test_unseen
 has the texts of test, said by speakers who are nowhere else. Beside Kaldi's streams the folders hold `phones`,
-`ali.true` (true phone times), `intent` (commands), `utt2sentence` (equal for the same words) and `utt2snr` in dB.
+`ali.true` (true phone times), `intent` and `slots` (commands), `utt2sentence` (equal for the same words) and `utt2snr` in dB.
 """
 
 import argparse
@@ -15,6 +15,7 @@ from pathlib import Path
 
 from speechrep.data.folder import write_folder
 from speechrep.errors import SpeechrepError
+from slots import mark_slots
 from texts import Text, assign_parts, read_speakers
 
 PARTS = ("test_unseen", "test", "dev", "train")
@@ -57,6 +58,7 @@ def prepare(corpus_dir: Path, data_dir: Path) -> None:
             folder["spk2gender"][speaker.id] = speaker.gender
             if intent:
                 folder["intent"][utt] = intent
+                folder["slots"][utt] = mark_slots(text, intent, text_id[:2])
     for part in PARTS:
         write_folder(data_dir / part, streams[part])
     print(table_of(streams))

@@ -102,6 +102,26 @@ class SentencePieceTokenizer:
             max_sentence_length=1_000_000)
         return cls(out.getvalue())
 
+    @classmethod
+    def from_pieces(cls, pieces: Iterable[tuple[str, float]]) -> "SentencePieceTokenizer":
+        """The unigram tokeniser of these pieces with their log-probabilities, ids from 1 on, as `train` makes it."""
+        from sentencepiece import sentencepiece_model_pb2
+        model = sentencepiece_model_pb2.ModelProto()
+        model.pieces.add(piece="<unk>", score=0.0, type=model.SentencePiece.UNKNOWN)
+        for piece, score in pieces:
+            model.pieces.add(piece=piece, score=score)
+        model.trainer_spec.model_type = model.trainer_spec.UNIGRAM
+        model.trainer_spec.vocab_size = len(model.pieces)
+        model.trainer_spec.unk_id, model.trainer_spec.unk_surface = 0, "\ufffd"
+        model.trainer_spec.bos_id = model.trainer_spec.eos_id = model.trainer_spec.pad_id = -1
+        model.normalizer_spec.name = "identity"
+        return cls(model.SerializeToString())
+
+    @property
+    def pieces(self) -> list[tuple[str, float]]:
+        """Pieces with their log-probabilities, from id 1 on."""
+        return [(self._processor.IdToPiece(index), self._processor.GetScore(index)) for index in range(1, len(self))]
+
     def __len__(self) -> int:
         """Size of the vocabulary with `<unk>`; may be less than asked for."""
         return self._processor.GetPieceSize()

@@ -1,0 +1,120 @@
+"""The brick of tasks that spell: connectionist temporal classification (Graves et al. 2006) on an upstream.
+
+Loss:
+  ctc   negative log-likelihood of the target, summed over utterances; counted in target symbols
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from speechrep.methods.base import Batch
+from speechrep.metrics.wer import edits
+from speechrep.nn.ctc_head import CTCHead
+from speechrep.nn.spec_augment import SpecAugment
+from speechrep.tasks.base import BaseTask
+from speechrep.upstream import Upstream
+
+
+@dataclass(frozen=True)
+class Config:
+    """Upstream, head and augmentation."""
+
+    finetune: bool = False
+    """Train the upstream's weights too."""
+    layer: Literal["weighted", "last"] = "weighted"
+    """Which features the head sees: the learned weighted sum of all layers, or the last."""
+    head: Literal["tdnn", "linear", "blstm"] = "tdnn"
+    """Time-delay blocks; two linear layers (SUPERB's phone recognition); bidirectional LSTMs (SUPERB's recognition)."""
+    head_layers: int = 0
+    """Blocks or LSTM layers (SUPERB: 2) of the head; 0 with tdnn is a norm and a linear layer."""
+    head_dim: int = 256
+    """Width of the head, of an LSTM each way (SUPERB: 256 for phones, 1024 for characters)."""
+    dropout: float = 0.1
+    """Dropout in the head (SUPERB: 0.2 behind each LSTM)."""
+    time_warp: int = 0
+    """SpecAugment on what the head sees, in training: frames by which time is warped at most; 0 does not (s3prl: 5)."""
+    time_masks: int = 0
+    """Masks along time (s3prl: 2)."""
+    time_width: int = 40
+    """Below how many frames each of them is (s3prl: 40)."""
+    time_adaptive: float = 0.0
+    """Where above 0, time masks grow in number and width with this share of the length (s3prl, slot filling: 0.04)."""
+    dim_masks: int = 0
+    """Masks along the feature dimensions (s3prl: 4)."""
+    dim_width: int = 50
+    """Below how many dimensions each of them is (s3prl: 50)."""
+
+
+class CTCTask(BaseTask):
+    """Frames -> symbols; symbol 0 is the blank, the others have the ids of `symbols` plus one.
+
+    A task says what its `symbols` are, names of the labels, and gives the ids of an utterance's target, `target_rows`.
+    """
+
+    losses = {"main": ("ctc",)}
+
+    def __init__(self, config: Config, upstream: Upstream, labels: tuple[str, ...]):
+        super().__init__(config, upstream, labels)
+        self.symbols = tuple(label.partition("\t")[0] for label in labels)
+        self.ids = {symbol: i + 1 for i, symbol in enumerate(self.symbols)}
+        self.head = CTCHead(config.head, self.dim, config.head_dim, config.head_layers, config.dropout, 1 + len(labels))
+        self.augment = SpecAugment(config.time_warp, config.time_masks, config.time_width, config.time_adaptive,
+                                   config.dim_masks, config.dim_width)
+
+    def target_rows(self, batch: Batch) -> list[torch.Tensor]:
+        """The ids of each utterance's target [U]."""
+        raise TypeError(f"{type(self).__module__} does not say what is spelt")
+
+    def prepare(self, batch: Batch, generator: torch.Generator) -> Batch:
+        """Targets [B, U] (ids from 1, zero behind the end) and their lengths, and what SpecAugment draws. A symbol that
+        training never saw is left out of the target; the score counts it all the same."""
+        rows = self.target_rows(batch)
+        targets = nn.utils.rnn.pad_sequence(rows, batch_first=True).to(self.layer_scalars.device)
+        made = {"targets": targets, "targets_lengths": torch.tensor([len(row) for row in rows])}
+        if self.augment.active:
+            made["augment"] = self.augment.draw(batch["seeds"])
+        return batch | made
+
+    def counts(self, batch: Batch, phase: str = "main") -> dict[str, float]:
+        return {"ctc": max(int(batch["targets_lengths"].sum()), 1)}
+
+    def log_probs(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
+        """Log-probabilities of blank and symbols [B, N, K] and lengths [B]."""
+        x, lengths = self.features(batch)
+        if self.training and self.augment.active:
+            x = self.augment(x, lengths, batch["augment"])
+        return F.log_softmax(self.head(x, lengths).float(), -1), lengths
+
+    def forward(self, batch: Batch, phase: str = "main") -> dict[str, torch.Tensor]:
+        """What the upstream hears, targets [B, U] -> the summed loss. An utterance too short for its target adds nothing."""
+        log_probs, lengths = self.log_probs(batch)
+        loss = F.ctc_loss(log_probs.transpose(0, 1), batch["targets"], lengths.cpu(), batch["targets_lengths"],
+                          reduction="sum", zero_infinity=True)
+        return {"ctc": loss}
+
+    def metrics(self, batch: Batch) -> dict[str, tuple[float, float]]:
+        """Errors of the best path against the target, over its symbols."""
+        targets = zip(batch["targets"].tolist(), batch["targets_lengths"].tolist())
+        counts = [edits([self.symbols[i - 1] for i in row[:length]], best_path(said, self.symbols))
+                  for (row, length), said in zip(targets, self.emissions(batch))]
+        return {"error_rate": (float(sum(count.errors for count in counts)), self.counts(batch)["ctc"])}
+
+    @torch.no_grad()
+    def emissions(self, batch: Batch) -> list[torch.Tensor]:
+        """Log-probabilities of blank and symbols for each utterance [N, K], on the CPU."""
+        log_probs, lengths = self.log_probs(batch)
+        return [row[:length] for row, length in zip(log_probs.cpu(), lengths.tolist())]
+
+    def transcribe(self, batch: Batch) -> list[list[str]]:
+        """The best path's symbols, blanks and repetitions removed, for each utterance."""
+        return [best_path(row, self.symbols) for row in self.emissions(batch)]
+
+
+def best_path(log_probs: torch.Tensor, symbols: tuple[str, ...]) -> list[str]:
+    """The symbols of the most likely path: log_probs [N, K] of the blank and `symbols`."""
+    ids = torch.unique_consecutive(log_probs.argmax(-1))
+    return [symbols[i - 1] for i in ids.tolist() if i > 0]
