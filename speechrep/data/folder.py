@@ -10,11 +10,13 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from speechrep.data import audio
+from speechrep.data.rttm import read_rttm
 from speechrep.errors import SpeechrepError
 from speechrep.files import atomic_folder, write_text
 
-STREAM_NAME = re.compile(r"[a-z0-9_]+(\.scp)?|(text|units|ali)\.[A-Za-z0-9_.-]+")
-"""File names that are streams; anything else in the folder (README, notes.md, skipped.tsv) is left alone."""
+STREAM_NAME = re.compile(r"(?!(?:trials|rttm|relevance)$)[a-z0-9_]+(\.scp)?|(text|units|ali)\.[A-Za-z0-9_.-]+")
+"""File names that are streams; anything else in the folder (README, notes.md, skipped.tsv) is left alone. So are files that
+are not one line an utterance: trials and relevance judge pairs; rttm has a line a turn (`DataFolder.read` joins them)."""
 
 
 def bad_id(key: str) -> str:
@@ -153,14 +155,20 @@ class DataFolder:
     def read(self, stream: str) -> dict[str, str]:
         """Utterance -> rest of its line, sorted. Kept in memory: not to be changed by the caller.
 
-        `spk2utt` is by speaker, and `wav.scp` by recording where there are segments. Raises `SpeechrepError` if the
-        stream is missing or malformed.
+        `spk2utt` is by speaker, and `wav.scp` by recording where there are segments; the turns of `rttm` are joined to a
+        line an utterance (see `speechrep.data.rttm`). Raises `SpeechrepError` if the stream is missing or malformed, and for
+        an `rttm` that lacks an utterance, which could be silent or forgotten.
         """
         if stream not in self._tables:
             if not self.has(stream):
                 raise SpeechrepError(f"{self.path}: no '{stream}' in it (it has {', '.join(self.streams())})",
                                      f"the stream '{stream}'", "run the stage that makes it, or name another folder")
-            self._tables[stream] = read_table(self.path / stream)
+            table = read_rttm(self.path / stream) if stream == "rttm" else read_table(self.path / stream)
+            odd = sorted(set(table) ^ set(self.utts)) if stream == "rttm" else []
+            if odd:
+                raise SpeechrepError(f"{self.path}/rttm: {len(odd)} utterances that either it or the folder lacks, such as "
+                                     f"'{odd[0]}'", "turns of each utterance of the folder, and of no other")
+            self._tables[stream] = table
         return self._tables[stream]
 
     def write(self, stream: str, table: Mapping[str, str]) -> None:
