@@ -1,8 +1,8 @@
 """Run a trained system over a data folder: tts, vc, vocoded, natural, prototype, or a trained task.
 
-tts, vc, vocoded (natural speech through the vocoder) and natural (the same utterances untouched) leave a data folder of speech at OUT/data; prototype,
-asr, sid, lid, intent, sf and frame_phones leave OUT/hyp and OUT/ref.
-`speechrep score` reads both. What is already there is left alone.
+tts, vc, vocoded (natural speech through the vocoder) and natural (the same utterances untouched) leave a data folder of speech at OUT/data; prototype
+and the trained tasks leave files keyed by utterance, such as OUT/hyp and OUT/ref.
+`speechrep score` reads them. What is already there is left alone.
 """
 
 
@@ -24,6 +24,8 @@ def add_arguments(parser):
                         "(default: %(default)s, SUPERB's)")
     parser.add_argument("--word-score", type=float, default=-1.0, help="asr: added for each word of a model of words "
                         "(default: %(default)s, SUPERB's)")
+    parser.add_argument("--cohort", help="asv: data folder of other speakers, such as data/train, against whom scores are "
+                        "normalised too")
     parser.add_argument("--vocoder", default="griffin-lim", help="a vocoder's best.pt, released weights, or griffin-lim")
     parser.add_argument("--duration", help="tts: a duration model's best.pt; without it the natural durations are spoken")
     parser.add_argument("--features", default="logmel", help="vocoded: which dump to read")
@@ -42,7 +44,7 @@ def main(args):
     data, dump, out = DataFolder(args.data), Path(args.dump), Path(args.out)
     remove_leftovers(out)
     remove_leftovers(out.parent, of=out.name)
-    if (out / "data" / "wav.scp").is_file() or (out / "hyp").is_file():
+    if any((out / name).is_file() for name in ("data/wav.scp", "hyp", "made.json")):
         print(f"{out}: already there")
         return
     needed = {"tts": ("checkpoint", "prompts"), "vc": ("checkpoint", "prompts"), "vocoded": (), "natural": (),
@@ -85,7 +87,7 @@ def main(args):
         if type(task) is not wanted:
             raise SpeechrepError(f"{args.checkpoint}: of the task {type(task).__module__.rpartition('.')[2]}",
                                  f"a checkpoint of {args.task}")
-        predict(task, data, dump, out)
+        predict(task, data, dump, out, DataFolder(args.cohort) if args.cohort else None)
     print(f"{out}: written")
 
 

@@ -2,7 +2,7 @@
 
   speechrep score synthesis --reference data/test --enroll data/train --system NAME --out DIR FOLDER
   speechrep score recognition --part test --system NAME --out DIR FOLDER
-  speechrep score predictions --part test --system NAME --out DIR FOLDER
+  speechrep score predictions --part test --system NAME --out DIR FOLDER ...
   speechrep score representation --upstream SPEC --train data/train --test data/test --dump dump --system NAME --out DIR
   speechrep score abx --upstream SPEC --train data/train --test data/test --dump dump --system NAME --out DIR
   speechrep score pictures --checkpoint BEST.pt --test data/test --dump dump --system NAME --out DIR
@@ -44,8 +44,9 @@ def add_arguments(parser) -> None:
     spelt = kinds.add_parser("recognition", help="recognised phones or characters")
     spelt.add_argument("folder", type=Path, help="folder with hyp, ref and units")
     spelt.add_argument("--part", required=True, help="the part of the corpus that was recognised")
-    said = kinds.add_parser("predictions", help="what a trained task (sid, lid, intent, frame_phones) says")
-    said.add_argument("folder", type=Path, help="folder with hyp, ref and made.json")
+    said = kinds.add_parser("predictions", help="what a trained task (sid, ks, er, asv, sd, ...) says")
+    said.add_argument("folder", type=Path, nargs="+", help="folder that `speechrep decode` left; of several folds, all of "
+                      "them, which are joined in --out")
     said.add_argument("--part", required=True, help="the part of the corpus that was decoded")
     held = kinds.add_parser("representation", help="what the frames of an upstream hold")
     apart = kinds.add_parser("abx", help="whether tokens of a phone are nearer to each other than to another's")
@@ -88,8 +89,11 @@ def recognition(args) -> None:
 def predictions(args) -> None:
     """Score what a trained task said."""
     from speechrep.report.table import results_markdown
+    from speechrep.tasks.folds import join_folds
     from speechrep.tasks.predict import score_predictions
-    score = score_predictions(args.folder, args.part, args.system, args.seed, args.out)
+    if len(args.folder) > 1:
+        join_folds(args.folder, args.out)
+    score = score_predictions(args.folder[0] if len(args.folder) == 1 else args.out, args.part, args.system, args.seed, args.out)
     print(results_markdown([score], ""), end="")
 
 

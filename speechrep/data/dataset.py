@@ -43,13 +43,14 @@ class SpeechDataset(torch.utils.data.Dataset):
 
     Where `phones` are needed, utterances are left out that have no line in `ali` (the aligner rejected them) or a phone
     that the inventory lacks, and those without a line in a stream of labels; `left_out` counts them.
-    labelled: the utterances whose phones a method may learn from; None for all. prompt_frames: of the prompt, only a window
+    labelled: the utterances whose phones a method may learn from; None for all. only: the utterances that there are at all;
+    None for all of the folder. prompt_frames: of the prompt, only a window
     of so many frames is read, drawn anywhere in it; 0 for the whole.
     """
 
     def __init__(self, folder: DataFolder, dump: Path, inventory: Inventory, needs: tuple[str, ...], seed: int = 0,
                  max_sec: float = 30.0, min_sec: float = 0.3, labelled: frozenset[str] | None = None,
-                 prompt_frames: int = 0):
+                 prompt_frames: int = 0, only: frozenset[str] | None = None):
         units = [need.partition(":")[2] for need in needs if need.startswith("units:")]
         unknown = {need for need in needs if not need.startswith(("units:", "label:"))} - set(STREAMS)
         if unknown or len(units) > 1:
@@ -78,10 +79,11 @@ class SpeechDataset(torch.utils.data.Dataset):
                     and (ali is None or utt in ali and all(inventory.phone_id(p) is not None
                                                            for p in set(ali[utt].split()[0::2]))))
 
-        self.utts = [utt for utt in folder.utts if usable(utt)]
-        self.left_out = len(folder.utts) - len(self.utts)
+        there = [utt for utt in folder.utts if only is None or utt in only]
+        self.utts = [utt for utt in there if usable(utt)]
+        self.left_out = len(there) - len(self.utts)
         if not self.utts:
-            raise SpeechrepError(f"{folder.path}: none of {len(folder.utts)} utterances has all of {', '.join(needs)}",
+            raise SpeechrepError(f"{folder.path}: none of {len(there)} utterances has all of {', '.join(needs)}",
                                  f"features in {dump} and {min_sec} to {max_sec} s of audio",
                                  "run the earlier stages for this part")
         self.seconds = np.array([seconds[utt] for utt in self.utts])

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from speechrep.data import audio
 from speechrep.data.lists import OWN_COLUMNS, cut_list, list_text, read_list, unknown_utts
+from speechrep.data.rttm import read_rttm
 from speechrep.errors import SpeechrepError
 from speechrep.files import atomic_folder, write_text
 
@@ -167,14 +168,20 @@ class DataFolder:
     def read(self, stream: str) -> dict[str, str]:
         """Utterance -> rest of its line, sorted. Kept in memory: not to be changed by the caller.
 
-        `spk2utt` is by speaker, and `wav.scp` by recording where there are segments. Raises `SpeechrepError` if the
-        stream is missing or malformed.
+        `spk2utt` is by speaker, and `wav.scp` by recording where there are segments; the turns of `rttm` are joined to a
+        line an utterance (see `speechrep.data.rttm`). Raises `SpeechrepError` if the stream is missing or malformed, and for
+        an `rttm` that lacks an utterance, which could be silent or forgotten.
         """
         if stream not in self._tables:
             if not self.has(stream):
                 raise SpeechrepError(f"{self.path}: no '{stream}' in it (it has {', '.join(self.streams())})",
                                      f"the stream '{stream}'", "run the stage that makes it, or name another folder")
-            self._tables[stream] = read_table(self.path / stream)
+            table = read_rttm(self.path / stream) if stream == "rttm" else read_table(self.path / stream)
+            odd = sorted(set(table) ^ set(self.utts)) if stream == "rttm" else []
+            if odd:
+                raise SpeechrepError(f"{self.path}/rttm: {len(odd)} utterances that either it or the folder lacks, such as "
+                                     f"'{odd[0]}'", "turns of each utterance of the folder, and of no other")
+            self._tables[stream] = table
         return self._tables[stream]
 
     def write(self, stream: str, table: Mapping[str, str]) -> None:

@@ -35,6 +35,8 @@ class Method(nn.Module):
     needs: ClassVar[tuple[str, ...]]
     losses: ClassVar[dict[str, tuple[str, ...]]]
     across_batch: ClassVar[frozenset[str]] = frozenset()
+    selects: ClassVar[str] = "loss"
+    """The value of the dev part by which the best weights are chosen; the least wins."""
     partial: bool = False
     """Whether a step may leave some parameters without a gradient."""
 
@@ -91,8 +93,20 @@ class Method(nn.Module):
         """Plain values that the checkpoint must hold beside configuration, inventory and weights."""
         return {}
 
+    def take_extras(self, content: dict[str, Any]) -> None:
+        """Take back from a checkpoint what `extras` gave and training went on changing."""
+
     def metrics(self, batch: Batch) -> dict[str, tuple[float, float]]:
         """Named (sum, count) pairs that tell how training goes (accuracy, perplexity), computed on dev batches."""
+        return {}
+
+    def dev_share(self) -> Any:
+        """What `metrics` gathered of this process's dev batches, given away once an evaluation; plain values, or None."""
+        return None
+
+    def dev_values(self, values: dict[str, float], shares: list[Any]) -> dict[str, float]:
+        """Values of the dev part that are no means over batches, such as an error rate over pairs of utterances. `values` are
+        the means, `shares` what each process's `dev_share` gave."""
         return {}
 
     def collapsed(self, values: dict[str, float], step: int) -> str | None:

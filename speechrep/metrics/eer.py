@@ -4,7 +4,11 @@ A trial is accepted where its score reaches the threshold. A miss is a target th
 non-target that is; trials of equal scores are accepted or rejected together.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
+
+from speechrep.metrics.bootstrap import LEVEL, draws
 
 
 def error_rates(scores: np.ndarray, targets: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -14,20 +18,8 @@ def error_rates(scores: np.ndarray, targets: np.ndarray) -> tuple[np.ndarray, np
     rise from the least score, at which all are accepted, to infinity. Raises ValueError for scores that are not finite,
     shapes that differ, or trials of one kind only.
     """
-    scores, targets = np.asarray(scores, dtype=np.float64), np.asarray(targets, dtype=bool)
-    if scores.shape != targets.shape or scores.ndim != 1:
-        raise ValueError(f"shapes {scores.shape} and {targets.shape}, wanted two of [n]")
-    if not np.isfinite(scores).all():
-        raise ValueError("scores that are not finite")
-    wanted = int(targets.sum())
-    if not 0 < wanted < len(targets):
-        raise ValueError(f"{wanted} targets of {len(targets)} trials, wanted both kinds")
-    thresholds, place = np.unique(scores, return_inverse=True)
-    missed = np.cumsum(np.bincount(place, weights=targets, minlength=len(thresholds)))
-    rejected = np.cumsum(np.bincount(place, weights=~targets, minlength=len(thresholds)))
-    misses = np.concatenate([[0], missed]) / wanted
-    false_alarms = 1 - np.concatenate([[0], rejected]) / (len(targets) - wanted)
-    return misses, false_alarms, np.append(thresholds, np.inf)
+    thresholds, place, targets = _ranked(scores, targets)
+    return *_rates(place, targets, np.ones(len(place)), len(thresholds)), np.append(thresholds, np.inf)
 
 
 def eer(scores: np.ndarray, targets: np.ndarray) -> tuple[float, float]:
@@ -37,14 +29,9 @@ def eer(scores: np.ndarray, targets: np.ndarray) -> tuple[float, float]:
     (what s3prl reports). Errors as of `error_rates`.
     """
     misses, false_alarms, thresholds = error_rates(scores, targets)
-    # Misses only rise and false alarms only fall: from 0 and 1 to 1 and 0.
-    after = int(np.argmax(misses >= false_alarms))
-    before = after - 1
-    gap = false_alarms[before] - misses[before]
-    share = gap / (gap + misses[after] - false_alarms[after])
-    last = thresholds[after] if np.isfinite(thresholds[after]) else thresholds[before]
-    return (float(misses[before] + share * (misses[after] - misses[before])),
-            float(thresholds[before] + share * (last - thresholds[before])))
+    before, share, rate = _crossing(misses, false_alarms)
+    last = thresholds[before + 1] if np.isfinite(thresholds[before + 1]) else thresholds[before]
+    return rate, float(thresholds[before] + share * (last - thresholds[before]))
 
 
 def min_dcf(scores: np.ndarray, targets: np.ndarray, p_target: float = 0.01, c_miss: float = 1.0,
@@ -59,6 +46,65 @@ def min_dcf(scores: np.ndarray, targets: np.ndarray, p_target: float = 0.01, c_m
     if not 0 < p_target < 1 or min(c_miss, c_false_alarm) <= 0:
         raise ValueError(f"p_target {p_target}, costs {c_miss} and {c_false_alarm}; wanted within (0, 1), and above 0")
     misses, false_alarms, thresholds = error_rates(scores, targets)
-    costs = c_miss * misses * p_target + c_false_alarm * false_alarms * (1 - p_target)
+    costs = _costs(misses, false_alarms, p_target, c_miss, c_false_alarm)
     best = int(costs.argmin())
-    return float(costs[best] / min(c_miss * p_target, c_false_alarm * (1 - p_target))), float(thresholds[best])
+    return float(costs[best]), float(thresholds[best])
+
+
+def detection_intervals(scores: np.ndarray, targets: np.ndarray, groups: Sequence[str],
+                        p_targets: tuple[float, ...] = (0.01, 0.001)) -> dict[str, tuple[float, float, float]]:
+    """EER and normalised minDCF with their 95 % bootstrap intervals: "eer" and "min_dcf_P" -> (value, low, high).
+
+    groups: [n], the speaker or utterance that each trial is of; groups are drawn, not trials, since those of one stand and
+    fall together. Resamples without targets or without non-targets are left out. Errors as of `error_rates`.
+    """
+    thresholds, place, targets = _ranked(scores, targets)
+    owner = np.unique(np.asarray(groups), return_inverse=True)[1]
+    drawn = draws(int(owner.max()) + 1)
+    weights = [np.ones(len(place)), *(np.bincount(row, minlength=drawn.shape[1])[owner] for row in drawn)]
+    found: dict[str, list[float]] = {}
+    for weight in weights:
+        if not 0 < weight[targets].sum() < weight.sum():
+            continue
+        rates = _rates(place, targets, weight, len(thresholds))
+        found.setdefault("eer", []).append(_crossing(*rates)[2])
+        for p_target in p_targets:
+            found.setdefault(f"min_dcf_{p_target:g}", []).append(float(_costs(*rates, p_target).min()))
+    return {name: (values[0], *(float(bound) for bound in np.quantile(values[1:], [(1 - LEVEL) / 2, (1 + LEVEL) / 2])))
+            for name, values in found.items()}
+
+
+def _ranked(scores: np.ndarray, targets: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The scores that differ, rising [K], the place of each trial among them [n], and `targets` [n] as bool."""
+    scores, targets = np.asarray(scores, dtype=np.float64), np.asarray(targets, dtype=bool)
+    if scores.shape != targets.shape or scores.ndim != 1:
+        raise ValueError(f"shapes {scores.shape} and {targets.shape}, wanted two of [n]")
+    if not np.isfinite(scores).all():
+        raise ValueError("scores that are not finite")
+    wanted = int(targets.sum())
+    if not 0 < wanted < len(targets):
+        raise ValueError(f"{wanted} targets of {len(targets)} trials, wanted both kinds")
+    return *np.unique(scores, return_inverse=True), targets
+
+
+def _rates(place: np.ndarray, targets: np.ndarray, weights: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Misses and false alarms [K + 1] where trials count `weights` [n] times."""
+    missed = np.cumsum(np.bincount(place, weights=targets * weights, minlength=count))
+    rejected = np.cumsum(np.bincount(place, weights=~targets * weights, minlength=count))
+    return np.concatenate([[0], missed / missed[-1]]), 1 - np.concatenate([[0], rejected / rejected[-1]])
+
+
+def _crossing(misses: np.ndarray, false_alarms: np.ndarray) -> tuple[int, float, float]:
+    """The place before misses and false alarms cross, the share of the way to the next, and the rate there."""
+    # Misses only rise and false alarms only fall: from 0 and 1 to 1 and 0.
+    after = int(np.argmax(misses >= false_alarms))
+    before = after - 1
+    gap = false_alarms[before] - misses[before]
+    share = float(gap / (gap + misses[after] - false_alarms[after]))
+    return before, share, float(misses[before] + share * (misses[after] - misses[before]))
+
+
+def _costs(misses: np.ndarray, false_alarms: np.ndarray, p_target: float, c_miss: float = 1.0,
+           c_false_alarm: float = 1.0) -> np.ndarray:
+    costs = c_miss * misses * p_target + c_false_alarm * false_alarms * (1 - p_target)
+    return costs / min(c_miss * p_target, c_false_alarm * (1 - p_target))

@@ -15,3 +15,23 @@ def centroid(embeddings: np.ndarray) -> np.ndarray:
     embeddings = np.asarray(embeddings, dtype=np.float64)
     mean = (embeddings / np.maximum(np.linalg.norm(embeddings, axis=1, keepdims=True), 1e-12)).mean(0)
     return mean / max(np.linalg.norm(mean), 1e-12)
+
+
+def adaptive_norm(score: np.ndarray, enrolled: np.ndarray, tested: np.ndarray, top: int = 300) -> np.ndarray:
+    """Scores of verification [n] normalised by how alike their two sides are to a cohort of other speakers (AS-norm).
+
+    enrolled, tested [n, M]: scores of each side with the M of the cohort. The mean over both sides of
+    (score - mean) / standard deviation, those of the side's `top` highest scores (all where M is less): AS-norm1 of
+    Matejka et al. 2017, after Cumani et al. 2011. Raises ValueError for a cohort of one or a side to which all are alike.
+    """
+    score = np.asarray(score, dtype=np.float64)
+    sides = []
+    for side in (np.asarray(enrolled, dtype=np.float64), np.asarray(tested, dtype=np.float64)):
+        if side.shape[1] < 2 or top < 2:
+            raise ValueError(f"a cohort of {min(side.shape[1], top)}, wanted two or more")
+        highest = -np.partition(-side, min(top, side.shape[1]) - 1, axis=1)[:, :top]
+        spread = highest.std(1)
+        if not (spread > 0).all():
+            raise ValueError("a cohort whose scores are all equal")
+        sides.append((score - highest.mean(1)) / spread)
+    return (sides[0] + sides[1]) / 2

@@ -23,6 +23,10 @@ from speechrep.train import checkpoint
 from speechrep.upstream import Upstream
 
 
+Lines = dict[str, dict[str, str]]
+"""File name -> utterance -> line, as a prediction is kept."""
+
+
 @dataclass(frozen=True)
 class Scored:
     """What the files of a prediction are worth: entries as `speechrep.metrics.score.metric` makes them, columns of each
@@ -78,6 +82,8 @@ class BaseTask(Method):
         self.chosen = chosen_layers(upstream, config.layer)
         self.layer_scalars = nn.Parameter(torch.zeros(len(self.chosen)), requires_grad=len(self.chosen) > 1)
         self.dim = upstream.dims[self.chosen[0]]
+        self.settled: dict[str, float] = {}
+        """What evaluation on dev chose beside the weights, such as a threshold; kept in the checkpoint."""
 
     def train(self, mode: bool = True) -> "BaseTask":
         super().train(mode)
@@ -94,6 +100,25 @@ class BaseTask(Method):
             layers, lengths = self.upstream.layers(batch)
         weights = self.layer_scalars.softmax(0)
         return sum(weight * layers[i] for weight, i in zip(weights, self.chosen)), lengths
+
+    def heard_lengths(self, batch: Batch) -> torch.Tensor:
+        """The frames [B] that `features` will give, known before anything is computed."""
+        if "layers" in batch:
+            return batch["layers_lengths"]
+        return self.frame_lengths(batch[f"{self.upstream.needs[0].partition(':')[0]}_lengths"])
+
+    @classmethod
+    def chosen_utts(cls, config: Any, folder: DataFolder, part: str) -> frozenset[str] | None:
+        """The utterances of `folder` that serve as `part`, train, dev, test or cohort; None for all. For tasks whose
+        folds share a folder, so that features are computed once."""
+        return None
+
+    def files_beside(self, folder: DataFolder, lines: Lines, cohort: tuple[DataFolder, Lines] | None) -> dict[str, str]:
+        """File name -> text of what else a prediction of `folder` leaves; `lines` is what `predict` said of all of it.
+        cohort: the same of another folder, against which scores are normalised, where one was named."""
+        if cohort is not None:
+            raise SpeechrepError(f"{type(self).__module__} with a cohort", "a task of verification", "leave --cohort out")
+        return {}
 
     @staticmethod
     def labels_of(config: Any, train: SpeechDataset) -> tuple[str, ...]:
@@ -121,8 +146,11 @@ class BaseTask(Method):
         method = self.upstream.method
         name = None if method is None else type(method).__module__.rpartition(".")[2]
         config = None if method is None else plain(method.config)
-        return {"labels": list(self.labels),
+        return {"labels": list(self.labels), "settled": dict(self.settled),
                 "upstream": {"spec": self.upstream.spec, "method": name, "config": config}}
+
+    def take_extras(self, content: dict[str, Any]) -> None:
+        self.settled = dict(content.get("settled", {}))
 
     def frame_lengths(self, lengths: torch.Tensor) -> torch.Tensor:
         return self.upstream.frame_lengths(lengths)
@@ -168,4 +196,5 @@ def load_task(path: str | Path, device: str | torch.device = "cpu") -> BaseTask:
     cls = find_task(content["method"])
     task = cls(build(cls.Config, content["config"], f"{path}: config"), upstream, tuple(content["labels"]))
     task.load_state_dict(content["model"])
+    task.take_extras(content)
     return task.to(device).eval()

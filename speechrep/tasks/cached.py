@@ -45,9 +45,15 @@ def fill(spec: str, upstream: Upstream, config: Any, parts: list[DataFolder], tr
 def opener(spec: str, train: DataFolder, dump: Path, cache: Path) -> Callable[..., SpeechDataset]:
     """What `speechrep.train.pretrain.conduct` may open the parts of a task with."""
 
-    def opened(task: BaseTask, folder: DataFolder, part: Path, inventory, needs: tuple[str, ...], *arguments,
+    def opened(task: BaseTask, part: str, folder: DataFolder, feats: Path, inventory, needs: tuple[str, ...], *arguments,
                **named) -> SpeechDataset:
         layers = fill(spec, task.upstream, task.config, [folder], train, dump, cache)[0]
-        return CachedLayers(layers, folder, part, inventory, needs[len(task.upstream.needs):], *arguments, **named)
+        return CachedLayers(layers, folder, feats, inventory, needs[len(task.upstream.needs):], *arguments,
+                            only=task.chosen_utts(task.config, folder, part), **named)
 
     return opened
+
+
+def computed(task: BaseTask, part: str, folder: DataFolder, *arguments, **named) -> SpeechDataset:
+    """The same where the upstream is heard at each step."""
+    return SpeechDataset(folder, *arguments, only=task.chosen_utts(task.config, folder, part), **named)

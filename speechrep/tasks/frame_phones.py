@@ -71,9 +71,7 @@ class Task(BaseTask):
 
     def prepare(self, batch: Batch, generator: torch.Generator) -> Batch:
         """Targets [B, N]."""
-        heard = "layers" if "layers" in batch else self.upstream.needs[0].partition(":")[0]
-        lengths = batch[f"{heard}_lengths"]
-        lengths = lengths if heard == "layers" else self.frame_lengths(lengths)
+        lengths = self.heard_lengths(batch)
         rows = [torch.tensor([self.ids.get(phone, UNKNOWN) for phone in self.spoken(line, length)], dtype=torch.long)
                 for line, length in zip(batch["labels"][self.config.stream], lengths.tolist())]
         return batch | {"targets": nn.utils.rnn.pad_sequence(rows, True, UNKNOWN).to(self.out.weight.device)}

@@ -15,18 +15,33 @@ from speechrep.provenance import provenance
 from speechrep.tasks.base import BaseTask, find_task
 
 
-def predict(task: BaseTask, folder: DataFolder, dump: Path, out: Path) -> None:
+def predict(task: BaseTask, folder: DataFolder, dump: Path, out: Path, cohort: DataFolder | None = None) -> None:
     """Run `task` over every utterance of `folder` that has labels; `dump` has a sub-folder for each kind and part.
 
-    Leaves the files that the task's `predict` names, and made.json, which says by what, in `out`, complete or not at
-    all. Raises `SpeechrepError` if an utterance with labels has no features: it must not go missing in a score.
+    Leaves the files that the task's `predict` and `files_beside` name, and made.json, which says by what, in `out`, complete
+    or not at all. cohort: other speakers against whom scores of verification are normalised, such as the training part.
+    Raises `SpeechrepError` if an utterance with labels has no features: it must not go missing in a score.
     """
+    files = said(task, folder, dump, "test")
+    beside = task.files_beside(folder, files, None if cohort is None else (cohort, said(task, cohort, dump, "cohort")))
+    with atomic_folder(out) as tmp:
+        for name, text in ({name: table_text(table) for name, table in files.items()} | beside).items():
+            (tmp / name).write_text(text, encoding="utf-8")
+        write_json(tmp / "made.json", {"task": type(task).__module__.rpartition(".")[2], "config": plain(task.config),
+                                       "settled": task.settled, "labels": list(task.labels),
+                                       "upstream": task.upstream.spec})
+
+
+def said(task: BaseTask, folder: DataFolder, dump: Path, part: str) -> dict[str, dict[str, str]]:
+    """What `task.predict` says of the utterances of `folder` that serve as `part`: file -> utterance -> line."""
     labelled = [need.partition(":")[2] for need in task.needs if need.startswith("label:")]
-    wanted = [utt for utt in folder.utts if all(utt in folder.read(stream) for stream in labelled)]
+    only = task.chosen_utts(task.config, folder, part)
+    wanted = [utt for utt in folder.utts if (only is None or utt in only)
+              and all(utt in folder.read(stream) for stream in labelled)]
     if not wanted:
         raise SpeechrepError(f"{folder.path}: no utterance with a label in {', '.join(labelled)}", "one or more")
     dataset = SpeechDataset(folder, dump / task.upstream.kind / folder.path.name, task.inventory, task.needs,
-                            max_sec=math.inf, min_sec=0.0)
+                            max_sec=math.inf, min_sec=0.0, only=only)
     missing = sorted(set(wanted) - set(dataset.utts))
     if missing:
         raise SpeechrepError(f"{len(missing)} of {len(wanted)} utterances without features, such as '{missing[0]}'",
@@ -35,11 +50,7 @@ def predict(task: BaseTask, folder: DataFolder, dump: Path, out: Path) -> None:
     for batch in batches(task.upstream, dataset, dataset.utts):
         for name, lines in task.predict(batch).items():
             files.setdefault(name, {}).update(zip(batch["utts"], lines, strict=True))
-    with atomic_folder(out) as tmp:
-        for name, table in files.items():
-            (tmp / name).write_text(table_text(table), encoding="utf-8")
-        write_json(tmp / "made.json", {"task": type(task).__module__.rpartition(".")[2], "config": plain(task.config),
-                                       "labels": list(task.labels), "upstream": task.upstream.spec})
+    return files
 
 
 def learning_rate(run: Path) -> float | None:

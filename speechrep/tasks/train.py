@@ -63,7 +63,7 @@ def train_task(conf: Path, upstream: str, train_path: Path, dev_path: Path, dump
 
     def make() -> BaseTask:
         part = SpeechDataset(train, dump / opened.kind / train.path.name, opened.inventory, cls.needs_of(config),
-                             max_sec=experiment.train.max_sec)
+                             max_sec=experiment.train.max_sec, only=cls.chosen_utts(config, train, "train"))
         task = cls(config, opened, cls.labels_of(config, part))
         if init is not None:
             first = load_task(init)
@@ -81,6 +81,6 @@ def train_task(conf: Path, upstream: str, train_path: Path, dev_path: Path, dump
     if init is not None:
         resolved |= {"init": str(init)}
     use = cache is not None and cached.serves(upstream, config)
-    datasets = cached.opener(upstream, train, dump, cache) if use else None
+    datasets = cached.opener(upstream, train, dump, cache) if use else cached.computed
     conduct(experiment.task, resolved, config, experiment.train, experiment.weights, make, train_path, dev_path,
             dump / opened.kind, exp, seed, device, opened=datasets, watch=watch)

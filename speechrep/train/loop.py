@@ -84,8 +84,8 @@ def fit(name: str, method: Method, weights: dict[str, float], config: TrainConfi
         watch: Callable[[int, dict[str, float]], None] | None = None) -> dict[str, float]:
     """Train `method` to `config.steps`, resuming from `folder/last.pt` where there is one.
 
-    Leaves `last.pt` (everything to go on), `best.pt` (the weights of the least dev loss; their moving average where
-    `ema` is set) and `log.jsonl`. Returns the last dev values. Raises `SpeechrepError` on a loss that is not finite,
+    Leaves `last.pt` (everything to go on), `best.pt` (the weights of the least dev loss, or of what the
+    method `selects` by; their moving average where `ema` is set) and `log.jsonl`. Returns the last dev values. Raises `SpeechrepError` on a loss that is not finite,
     on weights that name other losses than the method's, and on a checkpoint of another run.
     watch: told step and values of every evaluation, once its line is logged; what it raises stops the run.
     """
@@ -313,12 +313,13 @@ class _Run:
                 totals[name] = [a + b for a, b in zip(totals.get(name, (0.0, 0.0)), pair)]
         values = {name: total / max(count, 1e-9) for name, (total, count) in totals.items()}
         values["loss"] = sum(self.weights[name] * values[name] for name in self.method.losses[self.phases[0]])
+        values |= self.method.dev_values(values, world.gather(self.method.dev_share()))
         self.dev_values = values
         return values
 
     def keep_best(self, values: dict[str, float]) -> None:
-        if values["loss"] < self.best:
-            self.best = values["loss"]
+        if values[self.method.selects] < self.best:
+            self.best = values[self.method.selects]
             state = shard.whole(self.average if self.average is not None else self.method.state_dict())
             if self.world.first:
                 checkpoint.save(self.folder / "best.pt", checkpoint.content_of(self.name, self.method, state)
@@ -359,6 +360,7 @@ class _Run:
         if self.average is not None:
             self.average = {key: shard.like(value, state[key]) for key, value in content["ema"].items()}
         self.step, self.best, self.dev_values = content["step"], content["best"], content["dev"]
+        self.method.take_extras(content)
         loader.load_state_dict(own["loader"])
         self._rng = own["rng"]
 

@@ -71,8 +71,8 @@ def conduct(name: str, resolved: dict[str, Any], model: Any, config: TrainConfig
     """Make, train and record; leaves config.yaml, log.jsonl, last.pt, best.pt and, when finished, done.json in `exp`.
 
     A finished run of the same configuration and seed is left alone, one that was stopped goes on; of another, refused.
-    model: the config of what is trained. opened: what opens a part, given the method and then the arguments of
-    `SpeechDataset`, where it is not that itself. watch: as of `speechrep.train.loop.fit`.
+    model: the config of what is trained. opened: what opens a part, given the method, "train" or "dev", and then the
+    arguments of `SpeechDataset`, where it is not that itself. watch: as of `speechrep.train.loop.fit`.
     """
     chosen = None if labelled is None else frozenset(read_table(labelled))
     if chosen is not None:
@@ -95,10 +95,10 @@ def conduct(name: str, resolved: dict[str, Any], model: Any, config: TrainConfig
     torch.manual_seed(seed)
     method = make()
     folders = DataFolder(train_path), DataFolder(dev_path)
-    opened = opened or (lambda _, *arguments, **named: SpeechDataset(*arguments, **named))
-    datasets = [opened(method, folder, dump / folder.path.name, method.inventory, method.needs, seed, config.max_sec,
+    opened = opened or (lambda _, part, *arguments, **named: SpeechDataset(*arguments, **named))
+    datasets = [opened(method, part, folder, dump / folder.path.name, method.inventory, method.needs, seed, config.max_sec,
                        labelled=allowed, prompt_frames=method.prompt_frames)
-                for folder, allowed in zip(folders, (chosen, None))]
+                for part, folder, allowed in zip(("train", "dev"), folders, (chosen, None))]
     if world.first:
         exp.mkdir(parents=True, exist_ok=True)
         remove_leftovers(exp)

@@ -1,0 +1,214 @@
+"""Speaker verification as in SUPERB: are two utterances of one speaker?
+
+A network is trained to tell the training part's speakers apart; of any utterance it then gives an embedding, and a trial's
+score is the cosine of two. Weights are chosen by the equal error rate of all pairs of dev utterances within a language
+(s3prl takes the best of its checkpoints on the test trials). Decoding writes the embeddings and the folder's `trials`; with
+a cohort, scores are also given normalised (AS-norm).
+
+Loss:
+  am_softmax   cross-entropy of the speakers with an additive margin; counted in utterances of known speakers
+"""
+
+import hashlib
+import itertools
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from speechrep.data.dataset import SpeechDataset
+from speechrep.data.folder import DataFolder, read_table, table_text
+from speechrep.data.trials import read_trials, trials_text
+from speechrep.errors import SpeechrepError
+from speechrep.methods.base import Batch
+from speechrep.metrics.eer import detection_intervals, eer
+from speechrep.metrics.score import metric
+from speechrep.metrics.speaker import adaptive_norm, centroid, cosine
+from speechrep.nn.crops import crop, draw_starts
+from speechrep.nn.ecapa import ECAPA
+from speechrep.nn.margin import AdditiveMargin
+from speechrep.nn.xvector import XVector
+from speechrep.tasks.base import BaseTask, Lines, Scored
+from speechrep.upstream import Upstream
+
+MOST_PAIRED = 2000
+"""Dev utterances that are paired, evenly spaced among all: two million pairs."""
+
+
+@dataclass(frozen=True)
+class Config:
+    """Head and loss."""
+
+    head: Literal["xvector", "ecapa"] = "xvector"
+    """The network: x-vector (SUPERB's) or ECAPA-TDNN."""
+    within: str = "utt2lang"
+    """The stream within whose values dev utterances are paired; all with all where empty."""
+    finetune: bool = False
+    """Train the upstream's weights too."""
+    layer: Literal["weighted", "last"] = "weighted"
+    """Which features the head sees: the learned weighted sum of all layers, or the last."""
+    dim: int = 512
+    """Width of the layers (SUPERB: 512); channels of ECAPA-TDNN."""
+    last_dim: int = 1500
+    """Width of the last before pooling (SUPERB: 1500; ECAPA-TDNN: 1536)."""
+    embedding_dim: int = 512
+    """Width of the embedding (SUPERB: 512; ECAPA-TDNN: 192)."""
+    scale: float = 30.0
+    """Factor of the cosines in the loss (SUPERB: 30)."""
+    margin: float = 0.4
+    """By how much the true speaker's cosine must win (SUPERB: 0.4)."""
+    crop_sec: float = 8.0
+    """Seconds of an utterance that training sees, drawn anew each time (SUPERB: 8)."""
+    cohort_each: int = 10
+    """Utterances of each speaker of a cohort that are averaged."""
+
+
+class Task(BaseTask):
+    """Frames -> speaker embedding."""
+
+    Config = Config
+    losses = {"main": ("am_softmax",)}
+    selects = "eer"
+
+    def __init__(self, config: Config, upstream: Upstream, labels: tuple[str, ...]):
+        super().__init__(config, upstream, labels)
+        self.ids = {label: i for i, label in enumerate(labels)}
+        self.crop_frames = max(1, round(config.crop_sec * upstream.rate_hz / upstream.hop_samples))
+        network = {"xvector": XVector, "ecapa": ECAPA}[config.head]
+        self.head = network(self.dim, config.dim, config.last_dim, config.embedding_dim)
+        self.classifier = AdditiveMargin(config.embedding_dim, len(labels), config.scale, config.margin)
+        self.heard: list[tuple[str, str, str, list[float]]] = []
+
+    @classmethod
+    def needs_of(cls, config: Config) -> tuple[str, ...]:
+        return ("label:utt2spk", *((f"label:{config.within}",) if config.within else ()))
+
+    @staticmethod
+    def labels_of(config: Config, train: SpeechDataset) -> tuple[str, ...]:
+        """The training part's speakers, sorted. Raises `SpeechrepError` for fewer than two."""
+        found = tuple(sorted({train.labels["utt2spk"][utt] for utt in train.utts}))
+        if len(found) < 2:
+            raise SpeechrepError(f"{train.folder.path}: one speaker, '{found[0]}'", "two or more to tell apart")
+        return found
+
+    @classmethod
+    def chosen_utts(cls, config: Config, folder: DataFolder, part: str) -> frozenset[str] | None:
+        """Of a cohort `cohort_each` utterances of each speaker, by a hash of their ids; of the other parts all."""
+        if part != "cohort":
+            return None
+        order = sorted(folder.utts, key=lambda utt: hashlib.sha256(utt.encode()).digest())
+        own: dict[str, list[str]] = {}
+        for utt in order:
+            own.setdefault(folder.read("utt2spk")[utt], []).append(utt)
+        return frozenset(utt for utts in own.values() for utt in utts[:config.cohort_each])
+
+    def prepare(self, batch: Batch, generator: torch.Generator) -> Batch:
+        """Targets [B], -1 for a speaker whom training does not know; in training the crops' first frames, `starts` [B]."""
+        targets = torch.tensor([self.ids.get(name, -1) for name in batch["labels"]["utt2spk"]])
+        batch = batch | {"targets": targets.to(self.classifier.weight.device)}
+        if self.training:
+            batch["starts"] = draw_starts(self.heard_lengths(batch), self.crop_frames, batch["seeds"])
+        return batch
+
+    def counts(self, batch: Batch, phase: str = "main") -> dict[str, float]:
+        return {"am_softmax": float((batch["targets"] >= 0).sum())}
+
+    def forward(self, batch: Batch, phase: str = "main") -> dict[str, torch.Tensor]:
+        """What the upstream hears, targets [B] -> the summed loss."""
+        x, lengths = self.features(batch)
+        if "starts" in batch:
+            x, lengths = crop(x, lengths, batch["starts"], self.crop_frames)
+        return {"am_softmax": self.classifier(self.head(x, lengths), batch["targets"])}
+
+    def embeddings(self, batch: Batch) -> torch.Tensor:
+        """[B, E], of length 1, of whole utterances."""
+        return F.normalize(self.head.embedding(*self.features(batch)).float(), dim=1)
+
+    def metrics(self, batch: Batch) -> dict[str, tuple[float, float]]:
+        groups = batch["labels"][self.config.within] if self.config.within else [""] * len(batch["utts"])
+        self.heard += zip(batch["utts"], batch["labels"]["utt2spk"], groups, self.embeddings(batch).tolist())
+        return {}
+
+    def dev_share(self) -> list[tuple[str, str, str, list[float]]]:
+        heard, self.heard = self.heard, []
+        return heard
+
+    def dev_values(self, values: dict[str, float], shares: list[Any]) -> dict[str, float]:
+        """`eer`, in [0, 1], over pairs of dev utterances. Raises `SpeechrepError` where pairs are of one kind only."""
+        heard = sorted(itertools.chain.from_iterable(shares))
+        if len(heard) > MOST_PAIRED:
+            heard = [heard[i] for i in np.linspace(0, len(heard) - 1, MOST_PAIRED).astype(int)]
+        speakers, groups = (np.unique([row[i] for row in heard], return_inverse=True)[1] for i in (1, 2))
+        vectors = np.array([row[3] for row in heard])
+        pairs = np.triu(groups[:, None] == groups, 1)
+        targets = (speakers[:, None] == speakers)[pairs]
+        if not 0 < targets.sum() < len(targets):
+            raise SpeechrepError(f"dev: {int(targets.sum())} of {len(targets)} pairs of utterances are of one speaker",
+                                 f"pairs of one and of two speakers within {self.config.within or 'the part'}",
+                                 "give dev two speakers, one of whom says two utterances, or set model.within to ''")
+        return {"eer": eer((vectors @ vectors.T)[pairs], targets)[0]}
+
+    @torch.no_grad()
+    def predict(self, batch: Batch) -> dict[str, list[str]]:
+        """`embedding`: a vector as in Kaldi's text archives."""
+        return {"embedding": [_vector_text(row) for row in self.embeddings(batch).tolist()]}
+
+    def files_beside(self, folder: DataFolder, lines: Lines, cohort: tuple[DataFolder, Lines] | None) -> dict[str, str]:
+        """The folder's `trials`; of a cohort the mean embedding of each speaker."""
+        files = {"trials": trials_text(read_trials(folder.path / "trials", lines["embedding"]))}
+        if cohort is not None:
+            speakers = cohort[0].read("utt2spk")
+            own: dict[str, list[np.ndarray]] = {}
+            for utt, line in cohort[1]["embedding"].items():
+                own.setdefault(speakers[utt], []).append(_read_vector(line))
+            files["cohort"] = table_text({name: _vector_text(centroid(np.stack(rows)).tolist())
+                                          for name, rows in own.items()})
+        return files
+
+    @staticmethod
+    def score(folder: Path) -> Scored:
+        """EER and normalised minDCF of cosines and, where there is a cohort, of normalised ones. Intervals by enrolled
+        utterance. Raises `SpeechrepError` for a trial without its embeddings, and for trials of one kind only."""
+        lines = read_table(folder / "embedding")
+        trials = read_trials(folder / "trials", lines)
+        vectors = {utt: _read_vector(line) for utt, line in lines.items()}
+        targets = np.array([target for _, _, target in trials], dtype=bool)
+        if not 0 < targets.sum() < len(targets):
+            raise SpeechrepError(f"{folder}/trials: {int(targets.sum())} targets of {len(targets)} trials", "both kinds")
+        sides = [np.stack([vectors[trial[i]] for trial in trials]) for i in (0, 1)]
+        scores = {"": cosine(*sides)}
+        if (folder / "cohort").is_file():
+            others = np.stack([_read_vector(line) for line in read_table(folder / "cohort").values()])
+            against = {utt: cosine(vector[None], others) for utt, vector in vectors.items()}
+            try:
+                scores["_asnorm"] = adaptive_norm(scores[""], *_against(trials, against))
+            except ValueError as error:
+                raise SpeechrepError(f"{folder}/cohort: {error}", "two speakers or more who are not alike") from None
+        metrics = {}
+        for suffix, values in scores.items():
+            for name, interval in detection_intervals(values, targets, [trial[0] for trial in trials]).items():
+                factor, unit = (100, "%") if name == "eer" else (1, "")
+                metrics[name + suffix] = metric(*(factor * v for v in interval), n=len(trials), unit=unit, better="lower")
+        per_utt = {f"{enrolled} {tested}": {"target": int(target)} | {f"score{suffix}": float(values[i])
+                                                                      for suffix, values in scores.items()}
+                   for i, (enrolled, tested, target) in enumerate(trials)}
+        return Scored(metrics, per_utt, [f"{len(trials)} trials, {int(targets.sum())} of them targets"])
+
+
+def _against(trials: list, against: Mapping[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    return tuple(np.stack([against[trial[i]] for trial in trials]) for i in (0, 1))
+
+
+def _vector_text(values: list[float]) -> str:
+    return f"[ {' '.join(f'{value:.7f}' for value in values)} ]"
+
+
+def _read_vector(line: str) -> np.ndarray:
+    try:
+        return np.array(line.strip("[] ").split(), dtype=np.float64)
+    except ValueError:
+        raise SpeechrepError(f"vector '{line[:60]}'", "numbers between brackets, as in Kaldi's text archives") from None
