@@ -41,7 +41,7 @@ class Corpus:
         self.lists: dict[str, dict[str, list[tuple[str, ...]]]] = defaultdict(dict)
         self.left_out: dict[str, str] = {}
         self._others: dict[tuple[str, str], dict[int, Sequence[str]]] = {}
-        self._missing: dict[str, list[str]] = defaultdict(list)
+        self._missing: dict[str, set[str]] = defaultdict(set)
 
     def add(self, part: str, utt: str, path: str | Path, streams: Mapping[str, str],
             segment: tuple[str, float, float] | None = None, there: bool | None = None) -> bool:
@@ -63,7 +63,7 @@ class Corpus:
             raise SpeechrepError(f"{self.name}: the utterance '{utt}' is twice in {part}: {path}", "ids that tell them apart",
                                  "look for a second copy of a folder below the corpus")
         if not (Path(path).is_file() if there is None else there):
-            self._missing[part].append(utt)
+            self._missing[part].add(utt)
             self.leave_out(utt, f"{path}: no such file")
             return False
         tables["utt2spk"][utt] = streams.get("utt2spk", utt)
