@@ -48,7 +48,7 @@ evaluate=$methods
 [ -z "$upstream" ] || evaluate=$root/utils/evaluate.sh
 
 plan
-check_disk 3000 .
+[ "$partial" = true ] || check_disk 3000 .
 
 # The data folders beside data/train.
 others() {
@@ -59,14 +59,14 @@ if stage 0 "download: here, take the folder that --corpus names" "1 s"; then
   local/download.sh ${corpus:+--corpus "$corpus"} downloads
 fi
 
-if stage 1 "prepare: data folders with text, phones and their times, checked" "not measured"; then
+if stage 1 "prepare: data folders with text, phones and their times, checked"; then
   partially=()
   [ "$partial" = false ] || partially=(--partial)
   python local/prepare.py --phones "$phones" "${partially[@]}" downloads/corpus data
   speechrep check --rate 16000 --nj "$nj" data/train $(others)
 fi
 
-if stage 2 "align: when each phone is said, set by hand or found" "not measured"; then
+if stage 2 "align: when each phone is said, set by hand or found"; then
   case $times in
     hand) for folder in data/train $(others); do cp "$folder/ali.true" "$folder/ali"; done ;;
     aligned) speechrep align --exp exp/align --nj "$nj" data/train $(others) ;;
@@ -74,7 +74,7 @@ if stage 2 "align: when each phone is said, set by hand or found" "not measured"
   esac
 fi
 
-if stage 3 "dump: log-mel and MFCC features" "not measured"; then
+if stage 3 "dump: log-mel and MFCC features"; then
   for kind in logmel mfcc; do
     speechrep dump --conf "conf/$kind.yaml" --nj "$nj" --cmvn data/train "dump/$kind/train"
     for folder in $(others); do
@@ -91,7 +91,7 @@ if stage 5 "pretrain: the joint space, the durations, the vocoder" "14 min at th
   "$methods" pretrain "${set_args[@]}"
 fi
 
-if stage 6 "downstream: recognition of phones, and other tasks on frozen features" "not measured"; then
+if stage 6 "downstream: recognition of phones, and other tasks on frozen features"; then
   "$evaluate" train
 fi
 

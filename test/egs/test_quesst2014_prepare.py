@@ -3,7 +3,7 @@
 import shutil
 
 import pytest
-from recipe_tree import folders, load, tone, write
+from recipe_tree import folders, load, run_recipe, tone, write
 
 from speechrep.errors import SpeechrepError
 
@@ -100,3 +100,8 @@ def test_what_cannot_be_right_is_refused(published, counted, tmp_path, spoil, me
     spoil(tmp_path / "corpus/quesst14Database")
     with pytest.raises(SpeechrepError, match=message):
         recipe.prepare(tmp_path / "corpus", tmp_path / "data", partial=True)
+
+
+def test_the_recipe_runs(published, tmp_path):
+    made = run_recipe("quesst2014", tmp_path, "--corpus", str(published), "--partial", "true", "--nj", "1", "--stop-stage", "1")
+    assert (made / "data/queries_dev/relevance").read_text() == "quesst14_dev_0001 quesst14_00001\n"

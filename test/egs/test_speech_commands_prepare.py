@@ -3,8 +3,9 @@
 import shutil
 
 import pytest
-from recipe_tree import folders, load, tone, write
+from recipe_tree import folders, load, run_recipe, tone, write
 
+from speechrep.data.folder import DataFolder
 from speechrep.errors import SpeechrepError
 
 recipe = load("speech_commands")
@@ -106,3 +107,8 @@ def test_what_cannot_be_right_is_refused(published, counted, tmp_path, spoil, me
     spoil(tmp_path / "corpus/speech_commands_v0.01")
     with pytest.raises(SpeechrepError, match=message):
         recipe.prepare(tmp_path / "corpus", tmp_path / "data", partial=True)
+
+
+def test_the_recipe_runs(published, tmp_path):
+    made = run_recipe("speech_commands", tmp_path, "--corpus", str(published), "--partial", "true", "--nj", "1", "--version", "2", "--classes", "words", "--stop-stage", "1")
+    assert set(DataFolder(made / "data/test").read("keyword").values()) == set(WORDS)

@@ -4,7 +4,7 @@ import shutil
 
 import pytest
 import soundfile
-from recipe_tree import folders, load, tone, write
+from recipe_tree import folders, load, run_recipe, tone, write
 
 from speechrep.data.alignment import read_ali
 from speechrep.errors import SpeechrepError
@@ -119,3 +119,8 @@ def test_what_cannot_be_right_is_refused(published, counted, tmp_path, spoil, me
     spoil(tmp_path / "corpus")
     with pytest.raises(SpeechrepError, match=message):
         recipe.prepare(tmp_path / "corpus", tmp_path / "data", partial=partial)
+
+
+def test_the_recipe_runs(published, tmp_path):
+    made = run_recipe("timit", tmp_path, "--corpus", str(published), "--partial", "true", "--nj", "1", "--phones", "39", "--stop-stage", "2")
+    assert (made / "data/train/ali").read_text() == (made / "data/train/ali.true").read_text()

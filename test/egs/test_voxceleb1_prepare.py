@@ -3,7 +3,7 @@
 import shutil
 
 import pytest
-from recipe_tree import folders, load, tone, write
+from recipe_tree import folders, load, run_recipe, tone, write
 
 from speechrep.data.lists import read_list
 from speechrep.errors import SpeechrepError
@@ -98,3 +98,8 @@ def test_what_cannot_be_right_is_refused(published, counted, tmp_path, name, lin
         write(path, *lines)
     with pytest.raises(SpeechrepError, match=message):
         recipe.prepare(tmp_path / "corpus", tmp_path / "data", dev_speakers=1)
+
+
+def test_the_recipe_runs(published, tmp_path):
+    made = run_recipe("voxceleb1", tmp_path, "--corpus", str(published), "--partial", "true", "--nj", "1", "--dev-speakers", "1", "--stop-stage", "1")
+    assert len(read_list(made / "data/verification/test/trials")) == 2
