@@ -77,7 +77,7 @@ def test_every_word_a_class(published, counted, tmp_path):
 
 
 def test_published_counts_are_wanted(published, tmp_path, capsys):
-    with pytest.raises(SpeechrepError, match="train has 13 lines of word instead of 51088.*test has 12 utterances instead of 3081"):
+    with pytest.raises(SpeechrepError, match="train has 13 lines of word instead of 51088.*test has 12 utter.* 3081"):
         recipe.prepare(published, tmp_path)
     with pytest.raises(SpeechrepError, match="instead of 84843"):
         recipe.prepare(published, tmp_path, version=2)
@@ -110,5 +110,6 @@ def test_what_cannot_be_right_is_refused(published, counted, tmp_path, spoil, me
 
 
 def test_the_recipe_runs(published, tmp_path):
-    made = run_recipe("speech_commands", tmp_path, "--corpus", str(published), "--partial", "true", "--nj", "1", "--version", "2", "--classes", "words", "--stop-stage", "1")
+    made = run_recipe("speech_commands", tmp_path, "--corpus", str(published), "--partial", "true", "--nj", "1",
+                      "--version", "2", "--classes", "words", "--stop-stage", "1")
     assert set(DataFolder(made / "data/test").read("keyword").values()) == set(WORDS)

@@ -25,7 +25,8 @@ def published(tmp_path_factory):
     tone(root / "dev/wav/id10001/na8-QEFmj44/00002.wav")
     split.append("1 id10001/na8-QEFmj44/00002.wav")
     write(root / "veri_test_class.txt", *split)
-    for name, more in (("veri_test2.txt", []), ("veri_test.txt", [f"0 id10270/{VIDEOS[1]}/00001.wav id10271/{VIDEOS[1]}/00001.wav"])):
+    another = f"0 id10270/{VIDEOS[1]}/00001.wav id10271/{VIDEOS[1]}/00001.wav"
+    for name, more in (("veri_test2.txt", []), ("veri_test.txt", [another])):
         write(root / "meta" / name, f"1 id10270/{VIDEOS[0]}/00001.wav id10270/{VIDEOS[1]}/00001.wav",
               f"0 id10270/{VIDEOS[0]}/00001.wav id10271/{VIDEOS[2]}/00001.wav", *more)
     return root.parent
@@ -82,7 +83,8 @@ def test_a_missing_file(published, counted, tmp_path, capsys):
 
 
 @pytest.mark.parametrize("name, lines, message", [
-    ("veri_test_class.txt", None, "no veri_test_class.txt or iden_split.txt"), ("meta/veri_test2.txt", None, "no veri_test2.txt"),
+    ("veri_test_class.txt", None, "no veri_test_class.txt or iden_split.txt"),
+    ("meta/veri_test2.txt", None, "no veri_test2.txt"),
     ("veri_test_class.txt", ["4 id10001/na8-QEFmj44/00001.wav"], "1, 2 or 3 before each file"),
     ("veri_test_class.txt", ["1 A.J._Buckley/1zcIwhmdeo4/0000001.wav"], "is not a file of VoxCeleb1"),
     ("meta/veri_test2.txt", ["1 id10270/na8-QEFmj44/00001.wav id10271/_7gNlM7-x_0/00001.wav"], "is target"),
@@ -101,5 +103,6 @@ def test_what_cannot_be_right_is_refused(published, counted, tmp_path, name, lin
 
 
 def test_the_recipe_runs(published, tmp_path):
-    made = run_recipe("voxceleb1", tmp_path, "--corpus", str(published), "--partial", "true", "--nj", "1", "--dev-speakers", "1", "--stop-stage", "1")
+    made = run_recipe("voxceleb1", tmp_path, "--corpus", str(published), "--partial", "true", "--nj", "1",
+                      "--dev-speakers", "1", "--stop-stage", "1")
     assert len(read_list(made / "data/verification/test/trials")) == 2
