@@ -7,6 +7,7 @@
 #
 # --corpus FOLDER       where the corpus is unpacked, with TRAIN/ and TEST/ (stage 0); it is had from the LDC
 # --phones N            61, 48 or 39: as labelled, or folded as Lee and Hon do
+# --keep-silences BOOL  true: silences are phones too, as error rates in the literature count them
 # --times KIND          hand: those of the corpus; aligned: stage 2 finds them itself
 # --partial BOOL        true: go on with an incomplete corpus, and say what is missing
 # --nj N                jobs at a time
@@ -28,7 +29,7 @@ set -euo pipefail
 stage=0 stop_stage=100 nj=$(nproc) seed=0
 processes=1 labelled_min=0
 corpus= partial=false
-phones=48 times=hand
+phones=48 keep_silences=false times=hand
 method=ctap upstream= task=all
 superb_compatible=false sweep=false
 conf=conf/quick.yaml
@@ -60,9 +61,10 @@ if stage 0 "download: here, take the folder that --corpus names" "1 s"; then
 fi
 
 if stage 1 "prepare: data folders with text, phones and their times, checked"; then
-  partially=()
-  [ "$partial" = false ] || partially=(--partial)
-  python local/prepare.py --phones "$phones" "${partially[@]}" downloads/corpus data
+  settings=(--phones "$phones")
+  [ "$partial" = false ] || settings+=(--partial)
+  [ "$keep_silences" = false ] || settings+=(--keep-silences)
+  python local/prepare.py "${settings[@]}" downloads/corpus data
   speechrep check --rate 16000 --nj "$nj" data/train $(others)
 fi
 

@@ -70,6 +70,7 @@ def test_silence_is_shared_out(published, counted, tmp_path):
 
 
 def test_every_word_a_class(published, counted, tmp_path):
+    recipe.prepare(published, tmp_path)
     recipe.prepare(published, tmp_path, classes="words")
     found = folders(tmp_path)
     assert set(found) == {"train", "dev", "test"}

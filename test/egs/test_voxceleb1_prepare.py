@@ -58,6 +58,7 @@ def test_both_protocols(published, counted, tmp_path):
 
 
 def test_choices(published, counted, tmp_path):
+    recipe.prepare(published, tmp_path, dev_speakers=1)
     recipe.prepare(published, tmp_path, trials="original", dev_speakers=0)
     found = folders(tmp_path)
     assert "verification/dev" not in found and set(found["verification/train"].read("spk2utt")) == set(DEV)
