@@ -1,6 +1,9 @@
 """For tests of local/prepare.py: its module, tones in any format, and what every prepared folder must pass."""
 
 import importlib.util
+import os
+import shutil
+import subprocess
 import sys
 from pathlib import Path
 
@@ -10,7 +13,8 @@ import soundfile
 from speechrep.data.check import check_folder
 from speechrep.data.folder import DataFolder
 
-EGS = Path(__file__).resolve().parents[1] / "egs"
+ROOT = Path(__file__).resolve().parents[1]
+EGS = ROOT / "egs"
 
 
 def load(recipe: str):
@@ -47,3 +51,18 @@ def folders(data: Path) -> dict[str, DataFolder]:
     for name, folder in found.items():
         assert [str(problem) for problem in check_folder(folder.path).problems] == [], name
     return found
+
+
+def run_recipe(recipe: str, top: Path, *options: str) -> Path:
+    """egs/RECIPE/run.sh in a checkout below `top` whose set-up is this environment; it must succeed. Returns its folder."""
+    shutil.copytree(ROOT / "utils", top / "utils")
+    shutil.copytree(EGS / recipe, top / "egs" / recipe, ignore=shutil.ignore_patterns("data", "dump", "exp", "downloads"))
+    for name, command in {"tools/setup.sh": "true", ".venv/bin/python": f'exec {sys.executable} "$@"',
+                          ".venv/bin/speechrep": f'exec {sys.executable} -m speechrep "$@"'}.items():
+        (top / name).parent.mkdir(parents=True, exist_ok=True)
+        (top / name).write_text(f"#!/bin/bash\n{command}\n")
+        (top / name).chmod(0o755)
+    done = subprocess.run([top / "egs" / recipe / "run.sh", *options], cwd="/", capture_output=True, text=True, timeout=600,
+                          env=dict(os.environ, PYTHONPATH=str(ROOT), OMP_NUM_THREADS="1"))
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-3000:]
+    return top / "egs" / recipe

@@ -48,7 +48,10 @@ fetch_archive() {
   work=$downloads/.unpack.$$
   rm -rf "$downloads"/.unpack.*
   mkdir -p "$work"
-  _unpack "$file" "$work" || { rm -rf "$work"; die "$file: does not unpack" "a whole archive" "remove it and run this stage again"; }
+  if ! _unpack "$file" "$work"; then
+    rm -rf "$work"
+    die "$file: does not unpack" "a whole archive" "remove it and run this stage again"
+  fi
   if [ "$1" = . ]; then
     mkdir -p "${dest%/*}"
     mv "$work" "$dest"
@@ -56,7 +59,10 @@ fetch_archive() {
   fi
   # The first path tells that the archive is there, so it comes last.
   for path in "${@:2}" "$1"; do
-    [ -e "$work/$path" ] || { rm -rf "$work"; die "$file: no $path in it" "the archive as published" "see README.md for another source"; }
+    if [ ! -e "$work/$path" ]; then
+      rm -rf "$work"
+      die "$file: no $path in it" "the archive as published" "look in README.md for another source"
+    fi
     mkdir -p "$(dirname "$dest/$path")"
     [ -e "$dest/$path" ] || mv "$work/$path" "$dest/$path"
   done

@@ -48,7 +48,7 @@ evaluate=$methods
 [ -z "$upstream" ] || evaluate=$root/utils/evaluate.sh
 
 plan
-check_disk 40000 .
+[ "$partial" = true ] || check_disk 40000 .
 
 # The data folders beside data/train.
 others() {
@@ -59,7 +59,7 @@ if stage 0 "download: the parts, and Libri-light's limited sets" "20 GB"; then
   local/download.sh --parts "$parts" ${corpus:+--corpus "$corpus"} downloads
 fi
 
-if stage 1 "prepare: data folders, checked, and phones" "not measured"; then
+if stage 1 "prepare: data folders, checked, and phones"; then
   partially=()
   [ "$partial" = false ] || partially=(--partial)
   python local/prepare.py --parts "$parts" "${partially[@]}" downloads/corpus data
@@ -88,7 +88,7 @@ if stage 5 "pretrain: the joint space, the durations, the vocoder" "14 min at th
   "$methods" pretrain "${set_args[@]}"
 fi
 
-if stage 6 "downstream: recognition of phones, and other tasks on frozen features" "not measured"; then
+if stage 6 "downstream: recognition of phones, and other tasks on frozen features"; then
   "$evaluate" train
 fi
 

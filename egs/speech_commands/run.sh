@@ -39,20 +39,20 @@ cd "$(dirname "$0")"
 export upstream task superb_compatible sweep seed nj processes
 
 plan
-check_disk 6000 .
+[ "$partial" = true ] || check_disk 6000 .
 
 if stage 0 "download: the corpus and its test set" "1.5 GB"; then
   local/download.sh --version "$version" ${corpus:+--corpus "$corpus"} downloads
 fi
 
-if stage 1 "prepare: data folders with a class each, checked" "not measured"; then
+if stage 1 "prepare: data folders with a class each, checked"; then
   partially=()
   [ "$partial" = false ] || partially=(--partial)
   python local/prepare.py --version "$version" --classes "$classes" "${partially[@]}" downloads/corpus data
   speechrep check --rate 16000 --nj "$nj" data/*/
 fi
 
-if stage 3 "dump: log-mel and MFCC features" "not measured"; then
+if stage 3 "dump: log-mel and MFCC features"; then
   for features in "$conf" conf/mfcc.yaml; do
     kind=$(basename "$features" .yaml)
     speechrep dump --conf "$features" --nj "$nj" --cmvn data/train "dump/$kind/train"
@@ -63,11 +63,11 @@ if stage 3 "dump: log-mel and MFCC features" "not measured"; then
   done
 fi
 
-if stage 6 "downstream: the tasks, on frozen features" "not measured"; then
+if stage 6 "downstream: the tasks, on frozen features"; then
   "$root/utils/evaluate.sh" train "${set_args[@]}"
 fi
 
-if stage 7 "decode and score" "not measured"; then
+if stage 7 "decode and score"; then
   "$root/utils/evaluate.sh" score
 fi
 

@@ -7,6 +7,7 @@
 #
 # --corpus FOLDER       where the corpus is unpacked, with TRAIN/ and TEST/ (stage 0); it is had from the LDC
 # --phones N            61, 48 or 39: as labelled, or folded as Lee and Hon do
+# --keep-silences BOOL  true: silences are phones too, as error rates in the literature count them
 # --times KIND          hand: those of the corpus; aligned: stage 2 finds them itself
 # --partial BOOL        true: go on with an incomplete corpus, and say what is missing
 # --nj N                jobs at a time
@@ -28,7 +29,7 @@ set -euo pipefail
 stage=0 stop_stage=100 nj=$(nproc) seed=0
 processes=1 labelled_min=0
 corpus= partial=false
-phones=48 times=hand
+phones=48 keep_silences=false times=hand
 method=ctap upstream= task=all
 superb_compatible=false sweep=false
 conf=conf/quick.yaml
@@ -48,7 +49,7 @@ evaluate=$methods
 [ -z "$upstream" ] || evaluate=$root/utils/evaluate.sh
 
 plan
-check_disk 3000 .
+[ "$partial" = true ] || check_disk 3000 .
 
 # The data folders beside data/train.
 others() {
@@ -59,14 +60,15 @@ if stage 0 "download: here, take the folder that --corpus names" "1 s"; then
   local/download.sh ${corpus:+--corpus "$corpus"} downloads
 fi
 
-if stage 1 "prepare: data folders with text, phones and their times, checked" "not measured"; then
-  partially=()
-  [ "$partial" = false ] || partially=(--partial)
-  python local/prepare.py --phones "$phones" "${partially[@]}" downloads/corpus data
+if stage 1 "prepare: data folders with text, phones and their times, checked"; then
+  settings=(--phones "$phones")
+  [ "$partial" = false ] || settings+=(--partial)
+  [ "$keep_silences" = false ] || settings+=(--keep-silences)
+  python local/prepare.py "${settings[@]}" downloads/corpus data
   speechrep check --rate 16000 --nj "$nj" data/train $(others)
 fi
 
-if stage 2 "align: when each phone is said, set by hand or found" "not measured"; then
+if stage 2 "align: when each phone is said, set by hand or found"; then
   case $times in
     hand) for folder in data/train $(others); do cp "$folder/ali.true" "$folder/ali"; done ;;
     aligned) speechrep align --exp exp/align --nj "$nj" data/train $(others) ;;
@@ -74,7 +76,7 @@ if stage 2 "align: when each phone is said, set by hand or found" "not measured"
   esac
 fi
 
-if stage 3 "dump: log-mel and MFCC features" "not measured"; then
+if stage 3 "dump: log-mel and MFCC features"; then
   for kind in logmel mfcc; do
     speechrep dump --conf "conf/$kind.yaml" --nj "$nj" --cmvn data/train "dump/$kind/train"
     for folder in $(others); do
@@ -91,7 +93,7 @@ if stage 5 "pretrain: the joint space, the durations, the vocoder" "14 min at th
   "$methods" pretrain "${set_args[@]}"
 fi
 
-if stage 6 "downstream: recognition of phones, and other tasks on frozen features" "not measured"; then
+if stage 6 "downstream: recognition of phones, and other tasks on frozen features"; then
   "$evaluate" train
 fi
 

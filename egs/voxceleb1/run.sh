@@ -47,20 +47,20 @@ folders=(--data "data/$protocol" --exp "exp/$protocol")
 export upstream task superb_compatible sweep seed nj processes
 
 plan
-check_disk 200000 .
+[ "$partial" = true ] || check_disk 70000 .
 
 if stage 0 "download: here, take the folder that --corpus names" "1 s"; then
   local/download.sh ${corpus:+--corpus "$corpus"} downloads
 fi
 
-if stage 1 "prepare: data folders with speakers, and trials, checked" "not measured"; then
+if stage 1 "prepare: data folders with speakers, and trials, checked"; then
   partially=()
   [ "$partial" = false ] || partially=(--partial)
   python local/prepare.py --dev-speakers "$dev_speakers" "${partially[@]}" downloads/corpus data
   speechrep check --rate 16000 --nj "$nj" data/*/*/
 fi
 
-if stage 3 "dump: log-mel and MFCC features" "not measured"; then
+if stage 3 "dump: log-mel and MFCC features"; then
   for features in "$conf" conf/mfcc.yaml; do
     kind=$(basename "$features" .yaml)
     speechrep dump --conf "$features" --nj "$nj" --cmvn "data/$protocol/train" "dump/$protocol/$kind/train"
@@ -71,11 +71,11 @@ if stage 3 "dump: log-mel and MFCC features" "not measured"; then
   done
 fi
 
-if stage 6 "downstream: the tasks, on frozen features" "not measured"; then
+if stage 6 "downstream: the tasks, on frozen features"; then
   "$root/utils/evaluate.sh" train "${folders[@]}" --dump "dump/$protocol" "${set_args[@]}"
 fi
 
-if stage 7 "decode and score" "not measured"; then
+if stage 7 "decode and score"; then
   "$root/utils/evaluate.sh" score "${folders[@]}" --dump "dump/$protocol"
 fi
 

@@ -10,6 +10,7 @@ A corpus of which files are missing, or whose counts differ from the published o
 """
 
 import argparse
+import shutil
 import sys
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -40,8 +41,9 @@ class Corpus:
         self.streams: dict[str, dict[str, dict[str, str]]] = {}
         self.lists: dict[str, dict[str, list[tuple[str, ...]]]] = defaultdict(dict)
         self.left_out: dict[str, str] = {}
+        self._dropped: list[str] = []
         self._others: dict[tuple[str, str], dict[int, Sequence[str]]] = {}
-        self._missing: dict[str, list[str]] = defaultdict(list)
+        self._missing: dict[str, set[str]] = defaultdict(set)
 
     def add(self, part: str, utt: str, path: str | Path, streams: Mapping[str, str],
             segment: tuple[str, float, float] | None = None, there: bool | None = None) -> bool:
@@ -63,7 +65,7 @@ class Corpus:
             raise SpeechrepError(f"{self.name}: the utterance '{utt}' is twice in {part}: {path}", "ids that tell them apart",
                                  "look for a second copy of a folder below the corpus")
         if not (Path(path).is_file() if there is None else there):
-            self._missing[part].append(utt)
+            self._missing[part].add(utt)
             self.leave_out(utt, f"{path}: no such file")
             return False
         tables["utt2spk"][utt] = streams.get("utt2spk", utt)
@@ -83,6 +85,10 @@ class Corpus:
         """
         self.lists[part][name] = list(rows)
         self._others[part, name] = dict(others or {})
+
+    def drop(self, part: str) -> None:
+        """A data folder that another setting of the recipe makes: writing removes it, so that nothing takes it for this one's."""
+        self._dropped.append(part)
 
     def leave_out(self, utt: str, why: str) -> None:
         """An utterance that is not prepared, with the reason, for left_out.tsv."""
@@ -114,6 +120,10 @@ class Corpus:
         for part in dict.fromkeys([*self.streams, *self.lists]):
             if not self.utts(part):
                 raise SpeechrepError(f"{self.name}: no utterances for {part}", "the sound files of the corpus", FETCH)
+        for part in self._dropped:
+            if (self.data_dir / part / "wav.scp").is_file():
+                shutil.rmtree(self.data_dir / part)
+                print(f"{self.data_dir / part}: removed, other settings made it")
         for part, tables in self.streams.items():
             if "segments" in tables:
                 # Where one utterance is a part of a file, all need a segment: the whole of their own.

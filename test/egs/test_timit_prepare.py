@@ -4,7 +4,7 @@ import shutil
 
 import pytest
 import soundfile
-from recipe_tree import folders, load, tone, write
+from recipe_tree import folders, load, run_recipe, tone, write
 
 from speechrep.data.alignment import read_ali
 from speechrep.errors import SpeechrepError
@@ -111,7 +111,9 @@ STEM = "TIMIT/TRAIN/DR1/FCJF0/SX307"
     (lambda top: write(top / f"{STEM}.PHN", "0 1600 h#", "1600 6400 zz"), "the label 'zz'", True),
     (lambda top: write(top / f"{STEM}.PHN", "1600 3200 sh", "0 1600 h#"), "begins before the line above it", True),
     (lambda top: write(top / f"{STEM}.PHN", "0 1600 h#", "1600 x sh"), "START END LABEL", True),
-    (lambda top: write(top / f"{STEM}.PHN", "0 6400 h#", "6400 7000 sh"), "begins at sample 6400, behind the last of 6400", True),
+    (lambda top: write(top / f"{STEM}.PHN", "0 6400 h#", "6400 7000 sh"), "at sample 6400, behind the last of 6400", True),
+    (lambda top: write(top / f"{STEM}.PHN"), "SX307.PHN: no labels", True),
+    (lambda top: write(top / f"{STEM}.TXT", "0 6350"), "SX307.TXT: no text", True),
     (lambda top: tone(top / f"{STEM}.WAV", rate_hz=8000, kind="NIST"), "8000 Hz", True),
     (lambda top: shutil.rmtree(top / "TIMIT/TRAIN"), "no folder TRAIN", True)])
 def test_what_cannot_be_right_is_refused(published, counted, tmp_path, spoil, message, partial):
@@ -119,3 +121,9 @@ def test_what_cannot_be_right_is_refused(published, counted, tmp_path, spoil, me
     spoil(tmp_path / "corpus")
     with pytest.raises(SpeechrepError, match=message):
         recipe.prepare(tmp_path / "corpus", tmp_path / "data", partial=partial)
+
+
+def test_the_recipe_runs(published, tmp_path):
+    made = run_recipe("timit", tmp_path, "--corpus", str(published), "--partial", "true", "--nj", "1", "--phones", "39",
+                      "--stop-stage", "2")
+    assert (made / "data/train/ali").read_text() == (made / "data/train/ali.true").read_text()

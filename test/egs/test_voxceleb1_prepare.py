@@ -3,7 +3,7 @@
 import shutil
 
 import pytest
-from recipe_tree import folders, load, tone, write
+from recipe_tree import folders, load, run_recipe, tone, write
 
 from speechrep.data.lists import read_list
 from speechrep.errors import SpeechrepError
@@ -25,7 +25,8 @@ def published(tmp_path_factory):
     tone(root / "dev/wav/id10001/na8-QEFmj44/00002.wav")
     split.append("1 id10001/na8-QEFmj44/00002.wav")
     write(root / "veri_test_class.txt", *split)
-    for name, more in (("veri_test2.txt", []), ("veri_test.txt", [f"0 id10270/{VIDEOS[1]}/00001.wav id10271/{VIDEOS[1]}/00001.wav"])):
+    another = f"0 id10270/{VIDEOS[1]}/00001.wav id10271/{VIDEOS[1]}/00001.wav"
+    for name, more in (("veri_test2.txt", []), ("veri_test.txt", [another])):
         write(root / "meta" / name, f"1 id10270/{VIDEOS[0]}/00001.wav id10270/{VIDEOS[1]}/00001.wav",
               f"0 id10270/{VIDEOS[0]}/00001.wav id10271/{VIDEOS[2]}/00001.wav", *more)
     return root.parent
@@ -57,6 +58,7 @@ def test_both_protocols(published, counted, tmp_path):
 
 
 def test_choices(published, counted, tmp_path):
+    recipe.prepare(published, tmp_path, dev_speakers=1)
     recipe.prepare(published, tmp_path, trials="original", dev_speakers=0)
     found = folders(tmp_path)
     assert "verification/dev" not in found and set(found["verification/train"].read("spk2utt")) == set(DEV)
@@ -82,7 +84,8 @@ def test_a_missing_file(published, counted, tmp_path, capsys):
 
 
 @pytest.mark.parametrize("name, lines, message", [
-    ("veri_test_class.txt", None, "no veri_test_class.txt or iden_split.txt"), ("meta/veri_test2.txt", None, "no veri_test2.txt"),
+    ("veri_test_class.txt", None, "no veri_test_class.txt or iden_split.txt"),
+    ("meta/veri_test2.txt", None, "no veri_test2.txt"),
     ("veri_test_class.txt", ["4 id10001/na8-QEFmj44/00001.wav"], "1, 2 or 3 before each file"),
     ("veri_test_class.txt", ["1 A.J._Buckley/1zcIwhmdeo4/0000001.wav"], "is not a file of VoxCeleb1"),
     ("meta/veri_test2.txt", ["1 id10270/na8-QEFmj44/00001.wav id10271/_7gNlM7-x_0/00001.wav"], "is target"),
@@ -98,3 +101,9 @@ def test_what_cannot_be_right_is_refused(published, counted, tmp_path, name, lin
         write(path, *lines)
     with pytest.raises(SpeechrepError, match=message):
         recipe.prepare(tmp_path / "corpus", tmp_path / "data", dev_speakers=1)
+
+
+def test_the_recipe_runs(published, tmp_path):
+    made = run_recipe("voxceleb1", tmp_path, "--corpus", str(published), "--partial", "true", "--nj", "1",
+                      "--dev-speakers", "1", "--stop-stage", "1")
+    assert len(read_list(made / "data/verification/test/trials")) == 2

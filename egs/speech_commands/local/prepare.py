@@ -63,6 +63,8 @@ def prepare(corpus_dir: Path, data_dir: Path, version: int = 1, classes: str = "
         add_silences(corpus, root / "_background_noise_")
         add_test(corpus, find_folder(corpus_dir, "_silence_", [f"speech_commands_test_set_v0.0{version}"]))
         published["test"] = {"utterances": TEST[version], "keyword": len(KEYWORDS) + 2}
+    else:
+        corpus.drop("test_list")
     corpus.write(published, SOURCE)
 
 

@@ -4,8 +4,8 @@ Lee and Hon, Speaker-independent phone recognition using hidden Markov models, I
 to train on, 39 to score. The glottal stop q is not modelled: it is left out of both, its time goes to what follows.
 """
 
-LABELS = ("aa ae ah ao aw ax ax-h axr ay b bcl ch d dcl dh dx eh el em en eng epi er ey f g gcl h# hh hv ih ix iy jh k kcl l m n "
-          "ng nx ow oy p pau pcl q r s sh t tcl th uh uw ux v w y z zh").split()
+LABELS = ("aa ae ah ao aw ax ax-h axr ay b bcl ch d dcl dh dx eh el em en eng epi er ey f g gcl h# hh hv ih ix iy jh k kcl "
+          "l m n ng nx ow oy p pau pcl q r s sh t tcl th uh uw ux v w y z zh").split()
 """As labelled: 61, of which h# (at both ends) and pau are silences."""
 
 TO_48 = {"ax-h": "ax", "axr": "er", "bcl": "vcl", "dcl": "vcl", "gcl": "vcl", "pcl": "cl", "tcl": "cl", "kcl": "cl", "em": "m",

@@ -18,13 +18,13 @@ from speechrep.data.corpus import Corpus, corpus_parser, read_lines, run_prepare
 from speechrep.data.text.normalise import normalise
 from speechrep.errors import SpeechrepError
 
-CORE = set("""mdab0 mwbt0 felc0 mtas1 mwew0 fpas0 mjmp0 mlnt0 fpkt0 mlll0 mtls0 fjlm0 mbpm0 mklt0 fnlp0 mcmj0 mjdh0 fmgd0 mgrt0
-    mnjm0 fdhc0 mjln0 mpam0 fmld0""".split())
+CORE = set("""mdab0 mwbt0 felc0 mtas1 mwew0 fpas0 mjmp0 mlnt0 fpkt0 mlll0 mtls0 fjlm0 mbpm0 mklt0 fnlp0 mcmj0 mjdh0 fmgd0
+    mgrt0 mnjm0 fdhc0 mjln0 mpam0 fmld0""".split())
 """The core test set: two men and a woman of each dialect (testset.doc of the corpus)."""
 
-DEV = set("""faks0 fdac1 fjem0 mgwt0 mjar0 mmdb1 mmdm2 mpdf0 fcmh0 fkms0 mbdg0 mbwm0 mcsh0 fadg0 fdms0 fedw0 mgjf0 mglb0 mrtk0 mtaa0
-    mtdt0 mthc0 mwjg0 fnmr0 frew0 fsem0 mbns0 mmjr0 mdls0 mdlf0 mdvc0 mers0 fmah0 fdrw0 mrcs0 mrjm4 fcal1 mmwh0 fjsj0 majc0 mjsw0
-    mreb0 fgjd0 fjmg0 mroa0 mteb0 mjfc0 mrjr0 fmml0 mrws1""".split())
+DEV = set("""faks0 fdac1 fjem0 mgwt0 mjar0 mmdb1 mmdm2 mpdf0 fcmh0 fkms0 mbdg0 mbwm0 mcsh0 fadg0 fdms0 fedw0 mgjf0 mglb0
+    mrtk0 mtaa0 mtdt0 mthc0 mwjg0 fnmr0 frew0 fsem0 mbns0 mmjr0 mdls0 mdlf0 mdvc0 mers0 fmah0 fdrw0 mrcs0 mrjm4 fcal1 mmwh0
+    fjsj0 majc0 mjsw0 mreb0 fgjd0 fjmg0 mroa0 mteb0 mjfc0 mrjr0 fmml0 mrws1""".split())
 """Fifty other speakers of the full test set, as Halberstadt (1998) and, after him, Kaldi's recipe choose by."""
 
 PUBLISHED = {"train": {"utterances": 3696, "speakers": 462}, "dev": {"utterances": 400, "speakers": 50},
@@ -68,7 +68,8 @@ def find_halves(corpus_dir: Path) -> tuple[Path, Path]:
 
 def add(corpus: Corpus, part: str, phn: Path, classes: int, keep_silences: bool) -> None:
     """The sentence of a .PHN file. Raises `SpeechrepError` for missing or malformed labels."""
-    beside = {suffix: phn.with_suffix(suffix if phn.suffix.islower() else suffix.upper()) for suffix in (".wav", ".wrd", ".txt")}
+    beside = {suffix: phn.with_suffix(suffix if phn.suffix.islower() else suffix.upper())
+              for suffix in (".wav", ".wrd", ".txt")}
     speaker, sentence = phn.parent.name.lower(), phn.stem.lower()
     utt, wav = f"{speaker}_{sentence}", beside[".wav"]
     if not wav.is_file():
@@ -83,9 +84,11 @@ def add(corpus: Corpus, part: str, phn: Path, classes: int, keep_silences: bool)
         raise SpeechrepError(f"{phn}: the label '{unknown[0]}'", "one of TIMIT's 61", "fetch the corpus again")
     silence = "sil" if keep_silences else "SIL"
     ali = phone_times(labels, samples, classes, silence, merge=not keep_silences)
-    text = read_lines(beside[".txt"], "what is said: START END TEXT")[0].split(None, 2)[-1]
+    text = " ".join(read_lines(beside[".txt"], "what is said: START END TEXT")).split(None, 2)
+    if len(text) < 3:
+        raise SpeechrepError(f"{beside['.txt']}: no text", "START END TEXT", "fetch the corpus again")
     corpus.add(part, utt, wav, {
-        "text": normalise(text, "en"), "utt2spk": speaker, "utt2lang": "en", "utt2dur": f"{samples / RATE_HZ:.6f}",
+        "text": normalise(text[2], "en"), "utt2spk": speaker, "utt2lang": "en", "utt2dur": f"{samples / RATE_HZ:.6f}",
         "phones": phones_in_words(ali, words), "ali.true": format_ali(*zip_ends(ali)),
         "ali.words": format_ali(*zip_ends(word_times(words, samples))),
         "spk2gender": speaker[0], "spk2dialect": phn.parent.parent.name.lower()}, there=True)
@@ -94,7 +97,7 @@ def add(corpus: Corpus, part: str, phn: Path, classes: int, keep_silences: bool)
 def read_times(path: Path) -> list[tuple[int, int, str]]:
     """(first sample, the one behind the last, label) from lines `START END LABEL`.
 
-    Raises `SpeechrepError` for lines of another form and starts that fall. (Words may overlap where they share a phone.)
+    Raises `SpeechrepError` for lines of another form, starts that fall, and a file without lines. (Words may overlap where they share a phone.)
     """
     rows: list[tuple[int, int, str]] = []
     for line in read_lines(path, "labels with their times"):
@@ -107,6 +110,8 @@ def read_times(path: Path) -> list[tuple[int, int, str]]:
             raise SpeechrepError(f"{path}: '{line[:80]}' ends before it begins, or begins before the line above it",
                                  "times that rise", "fetch the corpus again")
         rows.append((start, end, label))
+    if not rows:
+        raise SpeechrepError(f"{path}: no labels", "START END LABEL, in samples", "fetch the corpus again")
     return rows
 
 
@@ -127,11 +132,10 @@ def phone_times(labels: list[tuple[int, int, str]], samples: int, classes: int, 
         if merge and phone == silence and ali and ali[-1][0] == silence:
             ali.pop()
         ali.append((phone, min(end, samples) / RATE_HZ))
+    end_sec = samples / RATE_HZ
     if ali[-1][0] == silence:
-        ali[-1] = (silence, samples / RATE_HZ)
-    else:
-        ali.append((silence, samples / RATE_HZ))
-    return ali
+        ali.pop()
+    return ali if ali and ali[-1][1] == end_sec else [*ali, (silence, end_sec)]
 
 
 def phones_in_words(ali: list[tuple[str, float]], words: list[tuple[int, int, str]]) -> str:

@@ -10,15 +10,16 @@ usage() {
 Usage: local/download.sh --corpus DIR DOWNLOADS_DIR
 
   DOWNLOADS_DIR   where the corpus is linked to
-  --corpus DIR    the corpus: dev/wav and test/wav as the archives vox1_dev_wav and vox1_test_wav unpack in dev and test, and,
-                  there or in meta/, veri_test_class.txt (or iden_split.txt) and veri_test2.txt
+  --corpus DIR    the corpus: in it, or in VoxCeleb1 in it, dev/wav and test/wav as the archives vox1_dev_wav and vox1_test_wav
+                  unpack in dev and test, and, there or in meta/, veri_test_class.txt (or iden_split.txt) and veri_test2.txt
 EOF
 }
 
 check_corpus() {
   local half
   for half in dev test; do
-    [ -d "$1/$half/wav" ] || die "$1: no folder $half/wav" "dev/wav and test/wav" "$2"
+    [ -n "$(find -L "$1" -maxdepth 3 -type d -path "*/$half/wav" -print -quit)" ] || \
+      die "$1: no folder $half/wav" "dev/wav and test/wav" "$2"
   done
 }
 

@@ -83,6 +83,8 @@ def add_verification(corpus: Corpus, found: dict[str, dict[str, Path]], dev_spea
         corpus.complain(f"dev/wav has {counts['utterances']} utterances of {counts['speakers']} speakers instead of "
                         f"{DEVELOPMENT['utterances']} of {DEVELOPMENT['speakers']}", f"the counts as published ({SOURCE})")
     held_out = set(speakers[:dev_speakers])
+    if not held_out:
+        corpus.drop("verification/dev")
     for wav, path in found["dev"].items():
         add(corpus, "verification/dev" if wav[:7] in held_out else "verification/train", wav, path)
     for wav, path in found["test"].items():
