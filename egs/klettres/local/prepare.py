@@ -27,6 +27,9 @@ HOMOGLYPHS = dict(zip("aceopxyABCEHKMOPTXаеорсух", "асеорхуАВС�
 SIGNS = {"ru": {"ъ": "твёрдый знак", "ь": "мягкий знак"}}
 """Letters without a sound, by the name that one says."""
 
+OTHER_VOICES = {("de", "letter"): "de_letters"}
+"""German letters were recorded later and by another voice, as a speaker encoder hears it (README.md)."""
+
 VOWELLESS = re.compile(r"[bcdfghjklmnpqrstvwxz]+")
 
 
@@ -57,7 +60,7 @@ def prepare(corpus_dir: Path, data_dir: Path) -> None:
             if why:
                 left_out[f"{file} {written}"] = why
                 continue
-            speaker = voice.lower()
+            speaker = OTHER_VOICES.get((voice, level), voice.lower())
             recordings.append(Recording(root / file, f"{speaker}_{level}-{Path(file).stem}", speaker, voice[:2],
                                         text))
         for sound in sorted(path.parent.glob("*/*.ogg")):
