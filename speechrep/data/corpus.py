@@ -41,7 +41,7 @@ class Corpus:
         self.lists: dict[str, dict[str, list[tuple[str, ...]]]] = defaultdict(dict)
         self.left_out: dict[str, str] = {}
         self._others: dict[tuple[str, str], dict[int, Sequence[str]]] = {}
-        self._missing: dict[str, list[str]] = defaultdict(list)
+        self._missing: dict[str, set[str]] = defaultdict(set)
 
     def add(self, part: str, utt: str, path: str | Path, streams: Mapping[str, str],
             segment: tuple[str, float, float] | None = None, there: bool | None = None) -> bool:
@@ -63,7 +63,7 @@ class Corpus:
             raise SpeechrepError(f"{self.name}: the utterance '{utt}' is twice in {part}: {path}", "ids that tell them apart",
                                  "look for a second copy of a folder below the corpus")
         if not (Path(path).is_file() if there is None else there):
-            self._missing[part].append(utt)
+            self._missing[part].add(utt)
             self.leave_out(utt, f"{path}: no such file")
             return False
         tables["utt2spk"][utt] = streams.get("utt2spk", utt)
@@ -111,8 +111,8 @@ class Corpus:
         self._check_files()
         self._check_lists()
         self._check_counts(published or {}, source)
-        for part, tables in self.streams.items():
-            if not tables["utt2spk"]:
+        for part in dict.fromkeys([*self.streams, *self.lists]):
+            if not self.utts(part):
                 raise SpeechrepError(f"{self.name}: no utterances for {part}", "the sound files of the corpus", FETCH)
         for part, tables in self.streams.items():
             if "segments" in tables:
@@ -133,7 +133,7 @@ class Corpus:
         missing = [utt for utts in self._missing.values() for utt in utts]
         if missing:
             shown = "; ".join(self.left_out[utt] for utt in sorted(missing)[:_SHOWN])
-            self._complain(f"{len(missing)} sound files are missing: {shown}{' ...' if len(missing) > _SHOWN else ''}",
+            self.complain(f"{len(missing)} sound files are missing: {shown}{' ...' if len(missing) > _SHOWN else ''}",
                            "every file that the corpus names")
 
     def _check_lists(self) -> None:
@@ -145,7 +145,7 @@ class Corpus:
                 if len(good) < len(rows):
                     unknown = sorted({row[column] for row in rows for column, utts in known.items()} -
                                      set().union(*known.values()))
-                    self._complain(f"{part}: {len(rows) - len(good)} of {len(rows)} lines of {name} name utterances that are "
+                    self.complain(f"{part}: {len(rows) - len(good)} of {len(rows)} lines of {name} name utterances that are "
                                    f"not there, such as {', '.join(unknown[:_SHOWN])}", "utterances of the corpus")
                 lists[name] = cut_list(name, good, self.utts(part))
 
@@ -156,10 +156,10 @@ class Corpus:
             differences += [f"{part} has {found.get(what, 0)} {what} instead of {number}"
                             for what, number in wanted.items() if found.get(what, 0) != number]
         if differences:
-            self._complain("; ".join(differences), f"the counts as published{f' ({source})' if source else ''}")
+            self.complain("; ".join(differences), f"the counts as published{f' ({source})' if source else ''}")
 
-    def _complain(self, found: str, wanted: str) -> None:
-        """An error, or with --partial a warning."""
+    def complain(self, found: str, wanted: str) -> None:
+        """What is wrong with the corpus: an error, or with --partial a warning."""
         if not self.partial:
             raise SpeechrepError(f"{self.name}: {found}", wanted, FETCH)
         print(f"warning: {self.name}: {found} (wanted: {wanted})", file=sys.stderr)
