@@ -1,26 +1,25 @@
 #!/usr/bin/env bash
-# IEMOCAP: acted dialogues, for SUPERB's emotion recognition (ER).
+# IEMOCAP: acted dialogues, for SUPERB's emotion recognition (ER), five folds that leave a session out.
 #
 #   ./run.sh --corpus FOLDER                        everything, on MFCC
 #   ./run.sh --upstream SPEC --stage 6      another upstream, on what is prepared
 #
 # --corpus FOLDER       the unpacked corpus; it is not fetched by a script (README.md)
 # --partial BOOL        go on with an incomplete corpus: true or false
-# --fold N              the session that is held out for the test, 1 to 5; each has a folder of its own, exp/foldN
-# --upstream SPECS      mfcc, logmel, a checkpoint, a folder in transformers' format; several by commas
-# --task TASKS          by commas, or all that the corpus has labels for
+# --upstream SPECS      mfcc, logmel, a checkpoint, a folder in transformers' format; several by commas, each perhaps NAME=SPEC
+# --folds FOLDS         which sessions are held out, one after the other, by commas; their scores are joined
 # --nj N                jobs at a time
 # --processes N         processes that share a training; by default one, with a thread on each core
 # --stage N             begin with this stage
 # --stop-stage N        end with this one
-# --conf FILE           the features of stage 3 besides log-mel: conf/mfcc.yaml
+# --conf FILE           the task's configuration: ../mini/conf/er.yaml, or er_superb.yaml there
 # --seed N              seed of everything that is drawn
-# --set KEY=VALUE       override a value of the tasks' configurations; may be repeated
+# --set KEY=VALUE       override a value of --conf; may be repeated
 set -euo pipefail
 stage=0 stop_stage=100 nj=$(nproc) seed=0 processes=1
-corpus= partial=false fold=1
-upstream=mfcc task=er
-conf=conf/mfcc.yaml
+corpus= partial=false
+upstream=mfcc folds=1,2,3,4,5
+conf=../mini/conf/er.yaml
 . "$(dirname "$0")/../../utils/parse_options.sh"
 [ -z "$corpus" ] || corpus=$(cd "$corpus" && pwd)
 cd "$(dirname "$0")"
@@ -28,50 +27,57 @@ cd "$(dirname "$0")"
 . ./cmd.sh
 . "$root/utils/stage.sh"
 
-# What the script of the stages 6 to 8 reads.
-export upstream task seed nj processes
-
 plan
 check_disk 1000 .
+
+IFS=, read -ra systems <<<"$upstream"
+IFS=, read -ra sessions <<<"$folds"
+name_of() { # SPEC, or NAME=SPEC
+  local name=${1%%=*}
+  echo "${name//\//_}"
+}
 
 if stage 0 "download: take the folder that --corpus names" "1 s"; then
   local/download.sh ${corpus:+--corpus "$corpus"} downloads
 fi
 
-if stage 1 "prepare: data folders, checked" "not yet measured"; then
+if stage 1 "prepare: a data folder, checked" "not yet measured"; then
   partially=()
   [ "$partial" = false ] || partially=(--partial)
   python local/prepare.py "${partially[@]}" downloads/corpus data
   speechrep check --rate 16000 data/all
 fi
 
-# What is evaluated on a fold lies in a folder of its own, which looks like a recipe's.
-here=exp/fold$fold
-mkdir -p "$here"
-ln -sfn ../../conf "$here/conf"
-ln -sfn "../../data/fold$fold" "$here/data"
-ln -sfn ../../downloads "$here/downloads"
-ln -sfn ../../mini exp/mini
-cd "$here"
-
 if stage 3 "dump: log-mel and MFCC features" "10 s an hour of speech"; then
-  for features in conf/logmel.yaml "$conf"; do
-    kind=$(basename "$features" .yaml)
-    speechrep dump --conf "$features" --nj "$nj" --cmvn data/train "dump/$kind/train"
-    for part in dev test; do
-      speechrep dump --conf "$features" --nj "$nj" "data/$part" "dump/$kind/$part"
+  for kind in logmel mfcc; do
+    speechrep dump --conf "conf/$kind.yaml" --nj "$nj" --cmvn data/all "dump/$kind/all"
+  done
+fi
+
+if stage 6 "downstream: a training for each fold" "not yet measured"; then
+  for system in "${systems[@]}"; do
+    for fold in "${sessions[@]}"; do
+      speechrep train --conf "$conf" --upstream "${system#*=}" --train data/all --dev data/all --dump dump --cache dump/layers \
+        --seed "$seed" --processes "$processes" --exp "exp/tasks/$(name_of "$system")-$seed/er/fold$fold" \
+        --set model.fold="$fold" "${set_args[@]}"
     done
   done
 fi
 
-if stage 6 "downstream: training on frozen features" "not yet measured"; then
-  "$root/utils/evaluate.sh" train "${set_args[@]}"
+if stage 7 "decode and score: the folds joined" "not yet measured"; then
+  for system in "${systems[@]}"; do
+    name=$(name_of "$system") tested=()
+    for fold in "${sessions[@]}"; do
+      tested+=("exp/tasks/$name-$seed/er/fold$fold/test")
+      speechrep decode er --data data/all --dump dump --checkpoint "exp/tasks/$name-$seed/er/fold$fold/best.pt" \
+        --out "exp/tasks/$name-$seed/er/fold$fold/test"
+    done
+    speechrep score predictions --part all --system "$name" --seed "$seed" --out "exp/tasks/$name-$seed/er/test" "${tested[@]}"
+  done
 fi
 
-if stage 7 "decode and score" "not yet measured"; then
-  "$root/utils/evaluate.sh" score
-fi
-
-if stage 8 "report: the table" "10 s"; then
-  "$root/utils/evaluate.sh" report
+if stage 8 "report: the table" "1 s"; then
+  readarray -t scores < <(find exp -path '*/er/test/score.json' | sort)
+  speechrep score table --out exp/RESULTS.md "${scores[@]}"
+  cat exp/RESULTS.md
 fi

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# voices: the speech of asterisk and tuxpaint together, twelve languages, from the packages to text-to-speech, voice
-# conversion and recognition with CTAP, their scores and a page to listen to.
+# voices: the speech of asterisk and tuxpaint together, with further voices from klettres and ktuberling, twelve languages,
+# from the packages to text-to-speech, voice conversion and recognition with CTAP, their scores and a page to listen to.
 #
 #   ./run.sh                        everything, at the quick size
 #   ./run.sh --stop-stage 3         data, alignment and features only
@@ -8,6 +8,8 @@
 #
 # --asterisk FOLDER     the packages of egs/asterisk, already unpacked (default: its stage 0 fetches them)
 # --tuxpaint FOLDER     the stamps of egs/tuxpaint, already unpacked (default: its stage 0 fetches them)
+# --klettres FOLDER     the package of egs/klettres, already unpacked (default: its stage 0 fetches it)
+# --ktuberling FOLDER   the package of egs/ktuberling, already unpacked (default: its stage 0 fetches it)
 # --nj N                jobs at a time
 # --processes N         processes that share a training; by default one, with a thread on each core
 # --stage N             begin with this stage
@@ -26,7 +28,7 @@
 set -euo pipefail
 stage=0 stop_stage=100 nj=$(nproc) seed=0
 processes=1 labelled_min=0
-asterisk= tuxpaint=
+asterisk= tuxpaint= klettres= ktuberling=
 method=ctap upstream= task=all
 superb_compatible=false sweep=false
 conf=conf/quick.yaml
@@ -34,6 +36,8 @@ vocoder=griffin-lim
 . "$(dirname "$0")/../../utils/parse_options.sh"
 [ -z "$asterisk" ] || asterisk=$(cd "$asterisk" && pwd)
 [ -z "$tuxpaint" ] || tuxpaint=$(cd "$tuxpaint" && pwd)
+[ -z "$klettres" ] || klettres=$(cd "$klettres" && pwd)
+[ -z "$ktuberling" ] || ktuberling=$(cd "$ktuberling" && pwd)
 cd "$(dirname "$0")"
 . ./path.sh
 . ./cmd.sh
@@ -50,11 +54,12 @@ plan
 check_disk 1500 .
 
 if stage 0 "download: each corpus by its own recipe, prepared there" "4 min"; then
-  local/download.sh ${asterisk:+asterisk="$asterisk"} ${tuxpaint:+tuxpaint="$tuxpaint"}
+  local/download.sh ${asterisk:+asterisk="$asterisk"} ${tuxpaint:+tuxpaint="$tuxpaint"} \
+    ${klettres:+klettres="$klettres"} ${ktuberling:+ktuberling="$ktuberling"}
 fi
 
 if stage 1 "prepare: data folders, checked, and phones" "5 min, 20 on a busy machine"; then
-  python local/prepare.py ../asterisk ../tuxpaint data
+  python local/prepare.py ../asterisk ../tuxpaint data --more ../klettres ../ktuberling
   speechrep check data/train data/dev data/test
   # One of the Spanish voices is Mexican; where the other is from is not known.
   speechrep phonemize --g2p es=espeak:es-419 data/train data/dev data/test
@@ -90,6 +95,6 @@ if stage 7 "decode and score" "8 to 18 min"; then
 fi
 
 if stage 8 "report: tables, plots and audio" "not yet measured"; then
-  cat ../{asterisk,tuxpaint}/downloads/attribution/ATTRIBUTION.txt >exp/ATTRIBUTION.txt
+  cat ../{asterisk,tuxpaint,klettres,ktuberling}/downloads/attribution/ATTRIBUTION.txt >exp/ATTRIBUTION.txt
   "$evaluate" report --credits exp/ATTRIBUTION.txt
 fi

@@ -114,6 +114,15 @@ def table(parts: dict[str, DataFolder]) -> str:
     return "\n".join(lines)
 
 
+def summary(parts: dict[str, DataFolder], data_dir: Path) -> str:
+    """What was made and, counted by reason, what was left out, for people."""
+    lines = (data_dir / "left_out.tsv").read_text(encoding="utf-8").splitlines()
+    # The reason without what is particular to the file.
+    reasons = Counter(line.split("\t")[1].split(":")[0] for line in lines)
+    return f"{table(parts)}\nleft out: {len(lines)} sounds ({data_dir}/left_out.tsv): " + ", ".join(
+        f"{count} {reason}" for reason, count in reasons.most_common())
+
+
 def _write_mono(recording: Recording, data_dir: Path, rate_hz: int) -> str:
     """Write the recording as one channel and set its seconds and digest; or why it cannot be used."""
     try:

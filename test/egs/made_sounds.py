@@ -2,6 +2,7 @@
 
 import importlib.util
 import sys
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -25,11 +26,11 @@ def load_prepare(recipe: str):
     return module
 
 
-def write_sound(path: Path, seconds: float = 0.5, rate_hz: int = 16000, channels: int = 1, seed: int = 0,
+def write_sound(path: Path, seconds: float = 0.5, rate_hz: int = 16000, channels: int = 1,
                 **options) -> None:
     """A tone of its own, in the format that the name says."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    pitch = 150 + 40 * (sum(map(ord, path.name)) + seed) % 1500
+    pitch = 150 + zlib.crc32(path.name.encode()) % 3000
     tone = 0.3 * np.sin(2 * np.pi * pitch * np.arange(int(seconds * rate_hz)) / rate_hz)
     soundfile.write(path, np.stack([tone] * channels, 1), rate_hz, **options)
 

@@ -1,4 +1,4 @@
-"""egs/iemocap: from the release's layout to folds that leave a session out, on a small tree of the same shape."""
+"""egs/iemocap: from the release's layout to one data folder, on a small tree of the same shape."""
 
 from collections import Counter
 
@@ -42,9 +42,9 @@ def tree(tmp_path):
 def recipe(monkeypatch):
     module = load_prepare("iemocap")
     # Of 12 turns 0-4 and 8-11 have one of the five labels.
-    monkeypatch.setattr(module, "PUBLISHED", {"all": {"utterances": 90, "speakers": 10, "utt2session": 5},
-                                              "fold3/test": {"utterances": 18, "speakers": 2}})
+    monkeypatch.setattr(module, "PUBLISHED", {"all": {"utterances": 90, "speakers": 10, "utt2session": 5}})
     monkeypatch.setattr(module, "BY_CLASS", {"neutral": 20, "happy": 40, "angry": 20, "sad": 10})
+    monkeypatch.setattr(module, "BY_SESSION", {f"Session{session}": 18 for session in range(1, 6)})
     return module
 
 
@@ -63,30 +63,13 @@ def test_classes_sessions_and_speakers(recipe, tree, tmp_path):
     assert len(left_out) == 30 and left_out["Ses02F_impro01_M002"] == "another emotion, or none agreed on: fru"
 
 
-def test_each_fold_leaves_a_session_out(recipe, tree, tmp_path):
-    recipe.prepare(tree, tmp_path / "data")
-    everything = set(DataFolder(tmp_path / "data/all").utts)
-    devs = {}
-    for fold in range(1, 6):
-        parts = {part: DataFolder(tmp_path / f"data/fold{fold}/{part}") for part in ("train", "dev", "test")}
-        assert problems(parts["test"].path) == []
-        assert set(parts["test"].read("utt2session").values()) == {f"Session{fold}"}
-        for part in ("train", "dev"):
-            assert set(parts[part].read("utt2session").values()) <= {f"Session{n}" for n in range(1, 6) if n != fold}
-        names = [set(part.utts) for part in parts.values()]
-        assert set.union(*names) == everything and sum(map(len, names)) == len(everything)
-        devs[fold] = names[1]
-    # A turn is of dev in every fold that trains on its session.
-    assert {utt for utt in devs[1] if utt.startswith("Ses03")} == {utt for utt in devs[2] if utt.startswith("Ses03")}
-    assert 0.1 < sum(map(len, devs.values())) / (4 * len(everything)) < 0.3
-
-
 def test_the_real_corpus_has_other_counts(tree, tmp_path):
     module = load_prepare("iemocap")
-    with pytest.raises(SpeechrepError, match="'happy': 40.*\n.*'happy': 1636"):
+    with pytest.raises(SpeechrepError, match="40 turns of happy instead of 1636.*18 turns of Session1 instead of 1085"):
         module.prepare(tree, tmp_path / "data")
-    assert sum(module.BY_CLASS.values()) == module.PUBLISHED["all"]["utterances"] == sum(
-        module.PUBLISHED[f"fold{fold}/test"]["utterances"] for fold in range(1, 6))
+    module.prepare(tree, tmp_path / "data", partial=True)
+    assert len(DataFolder(tmp_path / "data/all").utts) == 90
+    assert sum(module.BY_CLASS.values()) == sum(module.BY_SESSION.values()) == module.PUBLISHED["all"]["utterances"]
 
 
 def test_bad_input(recipe, tree, tmp_path, capsys):
@@ -96,7 +79,7 @@ def test_bad_input(recipe, tree, tmp_path, capsys):
     with pytest.raises(SpeechrepError, match="Ses02F_impro01.txt: '.6.2901"):
         recipe.prepare(tree, tmp_path / "data")
     path.unlink()
-    with pytest.raises(SpeechrepError, match="'angry': 18"):
+    with pytest.raises(SpeechrepError, match="18 turns of angry instead of 20; 9 turns of sad .*9 turns of Session2 instead of 18"):
         recipe.prepare(tree, tmp_path / "data")
     path.write_text(good)
     (tree / "Session5/sentences/wav/Ses05F_impro01/Ses05F_impro01_F000.wav").unlink()
@@ -104,6 +87,6 @@ def test_bad_input(recipe, tree, tmp_path, capsys):
         recipe.prepare(tree, tmp_path / "data")
     recipe.prepare(tree, tmp_path / "data", partial=True)
     assert "all has 89 utterances instead of 90" in capsys.readouterr().err
-    assert len(DataFolder(tmp_path / "data/fold5/test").utts) == 17
+    assert len(DataFolder(tmp_path / "data/all").utts) == 89
     with pytest.raises(SpeechrepError, match="no Session1 in it"):
         recipe.prepare(tmp_path / "data", tmp_path / "more")

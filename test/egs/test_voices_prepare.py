@@ -87,6 +87,25 @@ def test_no_text_in_two_parts(merged):
         assert not set(rows) & set(part.utts)
 
 
+def test_more_voices_of_the_same_languages(tmp_path):
+    make_recipe(tmp_path, "phone", 8000, {"train": [("ann", "en", "one")], "dev": [("ann", "en", "two")],
+                                          "test": [("ann", "en", "three")]})
+    make_recipe(tmp_path, "letters", 16000, {"train": [("fr", "fr", "a"), ("en", "en", "b"), ("en", "en", "three")],
+                                             "dev": [("en", "en", "c"), ("fr", "fr", "d")], "test": [("en", "en", "e")]})
+    (tmp_path / "voices").mkdir()
+    done = subprocess.run([sys.executable, str(ROOT / "egs/voices/local/prepare.py"), "../phone", "data", "--more", "../letters"],
+                          cwd=tmp_path / "voices", capture_output=True, text=True, timeout=300,
+                          env=os.environ | {"PYTHONPATH": str(ROOT)})
+    assert done.returncode == 0, done.stderr
+    train = DataFolder(tmp_path / "voices/data/train")
+    assert train.read("utt2spk") == {"phone_ann_en_train0": "phone_ann", "letters_en_en_train1": "letters_en"}
+    assert set(train.read("wav.scp")) == set(train.read("corpus")) == set(train.utts)
+    rows = dict(line.split("\t") for line in (tmp_path / "voices/data/left_out.tsv").read_text().splitlines())
+    assert rows == {"letters_fr_fr_train0": "train: no other corpus has the language: fr",
+                    "letters_fr_fr_dev1": "dev: no other corpus has the language: fr",
+                    "letters_en_en_train2": "train: the same words as phone_ann_en_test0 in test"}
+
+
 def test_an_unprepared_corpus_is_refused(tmp_path):
     (tmp_path / "other").mkdir()
     done = subprocess.run([sys.executable, str(ROOT / "egs/voices/local/prepare.py"), str(tmp_path / "other"),

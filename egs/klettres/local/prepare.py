@@ -11,10 +11,9 @@ import argparse
 import re
 import sys
 import xml.etree.ElementTree as ElementTree
-from collections import Counter
 from pathlib import Path
 
-from speechrep.data.recorded import Recording, table, write_parts
+from speechrep.data.recorded import Recording, summary, write_parts
 from speechrep.data.text.normalise import normalise
 from speechrep.data.text.tables import LETTER_NAMES
 from speechrep.errors import SpeechrepError
@@ -26,6 +25,9 @@ HOMOGLYPHS = dict(zip("aceopxyABCEHKMOPTXаеорсух", "асеорхуАВС�
 
 SIGNS = {"ru": {"ъ": "твёрдый знак", "ь": "мягкий знак"}}
 """Letters without a sound, by the name that one says."""
+
+OTHER_VOICES = {("de", "letter"): "de_letters"}
+"""German letters were recorded later and by another voice, as a speaker encoder hears it (README.md)."""
 
 VOWELLESS = re.compile(r"[bcdfghjklmnpqrstvwxz]+")
 
@@ -57,17 +59,14 @@ def prepare(corpus_dir: Path, data_dir: Path) -> None:
             if why:
                 left_out[f"{file} {written}"] = why
                 continue
-            speaker = voice.lower()
+            speaker = OTHER_VOICES.get((voice, level), voice.lower())
             recordings.append(Recording(root / file, f"{speaker}_{level}-{Path(file).stem}", speaker, voice[:2],
                                         text))
         for sound in sorted(path.parent.glob("*/*.ogg")):
             if sound.relative_to(root).as_posix() not in named:
                 left_out[sound.relative_to(root).as_posix()] = "no text: sounds.xml does not name it"
     parts = write_parts(distinct(recordings, left_out), data_dir, left_out)
-    print(table(parts))
-    reasons = [line.split("\t")[1] for line in (data_dir / "left_out.tsv").read_text(encoding="utf-8").splitlines()]
-    print(f"left out: {len(reasons)} sounds ({data_dir}/left_out.tsv): " + ", ".join(
-        f"{count} {reason}" for reason, count in Counter(reason.split(":")[0] for reason in reasons).most_common()))
+    print(summary(parts, data_dir))
 
 
 def find_root(corpus_dir: Path) -> Path:

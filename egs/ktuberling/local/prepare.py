@@ -13,10 +13,9 @@ import argparse
 import re
 import sys
 import xml.etree.ElementTree as ElementTree
-from collections import Counter
 from pathlib import Path
 
-from speechrep.data.recorded import Recording, table, write_parts
+from speechrep.data.recorded import Recording, summary, write_parts
 from speechrep.data.text.normalise import normalise
 from speechrep.errors import SpeechrepError
 
@@ -63,10 +62,7 @@ def prepare(corpus_dir: Path, data_dir: Path) -> None:
         if path.suffix in SOUNDS and file not in named:
             left_out[file] = "in no theme"
     parts = write_parts(recordings, data_dir, left_out)
-    print(table(parts))
-    reasons = [line.split("\t")[1] for line in (data_dir / "left_out.tsv").read_text(encoding="utf-8").splitlines()]
-    print(f"left out: {len(reasons)} sounds ({data_dir}/left_out.tsv): " + ", ".join(
-        f"{count} {reason}" for reason, count in Counter(reason.split(":")[0] for reason in reasons).most_common()))
+    print(summary(parts, data_dir))
 
 
 def find_root(corpus_dir: Path) -> Path:

@@ -4,7 +4,7 @@
 #   local/download.sh [RECIPE=FOLDER ...]      FOLDER holds the corpus of ../RECIPE, already unpacked
 set -euo pipefail
 cd "$(dirname "$0")/.."
-for corpus in asterisk tuxpaint; do
+for corpus in asterisk tuxpaint klettres ktuberling; do
   folder=
   for given in "$@"; do
     [ "${given%%=*}" != "$corpus" ] || folder=${given#*=}

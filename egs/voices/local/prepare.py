@@ -1,16 +1,19 @@
 #!/usr/bin/env python
 """Stage 1: the data folders of other recipes -> data folders train, dev and test of all their speech.
 
-Usage: local/prepare.py RECIPE... DATA_DIR        (local/prepare.py ../asterisk ../tuxpaint data)
+Usage: local/prepare.py RECIPE... DATA_DIR [--more RECIPE...]
+       (local/prepare.py ../asterisk ../tuxpaint data --more ../klettres ../ktuberling)
 
 Utterances and speakers are prefixed with their corpus, which stands in the stream `corpus`; parts stay as they are. All
-audio is brought to one rate below DATA_DIR/wav. left_out.tsv holds what was left out, and why.
+audio is brought to one rate below DATA_DIR/wav. Of the recipes after --more, which have few words of many languages, only
+what is in a language of the others is taken: a further voice of it. left_out.tsv holds what was left out, and why.
 """
 
 import argparse
 import os
 import sys
 from collections import defaultdict
+from collections.abc import Sequence
 from pathlib import Path
 
 from speechrep.data.audio import AudioReader, header, write_wav
@@ -30,20 +33,27 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("recipes", type=Path, nargs="+", help="folders of recipes whose stage 1 is done")
     parser.add_argument("data_dir", type=Path, help="where train, dev and test go, for example data")
+    parser.add_argument("--more", type=Path, nargs="+", default=[], metavar="RECIPE",
+                        help="recipes that add voices to languages of the others")
     args = parser.parse_args()
     try:
-        prepare(args.recipes, args.data_dir)
+        prepare(args.recipes, args.data_dir, args.more)
     except SpeechrepError as error:
         sys.exit(f"error: {error}")
 
 
-def prepare(recipes: list[Path], data_dir: Path) -> None:
+def prepare(recipes: list[Path], data_dir: Path, more: Sequence[Path] = ()) -> None:
     """Make the data folders. Raises `SpeechrepError` if a corpus is not prepared."""
     parts = {part: defaultdict(dict) for part in PARTS}
+    left_out: list[str] = []
     for recipe in recipes:
         for part, tables in parts.items():
             merge(recipe, part, tables, data_dir)
-    left_out = without_shared_texts(parts)
+    langs = {lang for tables in parts.values() for lang in tables["utt2lang"].values()}
+    for recipe in more:
+        for part, tables in parts.items():
+            left_out += merge(recipe, part, tables, data_dir, langs)
+    left_out += without_shared_texts(parts)
     write_text(data_dir / "left_out.tsv", "".join(f"{line}\n" for line in sorted(left_out)))
     os.sync()
     for part, tables in parts.items():
@@ -52,10 +62,13 @@ def prepare(recipes: list[Path], data_dir: Path) -> None:
     print(f"left out: {len(left_out)} utterances ({data_dir}/left_out.tsv)")
 
 
-def merge(recipe: Path, part: str, tables: dict[str, dict[str, str]], data_dir: Path) -> None:
-    """Add the streams of one part of a recipe's corpus to `tables`."""
+def merge(recipe: Path, part: str, tables: dict[str, dict[str, str]], data_dir: Path,
+          langs: set[str] | None = None) -> list[str]:
+    """Add the streams of one part of a recipe's corpus to `tables`, of these languages only where they are given. Returns
+    lines for left_out.tsv."""
     folder = DataFolder(recipe / "data" / part)
     corpus = recipe.resolve().name
+    others = {utt: lang for utt, lang in folder.read("utt2lang").items() if langs is not None and lang not in langs}
     # Paths in a recipe's folders are relative to the recipe.
     before = Path.cwd()
     os.chdir(recipe)
@@ -63,6 +76,8 @@ def merge(recipe: Path, part: str, tables: dict[str, dict[str, str]], data_dir: 
         entries = DataFolder(Path("data") / part).read("wav.scp")
         reader = AudioReader(DataFolder(Path("data") / part), rate_hz=RATE_HZ)
         for utt, entry in entries.items():
+            if utt in others:
+                continue
             same_rate = header(entry)[0] == RATE_HZ
             path = recipe / entry if same_rate else data_dir / "wav" / corpus / f"{utt}.wav"
             if not same_rate:
@@ -73,11 +88,14 @@ def merge(recipe: Path, part: str, tables: dict[str, dict[str, str]], data_dir: 
         os.chdir(before)
     for stream in STREAMS:
         for utt, value in (folder.read(stream) if folder.has(stream) else {}).items():
+            if utt in others:
+                continue
             if stream == "utt2spk":
                 value = f"{corpus}_{value}"
             elif stream.endswith(".scp"):
                 value = str(recipe / value)
             tables[stream][f"{corpus}_{utt}"] = value
+    return [f"{corpus}_{utt}\t{part}: no other corpus has the language: {lang}" for utt, lang in others.items()]
 
 
 def without_shared_texts(parts: dict[str, dict[str, dict[str, str]]]) -> list[str]:
