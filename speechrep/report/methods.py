@@ -160,14 +160,14 @@ def methods_markdown(found: dict[str, Any], title: str = "Systems by tasks") -> 
     """What `collect_methods` found as a Markdown table."""
     columns, rows = found["columns"], found["systems"]
     floors = [kind for kind in ("mfcc", "random") if any(kind in row["beats"] for row in rows)]
-    heads = ["system", *(" ".join(heading(column)) for column in columns), *(f"beats {kind}" for kind in floors),
-             "parameters (M)", "speech (h)", "heard (h)", "training (s)"]
+    heads = ["system", *(f"beats {kind}" for kind in floors), *(" ".join(heading(column)) for column in columns), "parameters (M)",
+             "speech (h)", "heard (h)", "training (s)"]
     lines = [f"# {title}", "", "| " + " | ".join(heads) + " |", "|---|" + "---:|" * (len(heads) - 1)]
     best = best_of(found)
     for row in rows:
         cells = [row["system"] + (f" ({len(row['seeds'])} seeds)" if len(row["seeds"]) > 1 else "")]
-        cells += [_cell(row, column["key"], best) for column in columns]
         cells += [verdict(row["beats"].get(kind)) for kind in floors]
+        cells += [_cell(row, column["key"], best) for column in columns]
         cells += costs(row)
         lines.append("| " + " | ".join(cells) + " |")
     lines += ["", *(f"- {line}" for line in legend(found)), ""]
@@ -192,7 +192,8 @@ def heading(column: dict[str, Any]) -> tuple[str, str]:
     part = "" if column["part"].endswith("test") else f", {column['part']}"
     unit = f" ({column['unit']})" if column["unit"] else ""
     arrow = "↓" if column["better"] == "lower" else "↑"
-    return column["task"] + part, f"{column['metric'].replace('_', ' ')}{unit} {arrow}"
+    metric = column["metric"].removeprefix(column["task"] + "_").replace("_", " ")
+    return column["task"] + part, f"{metric}{unit} {arrow}"
 
 
 def best_of(found: dict[str, Any]) -> dict[str, float]:
