@@ -26,7 +26,7 @@ def main_metrics(score: dict[str, Any]) -> list[str]:
     """The metrics of a score by which systems are compared."""
     name = RECOGNITION if score["task"] == "recognition" else score["task"]
     zero_shot = zero_shot_tasks()
-    wanted = zero_shot[name].main_metrics if name in zero_shot else find_task(name).main_metrics if name in task_names() else ()
+    wanted = zero_shot[name][0].main_metrics if name in zero_shot else find_task(name).main_metrics if name in task_names() else ()
     return [metric for metric in wanted if metric in score["metrics"]] or list(score["metrics"])[:1]
 
 
@@ -42,10 +42,11 @@ def collect_methods(exp: Path) -> dict[str, Any]:
     systems: dict[str, dict[str, Any]] = {}
     for path in sorted((exp / "tasks").rglob("score.json")):
         score, task = read_score(path), path.relative_to(exp / "tasks").parts[1]
-        if task == "score.json":
+        if task == "score.json" or "fold" in path.parent.parent.name:
             continue
         system = systems.setdefault(str(score["system"]), {"found": {}, "upstreams": {}})
         run = exp / "tasks" / path.relative_to(exp / "tasks").parts[0] / task
+        run = run / "fold1" if (run / "fold1").is_dir() else run
         config = read_yaml(run / "config.yaml") if (run / "config.yaml").is_file() else {}
         upstream = config.get("upstream") or (score["provenance"].get("config") or {}).get("upstream")
         if upstream:

@@ -10,7 +10,7 @@ from toy_corpus import folder
 from speechrep.bin import main
 from speechrep.errors import SpeechrepError
 from speechrep.tasks import sid, suite
-from speechrep.tasks.base import BaseTask, ZeroShot
+from speechrep.tasks.base import ZeroShot
 from speechrep.tasks.suite import find_jobs, stream_of, task_confs
 from speechrep.tasks.systems import find_systems, name_of
 
@@ -91,20 +91,35 @@ def test_labels_that_cannot_serve(recipe):
 
 
 def test_tasks_say_what_they_need(recipe, monkeypatch):
-    """Folders, files and habits that a task declares."""
-    monkeypatch.setattr(sid.Task, "parts", ("train", "mix_dev", "test"), raising=False)
+    """Folders of which the first that are there are taken, files, folds and habits that a task declares."""
+    monkeypatch.setattr(sid.Task, "parts", (("train", "mix_dev", "test"),))
     assert runnable(recipe)[1]["sid"] == f"no folder {recipe / 'data/mix_dev'}"
+    monkeypatch.setattr(sid.Task, "parts", (("train", "mix_dev", "test"), ("train", "dev", "test")))
+    assert find(recipe, "sid").parts[1] == recipe / "data/dev"
     shutil.copytree(recipe / "data/dev", recipe / "data/mix_dev")
-    monkeypatch.setattr(sid.Task, "files", {"test": ("trials",)}, raising=False)
-    monkeypatch.setattr(sid.Task, "superb", {"model.within=": "a habit"}, raising=False)
+    assert find(recipe, "sid").parts[1] == recipe / "data/mix_dev" and find(recipe, "sid").folds == ()
+    monkeypatch.setattr(sid.Task, "files", {"test": ("trials",)})
+    monkeypatch.setattr(sid.Task, "superb", {"model.within=": "a habit"})
+    monkeypatch.setattr(sid.Task, "decode_options", {"--cohort": "train"})
+    monkeypatch.setattr(sid.Task, "folds", classmethod(lambda cls, config, folders: tuple(
+        f"model.fold={name}" for name in sorted(set(folders["train"].read("utt2spk").values())))))
     assert runnable(recipe)[1]["sid"] == f"no trials in {recipe / 'data/test'}"
     (recipe / "data/test/trials").write_text("a b target\n")
-    job = next(job for job in runnable(recipe)[0] if job.name == "sid")
-    assert job.parts[1] == recipe / "data/mix_dev" and job.superb == (("model.within=", "a habit"),)
-    monkeypatch.setattr(suite, "zero_shot_tasks", lambda: {"qbe": ZeroShot({"--q": "queries"}, {"queries": ("relevance",)})})
-    assert "no folder" in runnable(recipe)[1]["qbe"]
+    job = find(recipe, "sid")
+    assert job.superb == (("model.within=", "a habit"),) and job.folds == ("model.fold=spk0", "model.fold=spk1")
+    assert job.options == ("--cohort", str(recipe / "data/train"))
+    monkeypatch.setattr(suite, "zero_shot_tasks", lambda: {"qbe": (
+        ZeroShot({"--q": "queries"}, {"queries": ("relevance",)}), ZeroShot({"--q": "test"}, {"test": ("trials",)}))})
+    assert find(recipe, "qbe").options == ("--q", str(recipe / "data/test"))
+    (recipe / "data/queries").mkdir()
+    assert find(recipe, "qbe").options == ("--q", str(recipe / "data/test"))
+    (recipe / "data/test/trials").unlink()
+    assert runnable(recipe)[1]["qbe"] == f"no relevance in {recipe / 'data/queries'}; or no trials in {recipe / 'data/test'}"
     assert [stream_of(need) for need in ("phones", "label:ali", "units:x", "feats", "text")] == ["ali", "ali", "units.x", "", "text"]
-    assert BaseTask.superb == {}
+
+
+def find(recipe, name):
+    return next(job for job in runnable(recipe)[0] if job.name == name)
 
 
 def test_the_verb_lists_them(recipe, monkeypatch, capsys):
