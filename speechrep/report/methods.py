@@ -239,8 +239,9 @@ def _cell(row: dict[str, Any], key: str, best: dict[str, float]) -> str:
         return value
     if not row["floor"] and best.get(key) == entry["value"]:
         value = f"**{value}**"
-    some = len(entry["by_seed"]) if len(entry["by_seed"]) not in (1, len(row["seeds"])) else 0
-    return " ".join(word for word in (value, interval, mark, f"({some} seeds)" if some else "") if word)
+    count = len(entry["by_seed"])
+    told = f"({count} seed{'s' * (count > 1)})" if count != len(row["seeds"]) else ""
+    return " ".join(word for word in (value, interval, mark, told) if word)
 
 
 def write_table(exp: Path) -> Path:
