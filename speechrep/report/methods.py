@@ -33,7 +33,8 @@ def main_metrics(score: dict[str, Any]) -> list[str]:
 def collect_methods(exp: Path) -> dict[str, Any]:
     """Everything below EXP/tasks as plain values.
 
-    `columns`: {key, task, part, metric, unit, better}; `systems`: {system, seeds, floor, upstreams, parameters, data_hours,
+    `columns`: {key, task, part, label, metric, unit, better}, in which label is the task, with the part where a task has
+    several; `systems`: {system, seeds, floor, upstreams, parameters, data_hours,
     heard_hours, train_sec, scores, beats}, in which scores are by the columns' keys: {value, low, high, over ("utterances" or
     "seeds"), n, by_seed, lr, path}, and beats by floor: {floor, of, won, clearly, lost}. Raises `SpeechrepError` if
     nothing is scored.
@@ -63,6 +64,9 @@ def collect_methods(exp: Path) -> dict[str, Any]:
     rows.sort(key=lambda row: (row["floor"], row["system"]))
     for row in rows:
         row["beats"] = _beats(row, rows, columns)
+    for column in columns.values():
+        parts = {other["part"] for other in columns.values() if other["task"] == column["task"]}
+        column["label"] = column["task"] + (f", {column['part']}" if len(parts) > 1 else "")
     order = sorted(columns.values(), key=lambda column: (column["task"] in zero_shot_tasks(), column["task"], column["part"]))
     return {"columns": order, "systems": rows}
 
@@ -189,12 +193,11 @@ def legend(found: dict[str, Any]) -> list[str]:
 
 
 def heading(column: dict[str, Any]) -> tuple[str, str]:
-    """A column in words: the task, with the part where it is no test part; metric, unit and direction."""
-    part = "" if column["part"].endswith("test") else f", {column['part']}"
+    """A column in words: its label; metric, unit and direction."""
     unit = f" ({column['unit']})" if column["unit"] else ""
     arrow = "↓" if column["better"] == "lower" else "↑"
     metric = column["metric"].removeprefix(column["task"] + "_").replace("_", " ")
-    return column["task"] + part, f"{metric}{unit} {arrow}"
+    return column["label"], f"{metric}{unit} {arrow}"
 
 
 def best_of(found: dict[str, Any]) -> dict[str, float]:

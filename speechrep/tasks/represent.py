@@ -17,7 +17,6 @@ from speechrep.nn.length_regulator import token_of_frame
 from speechrep.provenance import provenance
 from speechrep.tasks.frames import LabelledFrames, labelled_frames, open_upstream
 from speechrep.tasks.generate import some
-from speechrep.tasks.predict import learning_rate
 from speechrep.upstream import Upstream
 
 PROBE_FRAMES = 30_000
@@ -73,8 +72,7 @@ def score_recognition(hypotheses: Path, part: str, system: str, seed: int, out: 
     write_score(out / "score.json", task="recognition", part=part, system=system, seed=seed,
                 metrics={name: metric(*(100 * v for v in value), n=total, unit="%", better="lower")},
                 per_utt={utt: {"errors": counts[utt].errors, "reference": counts[utt].reference} for utt in order},
-                provenance=provenance(sys.argv, {"hypotheses": str(hypotheses), "units": units,
-                                                   "lr": learning_rate(hypotheses.parent)}, seed,
+                provenance=provenance(sys.argv, {"hypotheses": str(hypotheses), "units": units}, seed,
                                       {part: {"utterances": len(order), "symbols": total}}))
 
 

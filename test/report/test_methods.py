@@ -107,7 +107,8 @@ def test_parts_folds_and_habits_have_columns_of_their_own(exp):
         "asr:per:test", "er:accuracy:test", "sid:accuracy:dev", "sid:accuracy:test", "sid.superb:accuracy:test"]
     cpc = next(row for row in found["systems"] if row["system"] == "cpc")
     assert cpc["scores"]["er:accuracy:test"]["value"] == 60 and cpc["scores"]["er:accuracy:test"]["lr"] == [1e-4]
-    assert "sid, dev accuracy" in methods_markdown(found)
+    text = methods_markdown(found)
+    assert "| sid, dev accuracy (%) ↑ | sid, test accuracy (%) ↑ |" in text and "| er accuracy" in text
 
 
 def test_main_metrics_are_the_tasks_own(exp, monkeypatch):
