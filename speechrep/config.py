@@ -37,7 +37,8 @@ def write_yaml(path: str | Path, value: dict[str, Any]) -> None:
 
 
 def apply_overrides(mapping: dict[str, Any], overrides: list[str]) -> dict[str, Any]:
-    """A copy of `mapping` in which each `a.b=value` has been set; the value is read as YAML, so `lr=1e-3` is a number."""
+    """A copy of `mapping` in which each `a.b=value` has been set; the value is read as YAML, so `lr=1e-3` is a number; after
+    `a.b=` nothing is the empty text."""
     result = _copy(mapping)
     for override in overrides:
         key, equals, text = override.partition("=")
@@ -49,7 +50,7 @@ def apply_overrides(mapping: dict[str, Any], overrides: list[str]) -> dict[str, 
             node = node.setdefault(parent, {})
             if not isinstance(node, dict):
                 raise SpeechrepError(f"--set {override}: {parent} is a value, not a section")
-        node[last] = yaml.safe_load(text)
+        node[last] = yaml.safe_load(text) if text.strip() else ""
     return result
 
 

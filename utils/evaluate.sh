@@ -4,8 +4,8 @@
 #
 #   utils/evaluate.sh train|score|report [MORE ...]
 #
-# run.sh exports what is asked for; MORE goes to `speechrep suite` as it is (train: --set KEY=VALUE, --sweep; report:
-# --credits FILE):
+# run.sh exports what is asked for; MORE goes to `speechrep suite` as it is (--data, --exp and --dump FOLDER; train: --set
+# KEY=VALUE; report: --credits FILE):
 #
 #   upstream     specs by commas, each SPEC or NAME=SPEC: mfcc, logmel, a checkpoint, random:CHECKPOINT, a folder in
 #                transformers' format; {seed} stands for the seed. Default: mfcc
@@ -31,7 +31,6 @@ case $stage in
     speechrep suite score "${options[@]}" "$@"
     ;;
   report)
-    cat exp/METHODS.md
     speechrep suite report "$@"
     ;;
   *)

@@ -61,30 +61,26 @@ def tasks(args):
 
 def train(args):
     """Train every trained task on every system."""
-    from pathlib import Path
-
     from speechrep.upstream import FEATURES
     runs = _Runs()
     frozen = not any(value.replace(" ", "") == "model.finetune=true" for value in args.set)
     for system, jobs in _rows(args):
         jobs = [job for job in jobs if job.conf]
-        if args.nj > 1 and frozen and system.spec not in FEATURES and jobs:
-            parts = dict.fromkeys(str(part) for job in jobs for part in job.parts)
-            for train_part in dict.fromkeys(str(job.parts[0]) for job in jobs):
-                own = [part for part in parts if any(str(job.parts[0]) == train_part and part in map(str, job.parts)
-                                                     for job in jobs)]
-                runs.run("extract", "--upstream", system.spec, "--layers", "all", "--train", train_part, "--dump", args.dump,
-                         "--cache", f"{args.dump}/layers", "--nj", args.nj, *own)
+        if args.nj > 1 and frozen and system.spec not in FEATURES:
+            for first in dict.fromkeys(job.parts[0] for job in jobs):
+                parts = dict.fromkeys(part for job in jobs if job.parts[0] == first for part in job.parts)
+                runs.run("extract", "--upstream", system.spec, "--layers", "all", "--train", first, "--dump", args.dump,
+                         "--cache", f"{args.dump}/layers", "--nj", args.nj, *parts)
         for job in jobs:
             train_part, dev_part, _ = job.parts
-            out = _out(args, system, job)
-            options = ["--conf", job.conf, "--upstream", system.spec, "--train", train_part, "--dev", dev_part, "--dump",
-                       args.dump, "--cache", f"{args.dump}/layers", "--seed", system.seed, "--device", args.device, "--exp", out]
-            options += [word for value in (*args.set, *_habits(args, job)) for word in ("--set", value)]
-            if args.sweep:
-                runs.run("sweep", *options)
-            elif not (Path(out) / "sweep.json").is_file():
-                runs.run("train", *options, "--processes", args.processes)
+            for out, fold in _trainings(args, system, job):
+                options = ["--conf", job.conf, "--upstream", system.spec, "--train", train_part, "--dev", dev_part, "--dump",
+                           args.dump, "--cache", f"{args.dump}/layers", "--seed", system.seed, "--device", args.device, "--exp", out]
+                options += [word for value in (*args.set, *_habits(args, job), *fold) for word in ("--set", value)]
+                if args.sweep:
+                    runs.run("sweep", *options)
+                elif not (out / "sweep.json").is_file():
+                    runs.run("train", *options, "--processes", args.processes)
     runs.end()
 
 
@@ -105,11 +101,13 @@ def score(args):
                 runs.run("score", job.task, "--upstream", system.spec, "--dump", args.dump, "--cache", f"{args.dump}/layers",
                          *job.options, *_habits(args, job), *named, "--out", out)
                 continue
-            made = runs.run("decode", job.task, "--data", job.parts[2], "--dump", args.dump, "--checkpoint", out / "best.pt",
-                            "--out", folder)
-            if made:
-                kind = "predictions" if (folder / "made.json").is_file() else "recognition"
-                runs.run("score", kind, "--part", job.parts[2].name, *named, "--out", folder, folder)
+            trainings = [run for run, _ in _trainings(args, system, job)]
+            made = [run / folder.name for run in trainings if runs.run(
+                "decode", job.task, "--data", job.parts[2], "--dump", args.dump, "--checkpoint", run / "best.pt", *job.options,
+                "--out", run / folder.name)]
+            if len(made) == len(trainings):
+                kind = "predictions" if (made[0] / "made.json").is_file() else "recognition"
+                runs.run("score", kind, "--part", folder.name, *named, "--out", folder, *made)
     path = write_table(Path(args.exp))
     print(path.read_text(encoding="utf-8"), end="")
     runs.end()
@@ -121,6 +119,8 @@ def report(args):
 
     from speechrep.report.methods_page import make_methods_page
     exp = Path(args.exp)
+    if (exp / "METHODS.md").is_file():
+        print((exp / "METHODS.md").read_text(encoding="utf-8"), end="")
     print(make_methods_page(exp, Path(args.data), exp / "report", args.title, [Path(path) for path in args.credits]))
 
 
@@ -189,6 +189,12 @@ def _rows(args):
 
 def _habits(args, job) -> list[str]:
     return [setting for setting, _ in job.superb] if args.superb_compatible else []
+
+
+def _trainings(args, system, job) -> list:
+    """Folder and settings of each training of a task: one, or one for each fold."""
+    out = _out(args, system, job)
+    return [(out / f"fold{number}", [fold]) for number, fold in enumerate(job.folds, 1)] or [(out, [])]
 
 
 def _out(args, system, job):

@@ -26,14 +26,15 @@ def main_metrics(score: dict[str, Any]) -> list[str]:
     """The metrics of a score by which systems are compared."""
     name = RECOGNITION if score["task"] == "recognition" else score["task"]
     zero_shot = zero_shot_tasks()
-    wanted = zero_shot[name].main_metrics if name in zero_shot else find_task(name).main_metrics if name in task_names() else ()
+    wanted = zero_shot[name][0].main_metrics if name in zero_shot else find_task(name).main_metrics if name in task_names() else ()
     return [metric for metric in wanted if metric in score["metrics"]] or list(score["metrics"])[:1]
 
 
 def collect_methods(exp: Path) -> dict[str, Any]:
     """Everything below EXP/tasks as plain values.
 
-    `columns`: {key, task, part, metric, unit, better}; `systems`: {system, seeds, floor, upstreams, parameters, data_hours,
+    `columns`: {key, task, part, label, metric, unit, better}, in which label is the task, with the part where a task has
+    several; `systems`: {system, seeds, floor, upstreams, parameters, data_hours,
     heard_hours, train_sec, scores, beats}, in which scores are by the columns' keys: {value, low, high, over ("utterances" or
     "seeds"), n, by_seed, lr, path}, and beats by floor: {floor, of, won, clearly, lost}. Raises `SpeechrepError` if
     nothing is scored.
@@ -42,10 +43,11 @@ def collect_methods(exp: Path) -> dict[str, Any]:
     systems: dict[str, dict[str, Any]] = {}
     for path in sorted((exp / "tasks").rglob("score.json")):
         score, task = read_score(path), path.relative_to(exp / "tasks").parts[1]
-        if task == "score.json":
+        if task == "score.json" or "fold" in path.parent.parent.name:
             continue
         system = systems.setdefault(str(score["system"]), {"found": {}, "upstreams": {}})
         run = exp / "tasks" / path.relative_to(exp / "tasks").parts[0] / task
+        run = run / "fold1" if (run / "fold1").is_dir() else run
         config = read_yaml(run / "config.yaml") if (run / "config.yaml").is_file() else {}
         upstream = config.get("upstream") or (score["provenance"].get("config") or {}).get("upstream")
         if upstream:
@@ -62,6 +64,9 @@ def collect_methods(exp: Path) -> dict[str, Any]:
     rows.sort(key=lambda row: (row["floor"], row["system"]))
     for row in rows:
         row["beats"] = _beats(row, rows, columns)
+    for column in columns.values():
+        parts = {other["part"] for other in columns.values() if other["task"] == column["task"]}
+        column["label"] = column["task"] + (f", {column['part']}" if len(parts) > 1 else "")
     order = sorted(columns.values(), key=lambda column: (column["task"] in zero_shot_tasks(), column["task"], column["part"]))
     return {"columns": order, "systems": rows}
 
@@ -160,14 +165,14 @@ def methods_markdown(found: dict[str, Any], title: str = "Systems by tasks") -> 
     """What `collect_methods` found as a Markdown table."""
     columns, rows = found["columns"], found["systems"]
     floors = [kind for kind in ("mfcc", "random") if any(kind in row["beats"] for row in rows)]
-    heads = ["system", *(" ".join(heading(column)) for column in columns), *(f"beats {kind}" for kind in floors),
-             "parameters (M)", "speech (h)", "heard (h)", "training (s)"]
+    heads = ["system", *(f"beats {kind}" for kind in floors), *(" ".join(heading(column)) for column in columns), "parameters (M)",
+             "speech (h)", "heard (h)", "training (s)"]
     lines = [f"# {title}", "", "| " + " | ".join(heads) + " |", "|---|" + "---:|" * (len(heads) - 1)]
     best = best_of(found)
     for row in rows:
         cells = [row["system"] + (f" ({len(row['seeds'])} seeds)" if len(row["seeds"]) > 1 else "")]
-        cells += [_cell(row, column["key"], best) for column in columns]
         cells += [verdict(row["beats"].get(kind)) for kind in floors]
+        cells += [_cell(row, column["key"], best) for column in columns]
         cells += costs(row)
         lines.append("| " + " | ".join(cells) + " |")
     lines += ["", *(f"- {line}" for line in legend(found)), ""]
@@ -188,11 +193,11 @@ def legend(found: dict[str, Any]) -> list[str]:
 
 
 def heading(column: dict[str, Any]) -> tuple[str, str]:
-    """A column in words: the task, with the part where it is no test part; metric, unit and direction."""
-    part = "" if column["part"].endswith("test") else f", {column['part']}"
+    """A column in words: its label; metric, unit and direction."""
     unit = f" ({column['unit']})" if column["unit"] else ""
     arrow = "↓" if column["better"] == "lower" else "↑"
-    return column["task"] + part, f"{column['metric'].replace('_', ' ')}{unit} {arrow}"
+    metric = column["metric"].removeprefix(column["task"] + "_").replace("_", " ")
+    return column["label"], f"{metric}{unit} {arrow}"
 
 
 def best_of(found: dict[str, Any]) -> dict[str, float]:
@@ -237,8 +242,9 @@ def _cell(row: dict[str, Any], key: str, best: dict[str, float]) -> str:
         return value
     if not row["floor"] and best.get(key) == entry["value"]:
         value = f"**{value}**"
-    some = len(entry["by_seed"]) if len(entry["by_seed"]) not in (1, len(row["seeds"])) else 0
-    return " ".join(word for word in (value, interval, mark, f"({some} seeds)" if some else "") if word)
+    count = len(entry["by_seed"])
+    told = f"({count} seed{'s' * (count > 1)})" if count != len(row["seeds"]) else ""
+    return " ".join(word for word in (value, interval, mark, told) if word)
 
 
 def write_table(exp: Path) -> Path:

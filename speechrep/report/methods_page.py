@@ -57,14 +57,17 @@ def _paths(row: dict[str, Any]) -> list[str]:
 
 
 def find_weights(exp: Path) -> dict[str, dict[str, np.ndarray]]:
-    """SYSTEM-SEED -> task -> the weights [L] of the layers that a task learned, of tasks that see more than one."""
-    found: dict[str, dict[str, np.ndarray]] = {}
-    for path in sorted((exp / "tasks").glob("*/*/best.pt")):
+    """SYSTEM-SEED -> task -> the weights [L] of the layers that a task learned, of tasks that see more than one. Of several
+    folds the mean."""
+    found: dict[str, dict[str, list[np.ndarray]]] = {}
+    tasks = exp / "tasks"
+    for path in sorted([*tasks.glob("*/*/best.pt"), *tasks.glob("*/*/fold*/best.pt")]):
         content = checkpoint.load(path, mapped=True)
         scalars = content["model"].get("layer_scalars", torch.zeros(1))
         if len(scalars) > 1:
-            found.setdefault(path.parts[-3], {})[path.parts[-2]] = scalars.float().softmax(0).numpy()
-    return found
+            system, task = path.relative_to(tasks).parts[:2]
+            found.setdefault(system, {}).setdefault(task, []).append(scalars.float().softmax(0).numpy())
+    return {system: {task: np.mean(folds, 0) for task, folds in own.items()} for system, own in found.items()}
 
 
 def _layers(exp: Path) -> Section:

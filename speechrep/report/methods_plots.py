@@ -8,9 +8,10 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from speechrep.report.methods import heading
 from speechrep.report.plots import DEV, STYLE, TRAIN
 
-SYSTEM, FLOOR, LINE = "#0b5394", "#d9a06f", "#8a3f08"
+SYSTEM, FLOOR, LINE = "#6b9fd4", "#d9a06f", "#8a3f08"
 
 
 def bars(found: dict[str, Any], columns: int = 4) -> Figure:
@@ -48,9 +49,9 @@ def _panel(axis, systems: list[dict[str, Any]], column: dict[str, Any]) -> None:
     reference = next((row["scores"][key]["value"] for row in systems if row["system"] == "mfcc" and key in row["scores"]), None)
     if reference is not None:
         axis.axvline(reference, color=LINE, linewidth=0.9, linestyle=(0, (3, 2)))
-    arrow = "←" if column["better"] == "lower" else "→"
-    axis.set_title(f"{column['task']}, {column['metric'].replace('_', ' ')}", fontsize=8.5)
-    axis.set_xlabel(f"{arrow} better" + (f" ({column['unit']})" if column["unit"] else ""), fontsize=8)
+    task, what = heading(column)
+    axis.set_title(f"{task}, {what[:-2]}", fontsize=8.5)
+    axis.set_xlabel("← better" if column["better"] == "lower" else "better →", fontsize=8)
     axis.tick_params(axis="y", length=0)
     axis.grid(axis="x", color="#e4e8ec", linewidth=0.6)
     axis.set_axisbelow(True)

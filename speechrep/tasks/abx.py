@@ -24,8 +24,8 @@ from speechrep.metrics.score import metric, write_score
 from speechrep.provenance import provenance
 from speechrep.tasks.base import ZeroShot
 
-ZERO_SHOT = ZeroShot({"--train": "train", "--dev": "dev", "--test": "test"},
-                     {"dev": ("ali", "utt2spk"), "test": ("ali", "utt2spk")}, ("abx_within", "abx_across"))
+ZERO_SHOT = (ZeroShot({"--train": "train", "--dev": "dev", "--test": "test"},
+                      {"dev": ("ali", "utt2spk"), "test": ("ali", "utt2spk")}, ("abx_within", "abx_across")),)
 
 COLUMNS = ("#file", "onset", "offset", "#phone", "prev-phone", "next-phone", "speaker")
 CONDITIONS = {"abx_within": (False, True), "abx_across": (True, True), "abx_within_any": (False, False),

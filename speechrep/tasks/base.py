@@ -39,8 +39,8 @@ class Scored:
 
 @dataclass(frozen=True)
 class ZeroShot:
-    """What a task that trains nothing asks of a corpus. The file `tasks/x.py` holds it as `ZERO_SHOT`, and `speechrep score x`
-    does the task."""
+    """What a task that trains nothing asks of a corpus. The file `tasks/x.py` holds `ZERO_SHOT`, a tuple of these, of which the
+    first that a corpus can serve is taken; `speechrep score x` does the task."""
 
     options: dict[str, str]
     """Option of `speechrep score` -> the folder below data/ that it names, such as {"--test": "test"}."""
@@ -60,14 +60,16 @@ class BaseTask(Method):
     `labels` are the names of classes or symbols in the order of their ids. `needs_of(config)` names the streams of the
     labels; `needs` of a task in hand begins with what its upstream hears.
 
-    What `utils/evaluate.sh` asks: `parts`, the folders below data/ for training, dev and test; `files`, by folder those
-    that it must hold beside the streams of `needs_of`, such as {"test": ("trials",)}; `main_metrics`, by which systems
-    are compared, the score's first where empty; `superb`, the habits of the reference that change numbers and are taken
-    on with `--superb-compatible` alone: "key=value" for `--set` -> the habit in a sentence.
+    What `speechrep suite` asks. `parts`: the folders below data/ for training, dev and test, of which the first triple that a
+    corpus has is taken. `files`: by part (train, dev, test) those that its folder must hold beside the streams of
+    `needs_of`, such as {"test": ("trials",)}. `decode_options`: option of `speechrep decode` -> the part whose folder it names.
+    `main_metrics`: by which systems are compared; the score's first where empty. `superb`: the habits of the reference that
+    change numbers and are taken on with `--superb-compatible` alone, "key=value" for `--set` -> the habit in a sentence.
     """
 
-    parts: tuple[str, str, str] = ("train", "dev", "test")
+    parts: tuple[tuple[str, str, str], ...] = (("train", "dev", "test"),)
     files: dict[str, tuple[str, ...]] = {}
+    decode_options: dict[str, str] = {}
     main_metrics: tuple[str, ...] = ()
     superb: dict[str, str] = {}
 
@@ -127,9 +129,15 @@ class BaseTask(Method):
 
     @classmethod
     def obstacle(cls, config: Any, folders: dict[str, DataFolder]) -> str:
-        """Why the labels of these folders (by the names in `parts`) cannot serve, "" where they can. All streams of
-        `needs_of` and all of `files` are there when it is asked."""
+        """Why the labels of these folders, by part, cannot serve, "" where they can. All streams of `needs_of` and all of
+        `files` are there when it is asked."""
         return ""
+
+    @classmethod
+    def folds(cls, config: Any, folders: dict[str, DataFolder]) -> tuple[str, ...]:
+        """The "key=value" of each of several trainings whose predictions are joined into one, such as model.fold=1; () where
+        one training is the task."""
+        return ()
 
     def predict(self, batch: Batch) -> dict[str, list[str]]:
         """File name -> a line for each utterance of the batch: `hyp`, what the task says, `ref`, what is true."""
@@ -169,8 +177,8 @@ def task_names() -> list[str]:
                   if hasattr(importlib.import_module(f"speechrep.tasks.{module.name}"), "Task"))
 
 
-def zero_shot_tasks() -> dict[str, ZeroShot]:
-    """The tasks that train nothing: the files of this folder that hold a `ZERO_SHOT`, by name."""
+def zero_shot_tasks() -> dict[str, tuple[ZeroShot, ...]]:
+    """The tasks that train nothing: the files of this folder that hold `ZERO_SHOT`, by name."""
     import speechrep.tasks as folder
     modules = {module.name: importlib.import_module(f"speechrep.tasks.{module.name}")
                for module in pkgutil.iter_modules(folder.__path__)}

@@ -54,8 +54,9 @@ def said(task: BaseTask, folder: DataFolder, dump: Path, part: str) -> dict[str,
 
 
 def learning_rate(run: Path) -> float | None:
-    """The learning rate of the run in a folder; None where there is no run."""
-    config = read_yaml(run / "config.yaml") if (run / "config.yaml").is_file() else {}
+    """The learning rate of the run in a folder, of several folds that of the first; None where there is no run."""
+    path = next((path for path in (run / "config.yaml", run / "fold1/config.yaml") if path.is_file()), None)
+    config = read_yaml(path) if path else {}
     return (config.get("train") or {}).get("lr")
 
 

@@ -25,3 +25,4 @@ class Task(utterance_class.UtteranceClassifier):
 
     Config = Config
     closed = True
+    superb = {"model.within=": "the choice is among all speakers, whatever language they speak"}

@@ -6,8 +6,10 @@ A trained task is a YAML with a `task:` in one of the folders of configurations;
 folders, streams and files are that it names and its own `obstacle` finds none.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from speechrep.config import read_yaml
 from speechrep.data.folder import DataFolder
@@ -17,6 +19,7 @@ from speechrep.tasks.train import read_experiment
 
 FILES = {"phones": "ali", "text": "text", "speaker": "utt2spk", "image": "image.scp"}
 """Stream of a batch -> the file of the data folder that it comes from."""
+PARTS = ("train", "dev", "test")
 FULL_SIZE = "_superb"
 """What the names of configurations at the reference's own size end in; `all` leaves them out."""
 
@@ -34,7 +37,9 @@ class Job:
     parts: tuple[Path, Path, Path] | None
     """Data folders for training, dev and test, of a trained task."""
     options: tuple[str, ...] = ()
-    """Of a zero-shot task: the options that name its data folders."""
+    """Those that name data folders: of a zero-shot task for `speechrep score`, of a trained one for `speechrep decode`."""
+    folds: tuple[str, ...] = ()
+    """The settings of several trainings that together are the task (see `BaseTask.folds`)."""
     superb: tuple[tuple[str, str], ...] = ()
     """The habits of the reference that the task can take on, with the setting of each (see `BaseTask.superb`)."""
 
@@ -79,23 +84,46 @@ def find_jobs(data: Path, confs: list[Path], wanted: str = "all",
 
 def _trained(name: str, conf: Path, data: Path, overrides: list[str]) -> Job | str:
     experiment, cls, config = read_experiment(conf, overrides)
+    return _first(_trained_on(parts, name, conf, experiment.task, cls, config, data) for parts in cls.parts)
+
+
+def _trained_on(names: tuple[str, str, str], name: str, conf: Path, task: str, cls: type[BaseTask], config: Any,
+                data: Path) -> Job | str:
+    paths = {part: data / folder for part, folder in zip(PARTS, names)}
     streams = [stream for need in cls.needs_of(config) if (stream := stream_of(need))]
-    for part in cls.parts:
-        why = _lacking(data / part, ("wav.scp", *streams, *cls.files.get(part, ())))
+    for part, path in paths.items():
+        why = _lacking(path, ("wav.scp", *streams, *cls.files.get(part, ())))
         if why:
             return why
-    folders = {part: DataFolder(data / part) for part in cls.parts}
+    opened = {path: DataFolder(path) for path in paths.values()}
+    folders = {part: opened[path] for part, path in paths.items()}
     why = _unlabelled(folders, streams) or cls.obstacle(config, folders)
-    return why or Job(name, experiment.task, conf, tuple(data / part for part in cls.parts), superb=_superb(cls))
+    options = (word for option, part in cls.decode_options.items() for word in (option, str(paths[part])))
+    return why or Job(name, task, conf, tuple(paths.values()), tuple(options), cls.folds(config, folders),
+                      tuple(cls.superb.items()))
 
 
-def _zero_shot(name: str, task: ZeroShot, data: Path) -> Job | str:
+def _zero_shot(name: str, tasks: tuple[ZeroShot, ...], data: Path) -> Job | str:
+    return _first(_zero_shot_on(name, task, data) for task in tasks)
+
+
+def _zero_shot_on(name: str, task: ZeroShot, data: Path) -> Job | str:
     for part in dict.fromkeys((*task.options.values(), *task.files)):
         why = _lacking(data / part, task.files.get(part, ()))
         if why:
             return why
     options = (word for option, part in task.options.items() for word in (option, str(data / part)))
-    return Job(name, name, None, None, tuple(options), _superb(task))
+    return Job(name, name, None, None, tuple(options), superb=tuple(task.superb.items()))
+
+
+def _first(found: Iterable[Job | str]) -> Job | str:
+    """The first job; where there is none, the reasons."""
+    reasons = []
+    for one in found:
+        if isinstance(one, Job):
+            return one
+        reasons.append(one)
+    return "; or ".join(dict.fromkeys(reasons))
 
 
 def stream_of(need: str) -> str:
@@ -118,7 +146,3 @@ def _unlabelled(folders: dict[str, DataFolder], streams: list[str]) -> str:
         if not any(all(table.get(utt) for table in tables) for utt in folder.utts):
             return f"no utterance of {folder.path} has {' and '.join(streams) or 'audio'}"
     return ""
-
-
-def _superb(task: type[BaseTask] | ZeroShot) -> tuple[tuple[str, str], ...]:
-    return tuple(task.superb.items())

@@ -108,7 +108,7 @@ class UtteranceClassifier(BaseTask):
     def obstacle(cls, config: Config, folders: dict[str, DataFolder]) -> str:
         """Fewer than two classes in a slot, or in every group where `within` is set; where the task is `closed`, classes
         that are only in test."""
-        train, _, test = (folders[name] for name in cls.parts)
+        train, test = folders["train"], folders["test"]
         found = {utt: tuple(split(line, config.separator)) for utt, line in train.read(config.stream).items()}
         for slot in range(max(map(len, found.values()))):
             names = {line[slot] for line in found.values() if slot < len(line)}

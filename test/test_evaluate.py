@@ -1,0 +1,142 @@
+"""The whole row of an upstream by one command: run.sh --upstream through utils/evaluate.sh, killed, gone on with, and again."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from suite_corpus import make_recipe
+
+from speechrep.bin import main
+from speechrep.data.folder import read_table
+from speechrep.files import read_json
+from speechrep.metrics.score import read_score
+
+ROOT = Path(__file__).resolve().parents[1]
+UPSTREAM = "mfcc,apc=exp/apc/small-0/best.pt"
+LONG = ["--set", "train.steps=300", "--set", "train.save_every=10", "--set", "train.dev_every=50"]
+
+
+@pytest.fixture(scope="module")
+def top(tmp_path_factory):
+    """A checkout whose set-up is this environment, with a recipe that has come to its stage 5."""
+    torch.set_num_threads(1)
+    top = tmp_path_factory.mktemp("checkout")
+    shutil.copytree(ROOT / "utils", top / "utils")
+    recipe = top / "egs/toy"
+    make_recipe(recipe)
+    for name in ("run.sh", "path.sh", "cmd.sh"):
+        shutil.copy(ROOT / "egs/TEMPLATE" / name, recipe / name)
+    for name, command in {"tools/setup.sh": "true", ".venv/bin/speechrep": f'exec {sys.executable} -m speechrep "$@"'}.items():
+        (top / name).parent.mkdir(parents=True, exist_ok=True)
+        (top / name).write_text(f"#!/bin/bash\n{command}\n")
+        (top / name).chmod(0o755)
+    return top
+
+
+def start(command, cwd, **environment) -> subprocess.Popen:
+    own = dict(os.environ, PYTHONPATH=str(ROOT), OMP_NUM_THREADS="1", **environment)
+    own["PATH"] = f"{cwd.parents[1] / '.venv/bin'}:{own['PATH']}"
+    return subprocess.Popen([str(word) for word in command], cwd=cwd, env=own, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                            text=True, start_new_session=True)
+
+
+def predictions(exp: Path) -> dict[str, dict]:
+    """What was predicted, and scores less where they come from."""
+    found = {str(path.relative_to(exp)): read_table(path) for path in sorted((exp / "tasks").rglob("hyp"))}
+    return found | {str(path.relative_to(exp)): {key: value for key, value in read_score(path).items() if key != "provenance"}
+                    for path in sorted((exp / "tasks").rglob("score.json"))}
+
+
+def test_killed_and_gone_on_with(top, monkeypatch, capsys):
+    """Killed in the midst of a task; the rest of the way by run.sh. The scores are those of a run in peace."""
+    recipe = top / "egs/toy"
+    process = start([top / "utils/evaluate.sh", "train", *LONG], recipe, upstream=UPSTREAM, task="intent,abx")
+    deadline = time.monotonic() + 100
+    while not (recipe / "exp/tasks/mfcc-0/intent/last.pt").is_file():
+        assert time.monotonic() < deadline and process.poll() is None, process.communicate()
+        time.sleep(0.01)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
+    assert not (recipe / "exp/tasks/mfcc-0/intent/done.json").exists()
+
+    done = start([top / "utils/evaluate.sh", "train", *LONG], recipe, upstream=UPSTREAM, task="intent,abx")
+    said, problems = done.communicate(timeout=200)
+    assert done.returncode == 0, problems[-3000:]
+    assert (recipe / "exp/tasks/apc-0/intent/best.pt").is_file()
+    done = start([recipe / "run.sh", "--stage", "7", "--upstream", UPSTREAM, "--task", "intent,abx"], recipe)
+    said, problems = done.communicate(timeout=200)
+    assert done.returncode == 0, problems[-3000:]
+    assert "| apc |" in said and "exp/report/methods.html" in said
+    table = read_json(recipe / "exp/METHODS.json")
+    assert [row["system"] for row in table["systems"]] == ["apc", "mfcc"]
+
+    monkeypatch.chdir(recipe)
+    options = ["--upstream", UPSTREAM, "--task", "intent,abx", "--exp", "peace"]
+    assert main(["suite", "train", *options, *LONG, "--device", "cpu"]) == 0
+    assert main(["suite", "score", *options]) == 0
+    whole = predictions(recipe / "peace")
+    assert len(whole) == 2 * 3 and predictions(recipe / "exp") == whole
+    assert "already" not in capsys.readouterr().out
+
+
+def test_what_is_done_is_left_alone(top, monkeypatch, capsys):
+    """Seeds by commas; once more does nothing; the commands stand beside the scores."""
+    monkeypatch.chdir(top / "egs/toy")
+    options = ["--upstream", "mfcc", "--task", "sid,intent", "--exp", "twice", "--seed", "0,1"]
+    assert main(["suite", "train", *options]) == 0 and main(["suite", "score", *options]) == 0
+    assert "mfcc (2 seeds)" in capsys.readouterr().out
+    before = {path: path.stat().st_mtime_ns for path in Path("twice/tasks").rglob("*") if path.suffix in (".pt", ".json")}
+    assert len([path for path in before if path.name == "score.json"]) == 4
+    assert main(["suite", "train", *options]) == 0 and main(["suite", "score", *options]) == 0
+    assert capsys.readouterr().out.count("already trained") == 4
+    assert before == {path: path.stat().st_mtime_ns for path in before}
+    provenance = read_score("twice/tasks/mfcc-1/sid/test/score.json")["provenance"]
+    assert provenance["command"].startswith("speechrep score predictions") and provenance["config"]["lr"] == 0.02
+    trained = read_json("twice/tasks/mfcc-1/sid/done.json")["provenance"]
+    assert trained["command"].startswith("speechrep train --conf conf/sid.yaml --upstream mfcc") and trained["seed"] == 1
+
+
+def test_one_that_fails_does_not_keep_the_others(top, monkeypatch, capsys):
+    monkeypatch.chdir(top / "egs/toy")
+    options = ["--upstream", "logmel", "--task", "intent,sid", "--exp", "failing"]
+    Path("failing/tasks/logmel-0").mkdir(parents=True)
+    Path("failing/tasks/logmel-0/intent").write_text("in the way")
+    assert main(["suite", "train", *options]) == 1
+    assert Path("failing/tasks/logmel-0/sid/done.json").is_file()
+    problems = capsys.readouterr().err
+    assert "1 failed" in problems and "--conf conf/intent.yaml" in problems
+
+
+def test_habits_of_the_reference_are_named(top, monkeypatch, capsys):
+    """They go to a folder of their own, and only those that a task has are taken on."""
+    monkeypatch.chdir(top / "egs/toy")
+    options = ["--upstream", "mfcc", "--task", "sid,frame_phones", "--exp", "habits", "--superb-compatible"]
+    assert main(["suite", "train", *options]) == 0 and main(["suite", "score", *options]) == 0
+    told = capsys.readouterr().err
+    assert "superb-compatible: sid: model.within=: the choice is among all speakers" in told
+    assert "superb-compatible: frame_phones: as it is: none of the reference's habits" in told
+    score = read_score("habits/tasks/mfcc-0/sid.superb/test/score.json")
+    assert score["provenance"]["config"]["model"]["within"] == "" and Path("habits/tasks/mfcc-0/frame_phones/best.pt").is_file()
+
+
+def test_a_sweep_in_the_row(top, monkeypatch, capsys):
+    pytest.importorskip("optuna", reason="the extra `suite` is not installed")
+    monkeypatch.chdir(top / "egs/toy")
+    options = ["--upstream", "mfcc", "--task", "intent", "--exp", "swept"]
+    assert main(["suite", "train", *options, "--sweep"]) == 0 and main(["suite", "train", *options]) == 0
+    assert main(["suite", "score", *options]) == 0
+    chosen = read_json("swept/tasks/mfcc-0/intent/sweep.json")["lr"]
+    assert read_json("swept/METHODS.json")["systems"][0]["scores"]["intent:accuracy:test"]["lr"] == [chosen]
+    assert f"Learning rates: intent {chosen:g}." in capsys.readouterr().out
+
+
+def test_stages_are_named(top):
+    for words, code in ((["unheard"], 2), ([], 2)):
+        done = start([top / "utils/evaluate.sh", *words], top / "egs/toy")
+        assert "wanted: train, score or report" in done.communicate(timeout=60)[1] and done.returncode == code
