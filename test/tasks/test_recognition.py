@@ -41,8 +41,9 @@ def root(tmp_path_factory):
         conf = {"task": "asr", "weights": {"ctc": 1.0}, "model": model,
                 "train": TRAIN | ({"steps": 8} if name == "pieces" else {})}
         (root / f"{name}.yaml").write_text(yaml.safe_dump(conf))
-    (root / "sf.yaml").write_text(yaml.safe_dump({"task": "sf", "weights": {"ctc": 1.0}, "train": TRAIN,
-                                                  "model": LINEAR}))
+    (root / "sf.yaml").write_text(yaml.safe_dump({"task": "sf", "weights": {"ctc": 1.0},
+                                                  "train": TRAIN | {"lr": 0.01},
+                                                  "model": {"head_layers": 1, "head_dim": 32, "dropout": 0.0}}))
     for of in ("words", "chars", "phones"):
         assert main(["ngram", str(root / "data/train"), "--of", of, "--order", "3", "--out", str(root / f"{of}.arpa")]) == 0
     return root
@@ -65,7 +66,7 @@ def decoded(root, task, name, out, *more):
                root / "dump", "--out", out, *more)
 
 
-@pytest.mark.parametrize("name, metrics, worst", [("phones", {"per"}, 20), ("chars", {"cer", "wer"}, 30),
+@pytest.mark.parametrize("name, metrics, worst", [("phones", {"per"}, 50), ("chars", {"cer", "wer"}, 30),
                                                   ("pieces", {"cer", "wer"}, 150)])
 def test_from_training_to_the_score(root, name, metrics, worst):
     out = root / "out" / name
