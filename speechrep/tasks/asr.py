@@ -9,7 +9,6 @@ Loss:
   ctc   negative log-likelihood of the target, summed over utterances; counted in target symbols
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -103,27 +102,15 @@ class Task(ctc.CTCTask):
         """Phones or characters of the best path, for each utterance."""
         return [self.spelt(best_path(row, self.symbols)) for row in self.emissions(batch)]
 
-    def beam_decoder(self, search: Search) -> Callable[[torch.Tensor], list[str]]:
+    def beam_decoder(self, search: Search) -> BeamDecoder:
         """What finds the best hypothesis in the emissions of an utterance, as what is written and scored."""
-        space = self.ids.get(" ") if self.config.units == "chars" else None
-        if search.lm is not None and search.lm_of == "words":
-            if self.config.units == "phones":
-                raise SpeechrepError("a language model of words for a task that spells phones", "one of phones",
-                                     "make it with `speechrep ngram --of phones`, and give --lm-of symbols")
-            join = lambda words: list(" ".join(words))  # noqa: E731
-            return BeamDecoder(search, self.symbols, space, self.spelling, join)
-        if search.lm is not None and self.tokenizer is not None:
-            raise SpeechrepError("a language model of symbols for a task that spells pieces", "one of words",
-                                 "make it with `speechrep ngram --of words`")
-        decoder = BeamDecoder(search, self.symbols, space)
-        return decoder if self.tokenizer is None else lambda row: self.spelt(decoder(row))
-
-    def spelling(self, word: str) -> list[int] | None:
-        """The ids of a word's symbols, None where training never saw one of them."""
-        if self.tokenizer is None:
-            return self.encode(word) if all(char in self.ids for char in word) else None
-        ids = self.tokenizer.encode(word)
-        return None if 0 in ids else ids
+        units = self.config.units
+        wanted = {"phones": "symbols", "pieces": "words"}.get(units, search.lm_of)
+        if search.lm is not None and search.lm_of != wanted:
+            raise SpeechrepError(f"a language model of {search.lm_of} for a task that spells {units}", f"one of {wanted}",
+                                 f"make it with `speechrep ngram --of {'phones' if units == 'phones' else 'words'}`, and "
+                                 f"give --lm-of {wanted}")
+        return BeamDecoder(search, self.symbols, self.ids.get(" ") if units == "chars" else None, self.spelt)
 
     @staticmethod
     def score(folder: Path) -> Scored:

@@ -4,8 +4,12 @@ flashlight-text (Kahn et al. 2022, arXiv 2201.12465) is the decoder of wav2lette
 (Heafield 2011), which reads the language model, is in its wheels. A hypothesis W of an utterance scores
   ln p(W | speech) + lm_weight * log10 p_lm(W) + word_score * (number of words)
 the first term summed over the paths of W that the beam holds. SUPERB's run with a language model: beam 5, weight 2, word
-score -1. A language model of words needs a lexicon: the words that it knows, spelt in the task's symbols; nothing else is
-then recognised.
+score -1.
+
+A language model of words works along the search where words are divided by a symbol, the space: then only words that it
+knows, if they can be spelt, are recognised. Where they are not (pieces, whose words have no end of their own; flashlight's
+search among words would lose the paths that repeat a word's last piece), it chooses among what the search without it
+leaves in the beam, which should then be wide; there words may also be unknown.
 """
 
 from collections.abc import Callable
@@ -32,7 +36,7 @@ class Search:
     beam: int = 5
     """Hypotheses that are kept at each frame (SUPERB: 5)."""
     lm: Path | None = None
-    """An n-gram model as ARPA text or KenLM's binary form; ARPA only where it is of words."""
+    """An n-gram model as ARPA text; also in KenLM's binary form where it is of symbols."""
     lm_of: Literal["words", "symbols"] = "words"
     """What the n-grams are of: words, or the task's own symbols, a space written as `_`."""
     lm_weight: float = 2.0
@@ -42,15 +46,14 @@ class Search:
 
 
 class BeamDecoder:
-    """Log-probabilities [N, K] of the blank and `symbols` -> the best hypothesis's symbols.
+    """Log-probabilities [N, K] of the blank and `symbols` -> the best hypothesis, as it is written.
 
-    spell: a word -> the ids of its symbols, from 1 on, or None where it cannot be spelt. space: the id of the symbol between
-    words, None where words carry their own bounds. join: the words of a hypothesis -> its symbols.
+    space: the id of the symbol between words, None where there is none. written: a hypothesis's symbols -> what it is written
+    in; the symbols themselves if None. Only characters may have a `space`.
     """
 
     def __init__(self, search: Search, symbols: tuple[str, ...], space: int | None = None,
-                 spell: Callable[[str], list[int] | None] | None = None,
-                 join: Callable[[list[str]], list[str]] | None = None):
+                 written: Callable[[list[str]], list[str]] | None = None):
         try:
             from flashlight.lib.text import decoder
             from flashlight.lib.text.dictionary import Dictionary
@@ -59,36 +62,39 @@ class BeamDecoder:
                                  "pip install flashlight-text, or decode without --beam") from None
         if search.beam < 1:
             raise SpeechrepError(f"--beam {search.beam}", "1 or more")
-        self.symbols, self.join, self.space = symbols, join, space
-        self.words: list[str] | None = None
-        count = 1 + len(symbols)
-        ctc = decoder.CriterionType.CTC
         if search.lm is not None and not search.lm.is_file():
             raise SpeechrepError(f"{search.lm}: no such language model", "an ARPA file", "make it with `speechrep ngram`")
-        if search.lm is None or search.lm_of == "symbols":
-            names = Dictionary([f"<{0}>", *("_" if symbol == " " else symbol for symbol in symbols)])
-            self.lm = decoder.ZeroLM() if search.lm is None else _kenlm(search.lm, names)
-            weight = 0.0 if search.lm is None else search.lm_weight
-            options = decoder.LexiconFreeDecoderOptions(search.beam, count, THRESHOLD, weight, 0.0, True, ctc)
-            # The decoder begins as if "silence" had been said, and would take a first space for its repetition.
-            self.decoder = decoder.LexiconFreeDecoder(options, self.lm, 0, 0, [])
+        self.search, self.symbols, self.space, self.written = search, symbols, space, written or list
+        of_words = search.lm is not None and search.lm_of == "words"
+        self.words = vocabulary(search.lm) if of_words else []
+        self.lexicon = of_words and space is not None
+        options = [search.beam, 1 + len(symbols), THRESHOLD]
+        ctc = decoder.CriterionType.CTC
+        if self.lexicon:
+            ids = {symbol: i for i, symbol in enumerate(symbols, 1)}
+            self.words = [word for word in self.words if set(word) <= set(ids)]
+            if not self.words:
+                raise SpeechrepError(f"{search.lm}: none of its words can be spelt in the task's symbols",
+                                     "a language model of the words of the transcripts", "or --lm-of symbols")
+            self.lm = _kenlm(search.lm, Dictionary([*self.words, UNKNOWN]))
+            self.trie, start = decoder.Trie(1 + len(symbols), space), self.lm.start(False)
+            for index, word in enumerate(self.words):
+                self.trie.insert([*(ids[char] for char in word), space], index, self.lm.score(start, index)[1])
+            self.trie.smear(decoder.SmearingMode.MAX)
+            self.decoder = decoder.LexiconDecoder(
+                decoder.LexiconDecoderOptions(*options, search.lm_weight, search.word_score, float("-inf"), 0.0, True, ctc),
+                self.trie, self.lm, space, 0, len(self.words), [], False)
             return
-        spelt = [(word, spell(word)) for word in vocabulary(search.lm)]
-        self.words = [word for word, ids in spelt if ids]
-        if not self.words:
-            raise SpeechrepError(f"{search.lm}: none of its {len(spelt)} words can be spelt in the task's symbols",
-                                 "a language model of the words of the transcripts", "or --lm-of symbols")
-        names = Dictionary([*self.words, UNKNOWN])
-        self.lm = _kenlm(search.lm, names)
-        silence = space or 0
-        self.trie = decoder.Trie(count, silence)
-        start = self.lm.start(False)
-        for index, (_, ids) in enumerate((word, ids) for word, ids in spelt if ids):
-            self.trie.insert([*ids, *([space] if space else [])], index, self.lm.score(start, index)[1])
-        self.trie.smear(decoder.SmearingMode.MAX)
-        options = decoder.LexiconDecoderOptions(search.beam, count, THRESHOLD, search.lm_weight, search.word_score,
-                                                float("-inf"), 0.0, True, ctc)
-        self.decoder = decoder.LexiconDecoder(options, self.trie, self.lm, silence, 0, len(self.words), [], False)
+        along = search.lm is not None and not of_words
+        names = ["<blank>", *("_" if symbol == " " else symbol for symbol in symbols)]
+        self.lm = _kenlm(search.lm, Dictionary(names)) if along else decoder.ZeroLM()
+        if of_words:
+            self.behind = _kenlm(search.lm, Dictionary([*self.words, UNKNOWN]))
+            self.index = {word: i for i, word in enumerate(self.words)}
+        # The decoder begins as if "silence" had been said, and would take a first space for its repetition: so the blank.
+        self.decoder = decoder.LexiconFreeDecoder(
+            decoder.LexiconFreeDecoderOptions(*options, search.lm_weight if along else 0.0, 0.0, True, ctc),
+            self.lm, 0, 0, [])
 
     def __call__(self, log_probs: torch.Tensor) -> list[str]:
         """The best hypothesis; empty where the beam lost all."""
@@ -96,7 +102,7 @@ class BeamDecoder:
             return []
         # A word ends with the symbol between words, which no transcript has behind the last one. The last blank joins
         # the paths of a hypothesis that end in a blank and those that do not: the decoder keeps them apart.
-        ends = [self.space, 0] if self.words is not None and self.space else [0]
+        ends = [self.space, 0] if self.lexicon else [0]
         last = torch.full((len(ends), log_probs.shape[1]), NEVER)
         last[range(len(ends)), ends] = 0.0
         frames = torch.cat([log_probs.float().clamp(min=NEVER), last])
@@ -104,10 +110,26 @@ class BeamDecoder:
         found = self.decoder.decode(values.ctypes.data, *values.shape)
         if not found:
             return []
-        if self.words is not None:
-            return self.join([self.words[index] for index in found[0].words if 0 <= index < len(self.words)])
-        ids = torch.unique_consecutive(torch.tensor(found[0].tokens[1:-1], dtype=torch.long)).tolist()
+        if self.lexicon:
+            return list(" ".join(self.words[index] for index in found[0].words if 0 <= index < len(self.words)))
+        said = [self.written(self._symbols(result.tokens)) for result in (found if self.words else found[:1])]
+        if not self.words:
+            return said[0]
+        return max(zip(said, found), key=lambda pair: pair[1].score + self._of_words(pair[0]))[0]
+
+    def _symbols(self, tokens: list[int]) -> list[str]:
+        """A path, with the decoder's own token in front, -> symbols."""
+        ids = torch.unique_consecutive(torch.tensor(tokens[1:], dtype=torch.long)).tolist()
         return [self.symbols[i - 1] for i in ids if i > 0]
+
+    def _of_words(self, characters: list[str]) -> float:
+        """What the language model of words and their number add to a hypothesis."""
+        words = "".join(characters).split()
+        state, total = self.behind.start(False), 0.0
+        for word in words:
+            state, score = self.behind.score(state, self.index.get(word, len(self.words)))
+            total += score
+        return self.search.lm_weight * (total + self.behind.finish(state)[1]) + self.search.word_score * len(words)
 
 
 def _kenlm(path: Path, names):

@@ -13,8 +13,10 @@ import pytest
 
 from speechrep.data.audio import AudioReader, read_wav
 from speechrep.data.folder import DataFolder
+from speechrep.data.text.normalise import normalise
 from speechrep.data.text.phonemize import Phonemizer
 from speechrep.errors import SpeechrepError
+from speechrep.metrics.slots import slots_of
 
 ROOT = Path(__file__).resolve().parents[2]
 LOCAL = ROOT / "egs/mini/local"
@@ -258,3 +260,36 @@ def test_syllables_take_the_first_two_phonemes(engine):
 def test_reading_audio_back_is_16_bit(corpus):
     samples, rate_hz = read_wav(next((corpus / "corpus/wav/f01").glob("*.wav")))
     assert rate_hz == 16000 and np.allclose(samples * 32768, np.round(samples * 32768)) and np.abs(samples).max() > 0.01
+
+
+def test_slots_mark_what_commands_name(parts):
+    """In every command that names them, its object and place, and nothing else; the words stay those that are said."""
+    local = str(LOCAL)
+    sys.path.insert(0, local)
+    try:
+        mark_slots = load("slots").mark_slots
+        texts = load("texts").read_texts()
+    finally:
+        sys.path.remove(local)
+    assert mark_slots("Turn on the lights in the kitchen.", "activate|lights|kitchen", "en") == (
+        "turn on the B-object lights E-object in the B-location kitchen E-location")
+    assert mark_slots("打开厨房的灯。", "activate|lights|kitchen", "zh") == (
+        "打开 B-location 厨房 E-location 的 B-object 灯 E-object")
+    unnamed = 0
+    for text in texts:
+        if not text.intent:
+            continue
+        line, (_, thing, place) = mark_slots(text.text, text.intent, text.lang), text.intent.split("|")
+        said = [token for token in line.split() if token[:2] not in ("B-", "E-")]
+        assert "".join(said) == normalise(text.text, text.lang).replace(" ", "")
+        slots = slots_of(line)
+        assert [name for name, _ in slots].count("location") == (place != "none"), line
+        assert place in ("none", "bedroom") or text.lang == "zh" or ("location", place) in slots
+        assert [name for name, _ in slots].count("object") <= 1
+        unnamed += "B-object" not in line
+    assert unnamed == 19, "commands such as 'make the bedroom warmer'"
+    for part in parts.values():
+        assert set(part.read("slots")) == set(part.read("intent"))
+        texts_of, langs = part.read("text"), part.read("utt2lang")
+        for utt, line in part.read("slots").items():
+            assert line == mark_slots(texts_of[utt], part.read("intent")[utt], langs[utt])

@@ -76,21 +76,29 @@ def test_words_of_a_language_model(models, seed):
         if set(words) <= known:
             likely[words] = likely.get(words, 0.0) + p
     truth = {words: math.log(p) + 1.7 * lm_score(model, words) + 0.4 * len(words) for words, p in likely.items()}
-    spell = lambda word: [SYMBOLS.index(char) + 1 for char in word]  # noqa: E731
-    decoder = BeamDecoder(search, SYMBOLS, 3, spell, lambda words: list(" ".join(words)))
+    decoder = BeamDecoder(search, SYMBOLS, 3)
     assert tuple("".join(decoder(log_probs)).split()) == max(truth, key=truth.get)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_words_of_pieces(models, seed):
+    """Pieces that begin a word are marked, none ends it; the model's words are chosen among all hypotheses."""
+    path, model = models["words"]
+    written = lambda pieces: list("".join({"a": " a", "b": " b", " ": "b"}[piece] for piece in pieces).strip())  # noqa: E731
+    log_probs = outputs(seed)
+    truth = {text: math.log(p) + 1.7 * lm_score(model, "".join(written(text)).split())
+             + 0.4 * len("".join(written(text)).split()) for text, p in summed(log_probs).items()}
+    found = BeamDecoder(Search(500, path, "words", 1.7, 0.4), SYMBOLS, None, written)(log_probs)
+    assert "".join(found) == "".join(written(max(truth, key=truth.get)))
 
 
 def test_the_language_model_decides_where_the_sound_does_not(models):
     path, _ = models["words"]
-    spell = lambda word: [SYMBOLS.index(char) + 1 for char in word]  # noqa: E731
-    # "ab a" with b as likely as nothing in the second frame.
+    # "ab a" or "a a" by the sound.
     log_probs = torch.tensor([[.01, .97, .01, .01], [.49, .01, .49, .01], [.01, .01, .01, .97], [.01, .97, .01, .01]]).log()
-    said = {weight: "".join(BeamDecoder(Search(50, path, "words", weight, 0.0), SYMBOLS, 3, spell,
-                                        lambda words: list(" ".join(words)))(log_probs)) for weight in (0.0, 3.0)}
-    assert said[3.0] == "ab a"
-    many, few = (BeamDecoder(Search(50, path, "words", 0.0, score), SYMBOLS, 3, spell, lambda words: words)(
-        torch.full((7, 4), 0.25).log()) for score in (3.0, -3.0))
+    assert "".join(BeamDecoder(Search(50, path, "words", 3.0, 0.0), SYMBOLS, 3)(log_probs)) == "ab a"
+    many, few = ("".join(BeamDecoder(Search(50, path, "words", 0.0, score), SYMBOLS, 3)(
+        torch.full((7, 4), 0.25).log())).split() for score in (3.0, -3.0))
     assert len(many) > len(few)
 
 
@@ -107,9 +115,9 @@ def test_symbols_of_a_language_model(models, seed):
 def test_what_is_refused(models, tmp_path):
     path, _ = models["words"]
     for search, why in ((Search(0), "--beam 0"), (Search(5, tmp_path / "no.arpa"), "no such language model"),
-                        (Search(5, path), "none of its 3 words can be spelt")):
+                        (Search(5, path), "none of its words can be spelt")):
         with pytest.raises(SpeechrepError, match=why):
-            BeamDecoder(search, SYMBOLS, 3, lambda word: None, list)
+            BeamDecoder(search, ("x", " "), 2)
     (tmp_path / "no.arpa").write_text("some text\n")
     with pytest.raises(SpeechrepError, match="not a language model|not an ARPA file"):
         BeamDecoder(Search(5, tmp_path / "no.arpa", "symbols"), SYMBOLS)
