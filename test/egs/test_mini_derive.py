@@ -70,7 +70,7 @@ def test_mixtures_are_of_two_speakers_who_speak_when_it_says(corpus, parts):
         reader = AudioReader(folder)
         for utt in folder.utts:
             turns = read_turns(folder.read("rttm")[utt])
-            assert {name for name, _, _ in turns} == set(folder.read("utt2spk")[utt].split("+")) and len(turns) >= 4
+            assert {name for name, _, _ in turns} == set(folder.read("utt2spk")[utt].split("+")) and len(turns) >= 2
             samples, rate_hz = reader.read(utt)
             times = (np.arange(len(samples) // 160) + 0.5) / 100
             level = np.sqrt(np.square(samples[:len(times) * 160].reshape(-1, 160)).mean(1))
