@@ -49,12 +49,16 @@ check_disk 1500 .
 
 if stage 0 "download: the corpus is spoken by a synthesiser" "2 min"; then
   python local/synthesise.py --nj "$nj" ${speakers:+--speakers "$speakers"} ${texts:+--texts "$texts"} downloads
+  python local/emotion.py --nj "$nj" downloads
 fi
 
 if stage 1 "prepare: data folders, checked, and phones" "40 s"; then
   python local/prepare.py downloads/corpus data
   speechrep check data/train data/dev data/test
   speechrep phonemize data/train data/dev data/test
+  # Trials, mixtures of two speakers, cut words and emotions, for the tasks that want them.
+  python local/derive.py downloads data
+  speechrep check data/mix_{train,dev,test} data/keyword_{train,dev,test} data/emotion
 fi
 
 if stage 2 "align: when each phone is said" "2 min"; then
@@ -63,8 +67,10 @@ fi
 
 if stage 3 "dump: log-mel and MFCC features" "15 s"; then
   for kind in logmel mfcc; do
-    speechrep dump --conf "conf/$kind.yaml" --nj "$nj" --cmvn data/train "dump/$kind/train"
-    for part in dev test; do
+    for part in train mix_train keyword_train emotion; do
+      speechrep dump --conf "conf/$kind.yaml" --nj "$nj" --cmvn "data/$part" "dump/$kind/$part"
+    done
+    for part in dev test mix_dev mix_test keyword_dev keyword_test; do
       speechrep dump --conf "conf/$kind.yaml" --nj "$nj" "data/$part" "dump/$kind/$part"
     done
   done

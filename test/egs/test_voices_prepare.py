@@ -10,6 +10,7 @@ import pytest
 
 from speechrep.data.audio import read_wav, write_wav
 from speechrep.data.folder import DataFolder, write_folder
+from speechrep.data.trials import read_trials
 
 ROOT = Path(__file__).resolve().parents[2]
 PARTS = ("train", "dev", "test")
@@ -112,3 +113,19 @@ def test_an_unprepared_corpus_is_refused(tmp_path):
                            str(tmp_path / "data")], capture_output=True, text=True, timeout=300,
                           env=os.environ | {"PYTHONPATH": str(ROOT)})
     assert done.returncode == 1 and "run stage 1 (prepare)" in done.stderr and "Traceback" not in done.stderr
+
+
+def test_trials_stay_within_a_language(merged, tmp_path):
+    """In the merged folders no language has two speakers with two sentences in dev, which is said; with more speech it has."""
+    _, parts, shown = merged
+    assert "dev: no trials: " in shown and not (parts["dev"].path / "trials").exists()
+    rows = [(speaker, lang, f"{speaker} says {number}") for speaker, lang in (
+        ("ann", "en"), ("bob", "en"), ("eva", "fr")) for number in range(3)]
+    make_recipe(tmp_path, "phone", 8000, {"train": rows[:1], "dev": [(s, l, f"dev {t}") for s, l, t in rows],
+                                          "test": [(s, l, f"test {t}") for s, l, t in rows]})
+    done = subprocess.run([sys.executable, str(ROOT / "egs/voices/local/prepare.py"), "phone", "data"], cwd=tmp_path,
+                          capture_output=True, text=True, timeout=300, env=os.environ | {"PYTHONPATH": str(ROOT)})
+    assert done.returncode == 0, done.stderr
+    trials = read_trials(tmp_path / "data/test/trials", DataFolder(tmp_path / "data/test").utts)
+    assert len(trials) == 15 and sum(target for _, _, target in trials) == 6
+    assert all(("ann" in a or "bob" in a) and "eva" not in b and (a[:9] == b[:9]) == target for a, b, target in trials)

@@ -6,7 +6,8 @@ Usage: local/prepare.py RECIPE... DATA_DIR [--more RECIPE...]
 
 Utterances and speakers are prefixed with their corpus, which stands in the stream `corpus`; parts stay as they are. All
 audio is brought to one rate below DATA_DIR/wav. Of the recipes after --more, which have few words of many languages, only
-what is in a language of the others is taken: a further voice of it. left_out.tsv holds what was left out, and why.
+what is in a language of the others is taken: a further voice of it. left_out.tsv holds what was left out, and why. dev and
+test get `trials` of speaker verification, each within a language and of other words, where a language has two speakers.
 """
 
 import argparse
@@ -18,6 +19,7 @@ from pathlib import Path
 
 from speechrep.data.audio import AudioReader, header, write_wav
 from speechrep.data.folder import DataFolder, write_folder
+from speechrep.data.trials import make_trials, write_trials
 from speechrep.errors import SpeechrepError
 from speechrep.files import write_text
 
@@ -59,6 +61,8 @@ def prepare(recipes: list[Path], data_dir: Path, more: Sequence[Path] = ()) -> N
     for part, tables in parts.items():
         write_folder(data_dir / part, tables)
     print(table(parts))
+    for part in PARTS[1:]:
+        print(f"{part}: {trials(data_dir / part, parts[part])}")
     print(f"left out: {len(left_out)} utterances ({data_dir}/left_out.tsv)")
 
 
@@ -114,6 +118,16 @@ def without_shared_texts(parts: dict[str, dict[str, dict[str, str]]]) -> list[st
         kept = {key: f"{utt} in {part}" for utt, key in said.items() if key not in later}
         later |= kept
     return left_out
+
+
+def trials(path: Path, tables: dict[str, dict[str, str]]) -> str:
+    """Write the trials of a part; returns how many, or why there are none."""
+    try:
+        made = make_trials(tables["utt2spk"], tables["utt2lang"], utt2content=tables["text"])
+    except SpeechrepError as error:
+        return f"no trials: {error.found}"
+    write_trials(path / "trials", made)
+    return f"{len(made)} trials, {sum(target for _, _, target in made)} of them targets"
 
 
 def table(parts: dict[str, dict[str, dict[str, str]]]) -> str:

@@ -1,0 +1,52 @@
+#!/usr/bin/env python
+"""Stage 1, for tasks that want more than the corpus: trials, mixtures of two speakers, cut words, emotions.
+
+Usage: local/derive.py DOWNLOADS_DIR DATA_DIR        (behind local/prepare.py)
+"""
+
+import argparse
+import sys
+from collections import Counter
+from pathlib import Path
+
+from emotion import emotion_folder
+from keywords import cut
+from mixtures import mix
+from speechrep.data.folder import DataFolder
+from speechrep.data.rttm import read_turns
+from speechrep.data.trials import make_trials, write_trials
+from speechrep.errors import SpeechrepError
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("downloads_dir", type=Path, help="what stage 0 made")
+    parser.add_argument("data_dir", type=Path, help="where train, dev and test are, for example data")
+    args = parser.parse_args()
+    try:
+        derive(args.downloads_dir, args.data_dir)
+    except SpeechrepError as error:
+        sys.exit(f"error: {error}")
+
+
+def derive(downloads: Path, data_dir: Path) -> None:
+    """Make all of it. Raises `SpeechrepError` if the corpus is not prepared."""
+    for part in ("dev", "test"):
+        folder = DataFolder(data_dir / part)
+        trials = make_trials(folder.read("utt2spk"), folder.read("utt2lang"), utt2content=folder.read("utt2sentence"))
+        write_trials(folder.path / "trials", trials)
+        print(f"{folder.path}/trials: {len(trials)}, {sum(target for _, _, target in trials)} of them targets")
+    for part in ("train", "dev", "test"):
+        mixed = mix(data_dir, part)
+        speech = sum(end - start for line in mixed.read("rttm").values() for _, start, end in read_turns(line))
+        seconds = sum(mixed.seconds.values())
+        print(f"{mixed.path}: {len(mixed.utts)} mixtures, {seconds / 60:.1f} min, {speech / 60:.1f} min of speech")
+        words = cut(data_dir, part)
+        counts = ", ".join(f"{word} {count}" for word, count in sorted(Counter(words.read("keyword").values()).items()))
+        print(f"{words.path}: {counts}")
+    made = emotion_folder(downloads, data_dir)
+    print(f"{made.path}: {len(made.utts)} utterances, {len(set(made.read('utt2session').values()))} sessions")
+
+
+if __name__ == "__main__":
+    main()
