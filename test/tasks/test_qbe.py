@@ -95,7 +95,7 @@ def test_the_best_layer_of_dev_is_reported(root, tmp_path, monkeypatch):
     monkeypatch.setattr(qbe, "_layers", three)
     upstream = qbe.open_upstream("logmel", folder(root, "train"), root / "dump")
     monkeypatch.setattr(qbe, "open_upstream", lambda *_: upstream)
-    monkeypatch.setattr(type(upstream), "dims", property(lambda self: (20, 20, 20)))
+    monkeypatch.setattr(upstream, "dims", (20, 20, 20))
     found = score(root, tmp_path / "b", dev=(folder(root, "queries_dev"), folder(root, "dev")))
     assert found["provenance"]["config"]["layer"] == 1
     assert found["metrics"]["mtwv"] == alone
