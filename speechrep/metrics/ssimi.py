@@ -40,7 +40,7 @@ def pool(frames: np.ndarray, pooling: str) -> np.ndarray:
 
 
 def word_distance(first: Sequence[Token], second: Sequence[Token], vectors: Mapping[str, np.ndarray],
-                  distance: str = "cosine") -> float:
+                  distance: str = "euclidean") -> float:
     """Mean distance of the tokens of two words that share a voice. vectors: token -> vector [D]; distance: a name that
     scipy's cdist knows. Raises ValueError where no two tokens can be compared and for a distance that is not a number."""
     from scipy.spatial.distance import cdist
