@@ -5,13 +5,18 @@
   speechrep score predictions --part test --system NAME --out DIR FOLDER ...
   speechrep score representation --upstream SPEC --train data/train --test data/test --dump dump --system NAME --out DIR
   speechrep score abx --upstream SPEC --train data/train --test data/test --dump dump --system NAME --out DIR
+  speechrep score qbe --upstream SPEC --train data/train --dev-queries data/queries_dev --dev data/dev \
+      --queries data/queries_test --test data/test --dump dump --system NAME --out DIR
+  speechrep score ssimi --upstream SPEC --train data/train --dev data/semantic_dev --test data/semantic_test --dump dump \
+      --system NAME --out DIR
   speechrep score pictures --checkpoint BEST.pt --test data/test --dump dump --system NAME --out DIR
   speechrep score table exp/*/score.json --out RESULTS.md
 
 `synthesis` scores a data folder of synthesised (or natural) speech and writes DIR/score.json and DIR/per_utt.tsv.
 `recognition` scores FOLDER/hyp against FOLDER/ref, as `speechrep decode` left them; `predictions` whatever it left for
 another trained task. `representation` probes an upstream for phones and speakers, `abx` tells phones apart by the
-distances of their frames, without training. `pictures` looks for pictures by their descriptions, and for descriptions
+distances of their frames, without training. `qbe` looks for spoken queries in recordings, `ssimi`
+compares distances of words with people's judgements. `pictures` looks for pictures by their descriptions, and for descriptions
 by pictures and by those in other languages. `table` joins score files to a Markdown table, several seeds of a system in
 one row.
 """
@@ -52,9 +57,23 @@ def add_arguments(parser) -> None:
     apart = kinds.add_parser("abx", help="whether tokens of a phone are nearer to each other than to another's")
     apart.add_argument("--items", type=Path, help="an item file as of ZeroSpeech (default: made from `ali`)")
     apart.add_argument("--dev", type=Path, help="data folder on which the layer is chosen, in place of --layer")
-    apart.add_argument("--distance", default="angular", help="angular, euclidean, kl_symmetric or identical")
+    apart.add_argument("--distance", default="angular", help="of frames (%(default)s)",
+                       choices=("angular", "cosine", "euclidean", "kl_symmetric", "identical"))
     apart.add_argument("--cache", type=Path, help="folder where the layers of upstreams are kept, such as dump/layers")
-    for parser_of in (held, apart):
+    asked = kinds.add_parser("qbe", help="in which recordings a spoken query is said (query by example)")
+    asked.add_argument("--queries", type=Path, required=True, help="data folder of queries for --test, with relevance")
+    asked.add_argument("--dev", type=Path, help="documents on which the layer is chosen, in place of --layer")
+    asked.add_argument("--dev-queries", type=Path, help="data folder of queries for --dev")
+    asked.add_argument("--distance", default="cosine_exp", choices=("cosine_exp", "cosine", "euclidean"),
+                       help="of frames (%(default)s)")
+    asked.add_argument("--cache", type=Path, help="folder where the layers of upstreams are kept, such as dump/layers")
+    alike = kinds.add_parser("ssimi", help="whether distances of words go with how alike people find them (sSIMI)")
+    alike.add_argument("--dev", type=Path, help="data folder on which layer and pooling are chosen")
+    alike.add_argument("--pooling", default="mean", choices=("min", "max", "mean", "sum", "last", "second_last"),
+                       help="of a token's frames, where there is no --dev (%(default)s)")
+    alike.add_argument("--distance", default="euclidean", help="of vectors: any that scipy's cdist knows (%(default)s)")
+    alike.add_argument("--cache", type=Path, help="folder where the layers of upstreams are kept, such as dump/layers")
+    for parser_of in (held, apart, asked, alike):
         parser_of.add_argument("--upstream", required=True, help="a checkpoint, mfcc, fbank, logmel, or random:CHECKPOINT")
         parser_of.add_argument("--train", type=Path, required=True, help="data folder of the training part: the probes' own, "
                                "and where plain features have their statistics from")
@@ -65,7 +84,7 @@ def add_arguments(parser) -> None:
     seen.add_argument("--checkpoint", type=Path, required=True, help="the best.pt of a method that sees pictures")
     seen.add_argument("--test", type=Path, required=True, help="data folder with image.scp")
     seen.add_argument("--dump", type=Path, required=True, help="folder of dumped features: KIND/PART")
-    for parser_of in (spelt, said, held, apart, seen):
+    for parser_of in (spelt, said, held, apart, asked, alike, seen):
         parser_of.add_argument("--system", required=True, help="the name of the system in the table")
         parser_of.add_argument("--seed", type=int, default=0, help="the seed that the system was trained with")
         parser_of.add_argument("--out", type=Path, required=True, help="folder for score.json and per_utt.tsv")
@@ -77,7 +96,7 @@ def add_arguments(parser) -> None:
 
 def main(args) -> None:
     {"synthesis": synthesis, "recognition": recognition, "predictions": predictions,
-     "representation": representation, "abx": abx, "pictures": pictures, "table": table}[args.kind](args)
+     "representation": representation, "abx": abx, "qbe": qbe, "ssimi": ssimi, "pictures": pictures, "table": table}[args.kind](args)
 
 
 def recognition(args) -> None:
@@ -113,6 +132,31 @@ def abx(args) -> None:
     score = score_abx(args.upstream, DataFolder(args.train), DataFolder(args.test), args.dump, args.out, args.system,
                       args.seed, args.layer, args.distance, args.items, args.cache,
                       dev=DataFolder(args.dev) if args.dev else None)
+    print(results_markdown([score], ""), end="")
+
+
+def qbe(args) -> None:
+    """Query by example."""
+    from speechrep.data.folder import DataFolder
+    from speechrep.errors import SpeechrepError
+    from speechrep.report.table import results_markdown
+    from speechrep.tasks.qbe import score_qbe
+    if bool(args.dev) != bool(args.dev_queries):
+        raise SpeechrepError("one of --dev and --dev-queries", "both, or neither and --layer")
+    dev = (DataFolder(args.dev_queries), DataFolder(args.dev)) if args.dev else None
+    score = score_qbe(args.upstream, DataFolder(args.train), DataFolder(args.queries), DataFolder(args.test), args.dump,
+                      args.out, args.system, args.seed, args.layer, args.distance, args.cache, dev)
+    print(results_markdown([score], ""), end="")
+
+
+def ssimi(args) -> None:
+    """Semantic similarity of words."""
+    from speechrep.data.folder import DataFolder
+    from speechrep.report.table import results_markdown
+    from speechrep.tasks.ssimi import score_ssimi
+    score = score_ssimi(args.upstream, DataFolder(args.train), DataFolder(args.test), args.dump, args.out, args.system,
+                        args.seed, args.layer, args.pooling, args.distance, args.cache,
+                        DataFolder(args.dev) if args.dev else None)
     print(results_markdown([score], ""), end="")
 
 

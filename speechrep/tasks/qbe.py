@@ -1,0 +1,250 @@
+"""Query by example without training: in which documents is a spoken query said? SUPERB's protocol, from any layer.
+
+Frames are normalised in each dimension over queries and documents together; a query is looked for in every document by
+subsequence DTW (`speechrep.metrics.subsequence_dtw`), and its scores over the documents are brought to mean 0 and
+deviation 1. Every layer is tried on dev, and the best is reported on test by its MTWV (`speechrep.metrics.mtwv`).
+
+Queries are a data folder of their own with `relevance`, lines "QUERY DOCUMENT" of what matches. Documents that the
+query's own speaker said are no trials, where both folders tell speakers. Where the truth covers documents beyond the
+folder, as QUESST's does other languages, `relevance.all` holds all its lines: a second MTWV counts those as not
+reported, as the reference's scoring does.
+"""
+
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from speechrep.data.folder import DataFolder
+from speechrep.errors import SpeechrepError
+from speechrep.extract import extract, layer_features, layer_number, open_dataset, open_upstream
+from speechrep.files import write_text
+from speechrep.metrics.bootstrap import mean_interval
+from speechrep.metrics.mtwv import UNREPORTED, TermWeighted, mtwv, term_weighted_value
+from speechrep.metrics.score import metric, write_score
+from speechrep.metrics.subsequence_dtw import match
+from speechrep.provenance import provenance
+from speechrep.upstream import Upstream
+
+MIN_FRAMES = 5
+"""A query of fewer frames is not looked for: all its scores are 0 (s3prl)."""
+YES = 2.0
+"""The score above which the reference's system says yes."""
+LEAST_DEVIATION = 1e-9
+"""Of features and of scores (s3prl)."""
+
+Layers = dict[int, Mapping[str, np.ndarray]]
+
+
+@dataclass(frozen=True)
+class Trials:
+    """Queries [Q] and documents [R] by name; hits and what is judged at all [Q, R]; and how many documents beyond the
+    folder hold each query [Q], of how many, None where that is not known."""
+
+    queries: list[str]
+    documents: list[str]
+    hits: np.ndarray
+    judged: np.ndarray
+    beyond: tuple[np.ndarray, int] | None = None
+
+
+def read_relevance(path: Path, queries: Sequence[str]) -> list[tuple[str, str]]:
+    """The pairs of query and document in a file. Raises `SpeechrepError` for a missing file, another line, a pair that
+    stands twice, and a query that is not among `queries`."""
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except FileNotFoundError:
+        raise SpeechrepError(f"{path}: no such file", "lines 'QUERY DOCUMENT' of what matches") from None
+    known, found = set(queries), {}
+    for number, line in enumerate(lines, 1):
+        pair = tuple(line.split())
+        if len(pair) != 2:
+            raise SpeechrepError(f"{path}:{number}: '{line[:80]}'", "a query and a document")
+        if pair in found:
+            raise SpeechrepError(f"{path}:{number}: '{line[:80]}' stands twice", "each pair once")
+        if pair[0] not in known:
+            raise SpeechrepError(f"{path}:{number}: the query '{pair[0]}' is not in {path.parent}",
+                                 "queries of that folder")
+        found[pair] = None
+    return list(found)
+
+
+def read_trials(queries: DataFolder, documents: DataFolder) -> Trials:
+    """What is to be decided, and the truth. Raises `SpeechrepError` for a document that the folder lacks, and where no
+    query is said by another speaker."""
+    rows, columns = ({utt: i for i, utt in enumerate(folder.utts)} for folder in (queries, documents))
+    hits = np.zeros((len(rows), len(columns)), dtype=bool)
+    path = queries.path / "relevance"
+    for query, document in read_relevance(path, queries.utts):
+        if document not in columns:
+            raise SpeechrepError(f"{path}: the document '{document}' is not in {documents.path}",
+                                 "documents of that folder", "name the folder that the queries are for")
+        hits[rows[query], columns[document]] = True
+    judged = np.ones_like(hits)
+    if queries.has("utt2spk") and documents.has("utt2spk"):
+        asking, answering = (np.array(list(folder.read("utt2spk").values())) for folder in (queries, documents))
+        judged = asking[:, None] != answering
+    if not (hits & judged).any():
+        raise SpeechrepError(f"{path}: no query that another speaker says in {documents.path}", "at least one")
+    return Trials(list(rows), list(columns), hits & judged, judged, _beyond(queries, set(columns)))
+
+
+def _beyond(queries: DataFolder, documents: set[str]) -> tuple[np.ndarray, int] | None:
+    if not (queries.path / "relevance.all").is_file():
+        return None
+    outside = [pair for pair in read_relevance(queries.path / "relevance.all", queries.utts)
+               if pair[1] not in documents]
+    counts = np.array([sum(query == utt for query, _ in outside) for utt in queries.utts])
+    return counts, len({document for _, document in outside})
+
+
+class _Normalised(Sequence):
+    """Features of utterances, less `mean`, by `std` [D]."""
+
+    def __init__(self, features: Mapping[str, np.ndarray], utts: list[str], mean: np.ndarray, std: np.ndarray):
+        self.features, self.utts, self.mean, self.std = features, utts, mean, std
+
+    def __len__(self) -> int:
+        return len(self.utts)
+
+    def __getitem__(self, index: int) -> torch.Tensor:
+        return torch.from_numpy(((self.features[self.utts[index]] - self.mean) / self.std).astype(np.float32))
+
+
+def scores_of(queries: Mapping[str, np.ndarray], documents: Mapping[str, np.ndarray], trials: Trials,
+              distance: str = "cosine_exp") -> tuple[np.ndarray, int]:
+    """Normalised scores of all trials [Q, R], and how many queries were too short. Features are [N, D]."""
+    count, total, squares, lengths = 0, 0.0, 0.0, []
+    for part, utts in ((queries, trials.queries), (documents, trials.documents)):
+        for utt in utts:
+            frames = np.asarray(part[utt], dtype=np.float64)
+            count, total, squares = count + len(frames), total + frames.sum(0), squares + (frames * frames).sum(0)
+            lengths.append(len(frames))
+    mean = total / count
+    std = np.sqrt(np.maximum((squares - count * mean ** 2) / max(count - 1, 1), 0)).clip(LEAST_DEVIATION)
+    of_queries, of_documents = lengths[:len(trials.queries)], lengths[len(trials.queries):]
+    asked = [i for i, length in enumerate(of_queries) if length >= MIN_FRAMES]
+    spoken = _Normalised(queries, [trials.queries[i] for i in asked], mean, std)
+    scores = np.zeros(trials.hits.shape)
+    scores[asked] = -match(list(spoken), _Normalised(documents, trials.documents, mean, std), of_documents, distance)
+    return _standardised(scores, trials.judged), len(of_queries) - len(asked)
+
+
+def _standardised(scores: np.ndarray, judged: np.ndarray) -> np.ndarray:
+    """Each query's scores with mean 0 and deviation 1 over what is judged."""
+    count = np.maximum(judged.sum(1, keepdims=True), 1)
+    centred = scores - np.where(judged, scores, 0).sum(1, keepdims=True) / count
+    deviation = np.sqrt(np.where(judged, centred ** 2, 0).sum(1, keepdims=True) / count)
+    return centred / deviation.clip(LEAST_DEVIATION)
+
+
+def with_unreported(trials: Trials, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Scores, hits and what is judged, with the documents beyond the folder as trials that were not reported."""
+    counts, size = trials.beyond
+    more = np.arange(size) < counts[:, None]
+    return (np.concatenate([scores, np.full(more.shape, UNREPORTED)], 1), np.concatenate([trials.hits, more], 1),
+            np.concatenate([trials.judged, np.ones_like(more)], 1))
+
+
+def score_qbe(spec: str, train: DataFolder, queries: DataFolder, documents: DataFolder, dump: Path, out: Path,
+              system: str, seed: int, layer: int = -1, distance: str = "cosine_exp", cache: Path | None = None,
+              dev: tuple[DataFolder, DataFolder] | None = None, device: str = "cpu") -> dict:
+    """MTWV of a layer of `spec` on `queries` and `documents`, into out/score.json, beside it scores.tsv with the score
+    of every trial, and layers.tsv.
+
+    dev: queries and documents on which the layer is chosen, that of the greatest MTWV; `layer` is then not looked at.
+    cache: where layers are kept for several tasks. The interval is over queries, at the threshold that was found.
+    """
+    upstream = open_upstream(spec, train, dump, device)
+    trials = read_trials(queries, documents)
+    tried: dict[int, TermWeighted] = {}
+    if dev is not None:
+        dev_trials = read_trials(*dev)
+        for number, scores in _each_layer(spec, upstream, train, *dev, dev_trials, dump, cache, distance,
+                                          list(range(len(upstream.dims)))):
+            tried[number] = mtwv(scores[0], dev_trials.hits, trials=dev_trials.judged)
+        layer = max(tried, key=lambda number: tried[number].value)
+    layer = layer_number(upstream, layer)
+    ((_, (scores, short)),) = _each_layer(spec, upstream, train, queries, documents, trials, dump, cache, distance,
+                                          [layer])
+    best = mtwv(scores, trials.hits, trials=trials.judged)
+    found = {"mtwv": _metric(best), "atwv": _metric(_above(scores, trials))}
+    if tried:
+        found["twv_dev_threshold"] = _metric(term_weighted_value(scores, trials.hits, tried[layer].threshold,
+                                                                 trials=trials.judged))
+    if trials.beyond is not None:
+        more, hits, judged = with_unreported(trials, scores)
+        found["mtwv_all"] = _metric(mtwv(more, hits, trials=judged))
+    notes = [f"atwv is at the threshold {YES:g}"] + (["each system's layer is the best on dev"] if tried else [])
+    if short:
+        notes.append(f"{short} queries of fewer than {MIN_FRAMES} frames are not looked for")
+    unheard = len(trials.queries) - len(best.queries)
+    if unheard:
+        notes.append(f"{unheard} queries that no document holds are not counted")
+    write_text(out / "scores.tsv", _scores_table(trials, scores))
+    if tried:
+        write_text(out / "layers.tsv", "layer\tmtwv\tthreshold\n" + "".join(
+            f"{number}\t{value.value:.6f}\t{value.threshold:.4f}\n" for number, value in tried.items()))
+    # JSON knows no infinity, the threshold of a system that should detect nothing.
+    threshold = best.threshold if np.isfinite(best.threshold) else None
+    settings = {"upstream": spec, "layer": layer, "distance": distance, "threshold": threshold,
+                "dev": [str(folder.path) for folder in dev] if dev else None}
+    data = {queries.name: {"queries": len(trials.queries), "counted": len(best.queries)},
+            documents.name: {"documents": len(trials.documents), "trials": int(trials.judged.sum()),
+                             "hits": int(trials.hits.sum())}}
+    per_query = {trials.queries[q]: {"hits": int(trials.hits[q].sum()), "twv": float(value), "p_miss": float(miss),
+                                     "p_fa": float(alarm)}
+                 for q, value, miss, alarm in zip(best.queries.tolist(), best.values, best.misses, best.alarms)}
+    return write_score(out / "score.json", task="qbe", part=documents.name, system=system, seed=seed, metrics=found,
+                       per_utt=per_query, notes=notes, provenance=provenance(sys.argv, settings, seed, data))
+
+
+def _above(scores: np.ndarray, trials: Trials) -> TermWeighted:
+    """What the reference's own decisions are worth."""
+    found = term_weighted_value(scores, trials.hits, np.nextafter(YES, np.inf), trials=trials.judged)
+    return replace(found, threshold=YES)
+
+
+def _each_layer(spec: str, upstream: Upstream, train: DataFolder, queries: DataFolder, documents: DataFolder,
+                trials: Trials, dump: Path, cache: Path | None, distance: str,
+                numbers: list[int]) -> Iterator[tuple[int, tuple[np.ndarray, int]]]:
+    """`scores_of` each layer, one after the other."""
+    sides = []
+    for folder, utts in ((queries, trials.queries), (documents, trials.documents)):
+        layers = _layers(spec, upstream, folder, train, dump, cache, numbers)
+        missing = sorted(set(utts) - set(layers[numbers[0]]))
+        if missing:
+            raise SpeechrepError(f"{dump}: {len(missing)} utterances of {folder.path} have no features, such as "
+                                 f"'{missing[0]}'", "features of every query and document", "run stage 3 (dump) again")
+        sides.append(layers)
+    for number in numbers:
+        yield number, scores_of(sides[0][number], sides[1][number], trials, distance)
+
+
+def _layers(spec: str, upstream: Upstream, folder: DataFolder, train: DataFolder, dump: Path, cache: Path | None,
+            numbers: list[int]) -> Layers:
+    if cache is not None:
+        return dict(extract(spec, folder, train, dump, cache, numbers))
+    dataset = open_dataset(upstream, folder, dump)
+    found: dict[int, dict[str, np.ndarray]] = {number: {} for number in numbers}
+    for utt, outputs in layer_features(upstream, dataset, dataset.utts, numbers):
+        for number, output in zip(numbers, outputs):
+            found[number][utt] = output
+    return found
+
+
+def _metric(found: TermWeighted) -> dict:
+    return metric(*mean_interval(found.values), n=len(found.values), unit="", better="higher")
+
+
+def _scores_table(trials: Trials, scores: np.ndarray) -> str:
+    """A line a trial: its score, whether that says yes, and whether it is one."""
+    lines = ["query\tdocument\tscore\tdecision\thit"]
+    for q, d in np.argwhere(trials.judged).tolist():
+        score = scores[q, d]
+        lines.append(f"{trials.queries[q]}\t{trials.documents[d]}\t{score:.4f}\t{'YES' if score > YES else 'NO'}\t"
+                     f"{int(trials.hits[q, d])}")
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,216 @@
+"""sSIMI without training: distances of spoken words beside people's judgements, as ZeroSpeech 2021's semantic task.
+
+A data folder holds gold.csv (type, word, filename and, where voices differ, voice) and pairs.csv (type, dataset, word_1,
+word_2, similarity, relatedness) as the benchmark publishes them. The token `filename` of `type` is the utterance
+TYPE_FILENAME, or FILENAME where the folder has that. Each pair has one of the two judgements; a dataset of a type with a
+gap in relatedness is scored by similarity, as the benchmark's scorer does.
+
+Layer and pooling are chosen on dev, by the mean over types of the average weighted by pairs.
+"""
+
+import csv
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from speechrep.data.folder import DataFolder
+from speechrep.errors import SpeechrepError
+from speechrep.extract import extract, layer_features, layer_number, open_dataset, open_upstream
+from speechrep.files import write_text
+from speechrep.metrics.bootstrap import draws
+from speechrep.metrics.score import metric, write_score
+from speechrep.metrics.ssimi import POOLINGS, Token, averages, pool, ssimi, word_distance
+from speechrep.provenance import provenance
+
+RECORDED = "librispeech"
+"""The type whose tokens are compared whoever says them."""
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Pairs of words of a type and dataset: words [P] of both sides, and the judgements [P]."""
+
+    first: list[str]
+    second: list[str]
+    human: np.ndarray
+
+
+@dataclass(frozen=True)
+class Words:
+    """(type, word) -> its tokens, named by utterance; (type, dataset) -> its pairs."""
+
+    tokens: dict[tuple[str, str], list[Token]]
+    pairs: dict[tuple[str, str], Pairs]
+
+
+def read_words(folder: DataFolder) -> Words:
+    """gold.csv and pairs.csv of a data folder. Raises `SpeechrepError` for missing files, columns, utterances and words,
+    and for judgements that are no numbers."""
+    tokens: dict[tuple[str, str], list[Token]] = {}
+    utts = set(folder.utts)
+    for row in _rows(folder.path / "gold.csv", ("type", "word", "filename")):
+        name = row["filename"].removesuffix(".wav")
+        utt = f"{row['type']}_{name}" if f"{row['type']}_{name}" in utts else name
+        if utt not in utts:
+            raise SpeechrepError(f"{folder.path}/gold.csv: '{row['type']}_{name}' is not an utterance",
+                                 f"utterances of {folder.path}")
+        voice = (row.get("voice") or "") if row["type"] != RECORDED else ""
+        tokens.setdefault((row["type"], row["word"]), []).append(Token(utt, row["word"], voice))
+    grouped: dict[tuple[str, str], list[dict[str, str]]] = {}
+    for row in _rows(folder.path / "pairs.csv", ("type", "dataset", "word_1", "word_2")):
+        for word in (row["word_1"], row["word_2"]):
+            if (row["type"], word) not in tokens:
+                raise SpeechrepError(f"{folder.path}/pairs.csv: '{word}' of {row['type']} is not in gold.csv",
+                                     "words that gold.csv has tokens of")
+        grouped.setdefault((row["type"], row["dataset"]), []).append(row)
+    return Words(tokens, {key: Pairs([row["word_1"] for row in rows], [row["word_2"] for row in rows],
+                                     _judgements(folder.path / "pairs.csv", key, rows))
+                          for key, rows in sorted(grouped.items())})
+
+
+def _judgements(path: Path, key: tuple[str, str], rows: list[dict[str, str]]) -> np.ndarray:
+    columns = [[row.get(name) or "" for row in rows] for name in ("relatedness", "similarity")]
+    chosen = columns[0] if all(value not in ("", "nan") for value in columns[0]) else columns[1]
+    try:
+        values = np.array([float(value) for value in chosen])
+    except ValueError:
+        values = np.array([np.nan])
+    if len(rows) < 2 or not np.isfinite(values).all():
+        raise SpeechrepError(f"{path}: {key[0]}, {key[1]}: {len(rows)} pairs, with gaps in similarity and relatedness",
+                             "two pairs or more, all with one of the two")
+    return values
+
+
+def _rows(path: Path, columns: tuple[str, ...]) -> list[dict[str, str]]:
+    try:
+        with open(path, encoding="utf-8", newline="") as stream:
+            rows = list(csv.DictReader(stream))
+    except FileNotFoundError:
+        raise SpeechrepError(f"{path}: no such file", f"a table with the columns {', '.join(columns)}") from None
+    for number, row in enumerate(rows, 2):
+        lacking = [name for name in columns if not row.get(name)]
+        if lacking:
+            raise SpeechrepError(f"{path}:{number}: no {', '.join(lacking)}", f"the columns {', '.join(columns)}")
+    if not rows:
+        raise SpeechrepError(f"{path}: no rows", f"a table with the columns {', '.join(columns)}")
+    return rows
+
+
+def distances_of(words: Words, vectors: Mapping[str, np.ndarray], distance: str) -> dict[tuple[str, str], np.ndarray]:
+    """(type, dataset) -> the distance of each pair [P]. Raises `SpeechrepError` where there is none."""
+    found = {}
+    for (kind, dataset), pairs in words.pairs.items():
+        values = []
+        for a, b in zip(pairs.first, pairs.second):
+            try:
+                values.append(word_distance(words.tokens[kind, a], words.tokens[kind, b], vectors, distance))
+            except ValueError as error:
+                raise SpeechrepError(f"{kind}, {dataset}: '{a}' and '{b}': {error}",
+                                     "tokens in a common voice, and a distance that scipy knows of their vectors") from None
+        found[kind, dataset] = np.array(values)
+    return found
+
+
+def correlations(words: Words, distances: Mapping[tuple[str, str], np.ndarray]) -> dict[tuple[str, str], float]:
+    """(type, dataset) -> sSIMI."""
+    return {key: ssimi(pairs.human, distances[key]) for key, pairs in words.pairs.items()}
+
+
+def score_ssimi(spec: str, train: DataFolder, test: DataFolder, dump: Path, out: Path, system: str, seed: int,
+                layer: int = -1, pooling: str = "mean", distance: str = "euclidean", cache: Path | None = None,
+                dev: DataFolder | None = None, device: str = "cpu") -> dict:
+    """sSIMI of a layer of `spec` on `test`, into out/score.json, beside it pairs.tsv with the distance of every pair and
+    choices.tsv with what dev says of each layer and pooling.
+
+    dev: where layer and pooling are chosen; `layer` and `pooling` are then not looked at. distance: a name of scipy's.
+    The intervals are over pairs.
+    """
+    upstream = open_upstream(spec, train, dump, device)
+    layer = layer_number(upstream, layer)
+    tried: dict[tuple[int, str], float] = {}
+    if dev is not None:
+        words = read_words(dev)
+        for number, vectors in _vectors(spec, upstream, dev, train, dump, cache, words, list(range(len(upstream.dims))),
+                                        POOLINGS).items():
+            for name in POOLINGS:
+                found = correlations(words, distances_of(words, vectors[name], distance))
+                tried[number, name] = float(np.mean([weighted for _, weighted in averages(found, _sizes(words)).values()]))
+        layer, pooling = max(tried, key=lambda key: tried[key])
+    words = read_words(test)
+    vectors = _vectors(spec, upstream, test, train, dump, cache, words, [layer], (pooling,))[layer][pooling]
+    distances = distances_of(words, vectors, distance)
+    metrics = _metrics(words, distances)
+    notes = ["the intervals are over pairs of words"] + (["layer and pooling are the best on dev"] if tried else [])
+    write_text(out / "pairs.tsv", _pairs_table(words, distances))
+    if tried:
+        write_text(out / "choices.tsv", "layer\tpooling\tssimi\n" + "".join(
+            f"{number}\t{name}\t{value:.4f}\n" for (number, name), value in tried.items()))
+    settings = {"upstream": spec, "layer": layer, "pooling": pooling, "distance": distance,
+                "dev": str(dev.path) if dev else None}
+    data = {test.path.name: {"tokens": sum(map(len, words.tokens.values())),
+                             "pairs": {f"{kind}/{dataset}": len(pairs.human)
+                                       for (kind, dataset), pairs in words.pairs.items()}}}
+    return write_score(out / "score.json", task="ssimi", part=test.path.name, system=system, seed=seed, metrics=metrics,
+                       notes=notes, provenance=provenance(sys.argv, settings, seed, data))
+
+
+def _sizes(words: Words) -> dict[tuple[str, str], int]:
+    return {key: len(pairs.human) for key, pairs in words.pairs.items()}
+
+
+def _metrics(words: Words, distances: Mapping[tuple[str, str], np.ndarray]) -> dict[str, dict]:
+    """Of each type the mean over datasets, the mean weighted by pairs, and every dataset; in the order of a table."""
+    found, sizes = correlations(words, distances), _sizes(words)
+    resampled: dict[tuple[str, str], np.ndarray] = {}
+    for key, pairs in words.pairs.items():
+        drawn = draws(len(pairs.human))
+        resampled[key] = np.array([ssimi(pairs.human[some], distances[key][some]) for some in drawn])
+    metrics = {}
+    for place, suffix in enumerate(("", "_weighted")):
+        for kind, both in averages(found, sizes).items():
+            keys = [key for key in found if key[0] == kind]
+            weights = np.array([sizes[key] if place else 1 for key in keys])
+            spread = np.stack([resampled[key] for key in keys], 1) @ weights / weights.sum()
+            metrics[f"ssimi_{kind}{suffix}"] = _metric(both[place], spread, sum(sizes[key] for key in keys))
+    for (kind, dataset), value in found.items():
+        metrics[f"ssimi_{kind}_{dataset}"] = _metric(value, resampled[kind, dataset], sizes[kind, dataset])
+    return metrics
+
+
+def _metric(value: float, resampled: np.ndarray, count: int) -> dict:
+    low, high = np.quantile(resampled, [0.025, 0.975])
+    return metric(value, low, high, n=count, unit="%", better="higher")
+
+
+def _vectors(spec: str, upstream, folder: DataFolder, train: DataFolder, dump: Path, cache: Path | None, words: Words,
+             numbers: list[int], poolings: tuple[str, ...]) -> dict[int, dict[str, dict[str, np.ndarray]]]:
+    """Layer -> pooling -> utterance -> vector [D]. No frame is kept."""
+    utts = sorted({token.name for tokens in words.tokens.values() for token in tokens})
+    found = {number: {name: {} for name in poolings} for number in numbers}
+    if cache is not None:
+        tables = extract(spec, folder, train, dump, cache, numbers)
+        features = ((utt, [tables[number][utt] for number in numbers]) for utt in utts if utt in tables[numbers[0]])
+    else:
+        dataset = open_dataset(upstream, folder, dump)
+        there = set(dataset.utts)
+        features = layer_features(upstream, dataset, [utt for utt in utts if utt in there], numbers)
+    for utt, outputs in features:
+        for number, output in zip(numbers, outputs):
+            for name in poolings:
+                found[number][name][utt] = pool(output, name)
+    missing = sorted(set(utts) - set(found[numbers[0]][poolings[0]]))
+    if missing:
+        raise SpeechrepError(f"{dump}: {len(missing)} utterances of {folder.path} have no features, such as '{missing[0]}'",
+                             "features of every token", "run stage 3 (dump) again")
+    return found
+
+
+def _pairs_table(words: Words, distances: Mapping[tuple[str, str], np.ndarray]) -> str:
+    lines = ["type\tdataset\tword_1\tword_2\thuman\tdistance"]
+    for (kind, dataset), pairs in words.pairs.items():
+        lines += [f"{kind}\t{dataset}\t{a}\t{b}\t{human:g}\t{value:.6g}" for a, b, human, value in
+                  zip(pairs.first, pairs.second, pairs.human, distances[kind, dataset])]
+    return "\n".join(lines) + "\n"
