@@ -17,8 +17,9 @@ floor of E[ln duration] under the plain loss, so blocks follow the length regula
 frames of one phone token as each other's positives. `same_phone: mask` leaves frames of the same phone elsewhere
 out of the negatives. The prompt is another utterance of the speaker, so that it cannot leak content.
 Minimal supervision: only the utterances that the batch calls labelled enter `contrast` and `mel_phone`.
-`decoder_gradient` below 1 weakens what the decoder teaches the speech encoder, which is where voice leaks in, and `warp`
-makes the voice of a target something that only the prompt tells, which matters where each language has one speaker.
+`decoder_gradient` below 1 weakens what the decoder teaches the speech encoder, which is where voice leaks in;
+`instance_norm` takes out of the speech encoder what does not change through an utterance; `voice_per_block` tells the
+decoder the voice more than once; and `warp` makes the voice of a target something that only the prompt tells, which matters where each language has one speaker.
 """
 
 import math
