@@ -16,7 +16,8 @@ def evaluation(dialog: str) -> list[str]:
     lines = ["% [START_TIME - END_TIME] TURN_NAME EMOTION [V, A, D]", ""]
     for turn in range(TURNS):
         name = f"{dialog}_{'FM'[turn % 2]}{turn // 2:03d}"
-        lines += [f"[{6.2901 + turn:.4f} - {8.2357 + turn:.4f}]\t{name}\t{LABELS[turn % len(LABELS)]}\t[2.5000, 2.5000, 2.5000]",
+        label = LABELS[turn % len(LABELS)]
+        lines += [f"[{6.2901 + turn:.4f} - {8.2357 + turn:.4f}]\t{name}\t{label}\t[2.5000, 2.5000, 2.5000]",
                   "C-E2:\tNeutral;\t()", "C-F1:\tHappiness; Excited;\t(amused)", "A-E3:\tval 3; act 2; dom  2;\t()", ""]
     return lines
 
@@ -79,7 +80,7 @@ def test_bad_input(recipe, tree, tmp_path, capsys):
     with pytest.raises(SpeechrepError, match="Ses02F_impro01.txt: '.6.2901"):
         recipe.prepare(tree, tmp_path / "data")
     path.unlink()
-    with pytest.raises(SpeechrepError, match="18 turns of angry instead of 20; 9 turns of sad .*9 turns of Session2 instead of 18"):
+    with pytest.raises(SpeechrepError, match="18 turns of angry .* 9 turns of sad .*9 turns of Session2 instead of 18"):
         recipe.prepare(tree, tmp_path / "data")
     path.write_text(good)
     (tree / "Session5/sentences/wav/Ses05F_impro01/Ses05F_impro01_F000.wav").unlink()
