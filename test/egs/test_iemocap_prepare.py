@@ -43,7 +43,7 @@ def tree(tmp_path):
 def recipe(monkeypatch):
     module = load_prepare("iemocap")
     # Of 12 turns 0-4 and 8-11 have one of the five labels.
-    monkeypatch.setattr(module, "PUBLISHED", {"all": {"utterances": 90, "speakers": 10, "utt2session": 5}})
+    monkeypatch.setattr(module, "PUBLISHED", {"emotion": {"utterances": 90, "speakers": 10, "utt2session": 5}})
     monkeypatch.setattr(module, "BY_CLASS", {"neutral": 20, "happy": 40, "angry": 20, "sad": 10})
     monkeypatch.setattr(module, "BY_SESSION", {f"Session{session}": 18 for session in range(1, 6)})
     return module
@@ -51,7 +51,7 @@ def recipe(monkeypatch):
 
 def test_classes_sessions_and_speakers(recipe, tree, tmp_path):
     recipe.prepare(tree, tmp_path / "data")
-    folder = DataFolder(tmp_path / "data/all")
+    folder = DataFolder(tmp_path / "data/emotion")
     assert problems(folder.path) == []
     emotions = folder.read("emotion")
     assert emotions["Ses01F_impro01_F000"] == "neutral" and emotions["Ses01F_impro01_F001"] == "happy"
@@ -69,8 +69,8 @@ def test_the_real_corpus_has_other_counts(tree, tmp_path):
     with pytest.raises(SpeechrepError, match="40 turns of happy instead of 1636.*18 turns of Session1 instead of 1085"):
         module.prepare(tree, tmp_path / "data")
     module.prepare(tree, tmp_path / "data", partial=True)
-    assert len(DataFolder(tmp_path / "data/all").utts) == 90
-    assert sum(module.BY_CLASS.values()) == sum(module.BY_SESSION.values()) == module.PUBLISHED["all"]["utterances"]
+    assert len(DataFolder(tmp_path / "data/emotion").utts) == 90
+    assert sum(module.BY_CLASS.values()) == sum(module.BY_SESSION.values()) == module.PUBLISHED["emotion"]["utterances"]
 
 
 def test_bad_input(recipe, tree, tmp_path, capsys):
@@ -87,7 +87,7 @@ def test_bad_input(recipe, tree, tmp_path, capsys):
     with pytest.raises(SpeechrepError, match="1 sound files are missing: .*Ses05F_impro01_F000.wav"):
         recipe.prepare(tree, tmp_path / "data")
     recipe.prepare(tree, tmp_path / "data", partial=True)
-    assert "all has 89 utterances instead of 90" in capsys.readouterr().err
-    assert len(DataFolder(tmp_path / "data/all").utts) == 89
+    assert "emotion has 89 utterances instead of 90" in capsys.readouterr().err
+    assert len(DataFolder(tmp_path / "data/emotion").utts) == 89
     with pytest.raises(SpeechrepError, match="no Session1 in it"):
         recipe.prepare(tmp_path / "data", tmp_path / "more")

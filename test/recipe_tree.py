@@ -1,0 +1,68 @@
+"""For tests of local/prepare.py: its module, tones in any format, and what every prepared folder must pass."""
+
+import importlib.util
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import soundfile
+
+from speechrep.data.check import check_folder
+from speechrep.data.folder import DataFolder
+
+ROOT = Path(__file__).resolve().parents[1]
+EGS = ROOT / "egs"
+
+
+def load(recipe: str):
+    """The module egs/RECIPE/local/prepare.py, which is in no package, with its neighbours importable."""
+    local = EGS / recipe / "local"
+    spec = importlib.util.spec_from_file_location(f"{recipe}_prepare", local / "prepare.py")
+    module = importlib.util.module_from_spec(spec)
+    sys.path.insert(0, str(local))
+    try:
+        spec.loader.exec_module(module)
+    finally:
+        sys.path.remove(str(local))
+    return module
+
+
+def tone(path: Path, seconds: float = 0.4, rate_hz: int = 16000, kind: str = "WAV") -> Path:
+    """A quiet tone; `kind`: WAV, FLAC or NIST, whatever the file's name ends in."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    wave = 0.2 * np.sin(np.arange(round(seconds * rate_hz)) * 0.1)
+    soundfile.write(path, wave.astype(np.float32), rate_hz, format=kind, subtype="PCM_16")
+    return path
+
+
+def write(path: Path, *lines: str) -> Path:
+    """A text file of these lines."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(f"{line}\n" for line in lines))
+    return path
+
+
+def folders(data: Path) -> dict[str, DataFolder]:
+    """The prepared folders by their paths below `data`; each passes `speechrep check`."""
+    found = {path.parent.relative_to(data).as_posix(): DataFolder(path.parent) for path in sorted(data.rglob("wav.scp"))}
+    for name, folder in found.items():
+        assert [str(problem) for problem in check_folder(folder.path).problems] == [], name
+    return found
+
+
+def run_recipe(recipe: str, top: Path, *options: str) -> Path:
+    """egs/RECIPE/run.sh in a checkout below `top` whose set-up is this environment; it must succeed. Returns its folder."""
+    shutil.copytree(ROOT / "utils", top / "utils")
+    shutil.copytree(EGS / recipe, top / "egs" / recipe, ignore=shutil.ignore_patterns("data", "dump", "exp", "downloads"))
+    for name, command in {"tools/setup.sh": "true", ".venv/bin/python": f'exec {sys.executable} "$@"',
+                          ".venv/bin/speechrep": f'exec {sys.executable} -m speechrep "$@"'}.items():
+        (top / name).parent.mkdir(parents=True, exist_ok=True)
+        (top / name).write_text(f"#!/bin/bash\n{command}\n")
+        (top / name).chmod(0o755)
+    done = subprocess.run([top / "egs" / recipe / "run.sh", *options], cwd="/", capture_output=True, text=True, timeout=600,
+                          env=dict(os.environ, PYTHONPATH=str(ROOT), OMP_NUM_THREADS="1"))
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-3000:]
+    return top / "egs" / recipe
