@@ -6,20 +6,24 @@
 #
 # --corpus FOLDER       the unpacked corpus; it is not fetched by a script (README.md)
 # --partial BOOL        go on with an incomplete corpus: true or false
-# --upstream SPECS      mfcc, logmel, a checkpoint, a folder in transformers' format; several by commas
-# --task TASKS          by commas, or all that the corpus has labels for
+# --upstream SPEC       what is evaluated: mfcc, logmel, a checkpoint, random:CHECKPOINT, or a folder in transformers' format;
+#                       several by commas, each SPEC or NAME=SPEC, paths as from this folder
+# --task TASK           by what: names by commas, or all that the corpus can run
+# --superb-compatible B true: take on the reference's habits that change numbers, each of which is named
+# --sweep B             true: choose each task's learning rate on dev
 # --nj N                jobs at a time
 # --processes N         processes that share a training; by default one, with a thread on each core
 # --stage N             begin with this stage
 # --stop-stage N        end with this one
-# --conf FILE           the features of stage 3 besides log-mel: conf/mfcc.yaml
+# --conf FILE           the features of stage 3 beside MFCC: conf/logmel.yaml
 # --seed N              seed of everything that is drawn
 # --set KEY=VALUE       override a value of the tasks' configurations; may be repeated
 set -euo pipefail
 stage=0 stop_stage=100 nj=$(nproc) seed=0 processes=1
 corpus= partial=false
-upstream=mfcc task=intent
-conf=conf/mfcc.yaml
+upstream=mfcc task=all
+superb_compatible=false sweep=false
+conf=conf/logmel.yaml
 . "$(dirname "$0")/../../utils/parse_options.sh"
 [ -z "$corpus" ] || corpus=$(cd "$corpus" && pwd)
 cd "$(dirname "$0")"
@@ -27,11 +31,11 @@ cd "$(dirname "$0")"
 . ./cmd.sh
 . "$root/utils/stage.sh"
 
-# What the script of the stages 6 to 8 reads.
-export upstream task seed nj processes
+# What utils/evaluate.sh reads.
+export upstream task superb_compatible sweep seed nj processes
 
 plan
-check_disk 3000 .
+[ "$partial" = true ] || check_disk 3000 .
 
 if stage 0 "download: take the folder that --corpus names" "1 s"; then
   local/download.sh ${corpus:+--corpus "$corpus"} downloads
@@ -45,7 +49,7 @@ if stage 1 "prepare: data folders, checked" "not yet measured"; then
 fi
 
 if stage 3 "dump: log-mel and MFCC features" "10 s an hour of speech"; then
-  for features in conf/logmel.yaml "$conf"; do
+  for features in "$conf" conf/mfcc.yaml; do
     kind=$(basename "$features" .yaml)
     speechrep dump --conf "$features" --nj "$nj" --cmvn data/train "dump/$kind/train"
     for part in dev test; do

@@ -28,7 +28,7 @@ cd "$(dirname "$0")"
 . "$root/utils/stage.sh"
 
 plan
-check_disk 1000 .
+[ "$partial" = true ] || check_disk 1000 .
 
 IFS=, read -ra systems <<<"$upstream"
 IFS=, read -ra sessions <<<"$folds"
@@ -45,19 +45,19 @@ if stage 1 "prepare: a data folder, checked" "not yet measured"; then
   partially=()
   [ "$partial" = false ] || partially=(--partial)
   python local/prepare.py "${partially[@]}" downloads/corpus data
-  speechrep check --rate 16000 data/all
+  speechrep check --rate 16000 data/emotion
 fi
 
 if stage 3 "dump: log-mel and MFCC features" "10 s an hour of speech"; then
   for kind in logmel mfcc; do
-    speechrep dump --conf "conf/$kind.yaml" --nj "$nj" --cmvn data/all "dump/$kind/all"
+    speechrep dump --conf "conf/$kind.yaml" --nj "$nj" --cmvn data/emotion "dump/$kind/emotion"
   done
 fi
 
 if stage 6 "downstream: a training for each fold" "not yet measured"; then
   for system in "${systems[@]}"; do
     for fold in "${sessions[@]}"; do
-      speechrep train --conf "$conf" --upstream "${system#*=}" --train data/all --dev data/all --dump dump --cache dump/layers \
+      speechrep train --conf "$conf" --upstream "${system#*=}" --train data/emotion --dev data/emotion --dump dump --cache dump/layers \
         --seed "$seed" --processes "$processes" --exp "exp/tasks/$(name_of "$system")-$seed/er/fold$fold" \
         --set model.fold="$fold" "${set_args[@]}"
     done
@@ -69,10 +69,10 @@ if stage 7 "decode and score: the folds joined" "not yet measured"; then
     name=$(name_of "$system") tested=()
     for fold in "${sessions[@]}"; do
       tested+=("exp/tasks/$name-$seed/er/fold$fold/test")
-      speechrep decode er --data data/all --dump dump --checkpoint "exp/tasks/$name-$seed/er/fold$fold/best.pt" \
+      speechrep decode er --data data/emotion --dump dump --checkpoint "exp/tasks/$name-$seed/er/fold$fold/best.pt" \
         --out "exp/tasks/$name-$seed/er/fold$fold/test"
     done
-    speechrep score predictions --part all --system "$name" --seed "$seed" --out "exp/tasks/$name-$seed/er/test" "${tested[@]}"
+    speechrep score predictions --part emotion --system "$name" --seed "$seed" --out "exp/tasks/$name-$seed/er/test" "${tested[@]}"
   done
 fi
 

@@ -28,7 +28,7 @@ cd "$(dirname "$0")"
 . "$root/utils/stage.sh"
 
 plan
-check_disk 2000 .
+[ "$partial" = true ] || check_disk 2000 .
 
 if stage 0 "download: the archive, or the folder that --corpus names" "as long as the archive takes"; then
   local/download.sh ${corpus:+--corpus "$corpus"} ${url:+--url "$url"} downloads
@@ -38,7 +38,7 @@ if stage 1 "prepare: data folders, checked" "not yet measured"; then
   partially=()
   [ "$partial" = false ] || partially=(--partial)
   python local/prepare.py "${partially[@]}" downloads/corpus data
-  speechrep check --rate 16000 data/*
+  speechrep check --rate 16000 data/*/
 fi
 
 if stage 3 "dump: log-mel and MFCC features" "10 s an hour of speech"; then
@@ -67,6 +67,11 @@ if stage 7 "decode and score: ABX, and sSIMI" "not yet measured"; then
       part=$(basename "$(dirname "$items")")
       speechrep score abx --upstream "$spec" --train data/phonetic_dev_clean --test "data/$part" --items "$items" --dump dump \
         --cache dump/layers ${layer:+--layer "$layer"} --system "$name" --seed "$seed" --out "exp/$name-$seed/abx_$part"
+    done
+    for table in data/semantic_*/gold.csv; do
+      part=$(basename "$(dirname "$table")")
+      speechrep score ssimi --upstream "$spec" --train data/phonetic_dev_clean --test "data/$part" --dump dump \
+        --cache dump/layers ${layer:+--layer "$layer"} --system "$name" --seed "$seed" --out "exp/$name-$seed/ssimi_$part"
     done
   done
 fi

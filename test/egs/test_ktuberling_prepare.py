@@ -8,7 +8,8 @@ from speechrep.errors import SpeechrepError
 
 THEMES = {
     "fr": {"eye": "fr/patate_oeil.wav", "bow": "fr/patate_noeud-papillon.wav", "egypt_donkey": "fr/egypte_ane.wav",
-           "xmas_tux": "fr/noel_Tux-le-pingouin.wav", "tux-idea": "fr/robin_j-ai-une-idee.wav", "tv_car": "fr/tv_voiture.wav"},
+           "xmas_tux": "fr/noel_Tux-le-pingouin.wav", "tux-idea": "fr/robin_j-ai-une-idee.wav",
+           "tv_car": "fr/tv_voiture.wav"},
     "da": {"ear": "da/oere.ogg", "hat": "da/hat.ogg", "tv_accident": "da/tv_accident.ogg", "tv_car": "da/tv_bil.ogg",
            "tux-bow": "da/tux-bow.ogg", "tux-shoot": "da/tux-bow.ogg", "egypt_grass": "da/egypt_graes.ogg"},
     "en": {"egypt_palmtree": "en/egypt_palmtree.ogg", "pizzeria_brocolli": "en/pizzeria_broccolli.ogg", "eye": "en/eye.ogg"},
@@ -44,7 +45,8 @@ def test_words(tree, tmp_path):
     assert {line for part in parts for line in part.read("utt2spk").values()} == {"fr", "da", "en", "es"}
     left_out = dict(line.split("\t") for line in (tmp_path / "data/left_out.tsv").read_text().splitlines())
     assert left_out == {
-        "da/tv_accident.ogg": "no text: the file is named in English", "da/tux-bow.ogg": "no text: the file is named in English",
+        "da/tv_accident.ogg": "no text: the file is named in English",
+        "da/tux-bow.ogg": "no text: the file is named in English",
         "ru/eye.ogg": "no text: what is said in this language is not written down: ru",
         "sr@latin/oko.ogg": "no text: what is said in this language is not written down: sr@latin",
         "id/ball_bola.wav": "no such file in the package", "fr/oeil.wav": "in no theme"}

@@ -94,8 +94,8 @@ def test_more_voices_of_the_same_languages(tmp_path):
     make_recipe(tmp_path, "letters", 16000, {"train": [("fr", "fr", "a"), ("en", "en", "b"), ("en", "en", "three")],
                                              "dev": [("en", "en", "c"), ("fr", "fr", "d")], "test": [("en", "en", "e")]})
     (tmp_path / "voices").mkdir()
-    done = subprocess.run([sys.executable, str(ROOT / "egs/voices/local/prepare.py"), "../phone", "data", "--more", "../letters"],
-                          cwd=tmp_path / "voices", capture_output=True, text=True, timeout=300,
+    command = [sys.executable, str(ROOT / "egs/voices/local/prepare.py"), "../phone", "data", "--more", "../letters"]
+    done = subprocess.run(command, cwd=tmp_path / "voices", capture_output=True, text=True, timeout=300,
                           env=os.environ | {"PYTHONPATH": str(ROOT)})
     assert done.returncode == 0, done.stderr
     train = DataFolder(tmp_path / "voices/data/train")

@@ -52,7 +52,8 @@ def test_phonetic(recipe, tree, tmp_path):
     # The challenge keeps the items of its test to itself.
     assert DataFolder(tmp_path / "data/phonetic_test_other").utts == ["61-70968-0000"]
     assert not (tmp_path / "data/phonetic_test_other/items.item").exists()
-    assert problems(*(tmp_path / f"data/phonetic_{part}_{kind}" for part in ("dev", "test") for kind in ("clean", "other"))) == []
+    names = [f"phonetic_{part}_{kind}" for part in ("dev", "test") for kind in ("clean", "other")]
+    assert problems(*(tmp_path / "data" / name for name in names)) == []
 
 
 def test_semantic(recipe, tree, tmp_path):
@@ -70,7 +71,8 @@ def test_semantic(recipe, tree, tmp_path):
 
 def test_labels_of_test_where_they_are_there(recipe, tree, tmp_path):
     write_lines(tree / "phonetic/test-clean.item", HEADER, "61-70968-0000 0.1 0.2 G IH1 Z 61")
-    write_lines(tree / "semantic/test/gold.csv", "type,word,filename", "librispeech,go,AabWUdQiJx", "synthetic,go,aaEGIphSpE")
+    write_lines(tree / "semantic/test/gold.csv", "type,word,filename", "librispeech,go,AabWUdQiJx",
+                "synthetic,go,aaEGIphSpE")
     write_lines(tree / "semantic/test/pairs.csv", PAIRS[0], "librispeech,x,go,go,1,")
     recipe.prepare(tree, tmp_path / "data")
     assert len(read_items(tmp_path / "data/phonetic_test_clean/items.item")) == 1

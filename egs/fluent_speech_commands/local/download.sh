@@ -16,9 +16,11 @@ EOF
 }
 
 check_corpus() {
-  [ -n "$(find -L "$1" -maxdepth 3 -path "*/data/train_data.csv" -print -quit)" ] || die "$1: no data/train_data.csv" "data/{train,valid,test}_data.csv and wavs/speakers/" "$2"
+  [ -n "$(find -L "$1" -maxdepth 3 -path "*/data/train_data.csv" -print -quit)" ] || \
+    die "$1: no data/train_data.csv" "data/{train,valid,test}_data.csv and wavs/speakers/" "$2"
 }
 
 read_options "$@"
 link_corpus
-not_open "Fluent Speech Commands" "ask for it at https://fluent.ai/fluent-speech-commands-a-dataset-for-spoken-language-understanding-research/ and unpack it"
+not_open "Fluent Speech Commands" \
+  "ask for it at https://fluent.ai/fluent-speech-commands-a-dataset-for-spoken-language-understanding-research/ and unpack it"

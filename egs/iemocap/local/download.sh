@@ -16,7 +16,8 @@ EOF
 }
 
 check_corpus() {
-  [ -n "$(find -L "$1" -maxdepth 3 -path "*/Session1" -print -quit)" ] || die "$1: no Session1" "Session1 ... Session5" "$2"
+  [ -n "$(find -L "$1" -maxdepth 3 -path "*/Session1" -print -quit)" ] || \
+    die "$1: no Session1" "Session1 ... Session5" "$2"
 }
 
 read_options "$@"

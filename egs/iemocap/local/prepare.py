@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Stage 1: IEMOCAP as published -> data/all with the streams `emotion` and `utt2session`.
+"""Stage 1: IEMOCAP as published -> data/emotion with the streams `emotion` and `utt2session`.
 
 Usage: local/prepare.py [--partial] CORPUS_DIR DATA_DIR
 
@@ -17,7 +17,7 @@ from speechrep.errors import SpeechrepError
 CLASSES = {"neu": "neutral", "hap": "happy", "exc": "happy", "ang": "angry", "sad": "sad"}
 """The four of SUPERB; excitement counts as happiness."""
 
-PUBLISHED = {"all": {"utterances": 5531, "speakers": 10, "emotion": 4, "utt2session": 5}}
+PUBLISHED = {"emotion": {"utterances": 5531, "speakers": 10, "emotion": 4, "utt2session": 5}}
 BY_SESSION = {"Session1": 1085, "Session2": 1023, "Session3": 1151, "Session4": 1031, "Session5": 1241}
 BY_CLASS = {"happy": 1636, "sad": 1084, "angry": 1103, "neutral": 1708}
 SOURCE = "the usual four-class subset: 595 happy + 1041 excited, 1084 sad, 1103 angry, 1708 neutral"
@@ -39,7 +39,7 @@ def prepare(corpus_dir: Path, data_dir: Path, partial: bool = False) -> None:
             labels.update([session, CLASSES[label]])
             dialog, _, last = turn.rpartition("_")
             # F and M after the session say who wears the markers, the turn's own letter who speaks.
-            corpus.add("all", turn, root / session / "sentences/wav" / dialog / f"{turn}.wav", {
+            corpus.add("emotion", turn, root / session / "sentences/wav" / dialog / f"{turn}.wav", {
                 "utt2spk": f"{turn[:5]}{last[0]}", "utt2lang": "en", "utt2session": session, "emotion": CLASSES[label]})
     wanted = BY_CLASS | BY_SESSION
     differences = [f"{labels[name]} turns of {name} instead of {count}" for name, count in wanted.items()

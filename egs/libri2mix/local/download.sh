@@ -16,10 +16,12 @@ EOF
 }
 
 check_corpus() {
-  [ -n "$(find -L "$1" -maxdepth 3 -path "*/wav16k/max" -print -quit)" ] || die "$1: no wav16k/max" "wav16k/max/ as LibriMix generates it" "$2"
+  [ -n "$(find -L "$1" -maxdepth 3 -path "*/wav16k/max" -print -quit)" ] || \
+    die "$1: no wav16k/max" "wav16k/max/ as LibriMix generates it" "$2"
 }
 
 read_options "$@"
 link_corpus
 [ ! -d "$downloads/corpus" ] || { check_corpus "$downloads/corpus" "name another folder after --corpus"; exit 0; }
-die "no corpus yet" "the folder of the corpus" "Libri2Mix is generated, not fetched; README.md says how; then: --corpus DIR"
+die "no corpus yet" "the folder of the corpus" \
+  "Libri2Mix is generated, not fetched; README.md says how; then: --corpus DIR"

@@ -16,10 +16,12 @@ EOF
 }
 
 check_corpus() {
-  [ -n "$(find -L "$1" -maxdepth 3 -path "*/all.iob.snips.txt" -print -quit)" ] || die "$1: no all.iob.snips.txt" "all.iob.snips.txt, train/, valid/ and test/" "$2"
+  [ -n "$(find -L "$1" -maxdepth 3 -path "*/all.iob.snips.txt" -print -quit)" ] || \
+    die "$1: no all.iob.snips.txt" "all.iob.snips.txt, train/, valid/ and test/" "$2"
 }
 
 read_options "$@"
 link_corpus
 [ ! -d "$downloads/corpus" ] || { check_corpus "$downloads/corpus" "name another folder after --corpus"; exit 0; }
-die "no corpus yet" "the folder of the corpus" "Audio SNIPS is not published in this layout; README.md says how it is made; then: --corpus DIR"
+die "no corpus yet" "the folder of the corpus" \
+  "Audio SNIPS is not published in this layout; README.md says how it is made; then: --corpus DIR"

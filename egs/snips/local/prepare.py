@@ -19,7 +19,7 @@ TEXTS = "all.iob.snips.txt"
 PARTS = {"train": "train", "dev": "valid", "test": "test"}
 SPEAKERS = {"train": "Ivy Joanna Joey Justin Kendra Kimberly Matthew Salli".split(),
             "dev": "Aditi Amy Geraint Nicole".split(), "test": "Brian Emma Raveena Russell".split()}
-"""SUPERB's: of the 16 synthetic voices, which all say everything, none is in two parts (s3prl, downstream/ctc/snips.yaml)."""
+"""SUPERB's (s3prl, downstream/ctc/snips.yaml): of the 16 voices, which all say everything, none is in two parts."""
 
 PUBLISHED = {"train": {"utterances": 8 * 13084, "speakers": 8, "intent": 7}, "dev": {"utterances": 4 * 700, "speakers": 4},
              "test": {"utterances": 4 * 700, "speakers": 4}}

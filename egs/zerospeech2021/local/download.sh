@@ -29,5 +29,6 @@ link_corpus
 [ -n "$url" ] || [ -d "$downloads/corpus" ] || \
   die "no address of the archive" "--url URL, from https://download.zerospeech.com, or --corpus DIR" "see README.md"
 [ -d "$downloads/corpus" ] || fetch_archive "$url" - . .
-check_corpus "$downloads/corpus" "fetch the archive by hand from https://download.zerospeech.com and name its folder: --corpus DIR"
+check_corpus "$downloads/corpus" \
+  "fetch the archive by hand from https://download.zerospeech.com and name its folder: --corpus DIR"
 echo "corpus: $downloads/corpus; CC BY 4.0 (see its README.md); parts of LibriSpeech in it are (c) 2014 Vassil Panayotov" >&2
