@@ -156,7 +156,7 @@ class _Runs:
         from speechrep.errors import SpeechrepError
         if self.failed:
             raise SpeechrepError(f"{len(self.failed)} failed, each with its reason above:\n    " + "\n    ".join(self.failed),
-                                 "none", "mend what each says and run the same command again; what is done is kept")
+                                 cure="mend what each says and run the same command again; what is done is kept")
 
 
 def _jobs(args):
