@@ -1,4 +1,5 @@
-"""A recipe's folder for tests of the suite: chords with intents, plain features, an untrained checkpoint, tiny configurations."""
+"""A recipe's folder for tests of the suite: chords with intents, plain features, an untrained checkpoint, tiny
+configurations."""
 
 import json
 from dataclasses import replace

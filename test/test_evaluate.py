@@ -1,4 +1,5 @@
-"""The whole row of an upstream by one command: run.sh --upstream through utils/evaluate.sh, killed, gone on with, and again."""
+"""The whole row of an upstream by one command: run.sh --upstream through utils/evaluate.sh, killed, gone on with, and
+again."""
 
 import os
 import shutil

@@ -1,14 +1,14 @@
 #!/usr/bin/env bash
-# Methods that learn from speech alone, on the same speech and by the same tasks. Run it in a recipe's folder, behind its
-# stages 1 to 3; the stages 4 to 8 of run.sh call it for every --method but ctap.
+# Methods that learn from speech alone, on the same speech and by the same tasks. Run it in a recipe's folder, behind
+# its stages 1 to 3; the stages 4 to 8 of run.sh call it for every --method but ctap.
 #
 #   utils/compare_methods.sh STAGE [MORE ...]
 #
-# STAGE is units, pretrain (MORE: --set KEY=VALUE), train, score or report; the last three are utils/evaluate.sh on these methods,
-# plain features and an untrained network of the first method's shape. run.sh exports method, task, seed, nj and processes.
-# $method names methods, separated by commas, or `all`; each is configured by conf/METHOD.yaml, or where the recipe has none
-# by mini's, and hubert2 is HuBERT's second iteration, on units of the first. A method that builds on another's units
-# comes behind it.
+# STAGE is units, pretrain (MORE: --set KEY=VALUE), train, score or report; the last three are utils/evaluate.sh on
+# these methods, plain features and an untrained network of the first method's shape. run.sh exports method, task, seed,
+# nj and processes. $method names methods, separated by commas, or `all`; each is configured by conf/METHOD.yaml, or
+# where the recipe has none by mini's, and hubert2 is HuBERT's second iteration, on units of the first. A method that
+# builds on another's units comes behind it.
 set -euo pipefail
 stage=$1 methods=$method
 shift

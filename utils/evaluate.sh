@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# The whole row of any upstream: every task that the corpus has labels for. Run it in a recipe's folder, behind its stages
-# 1 to 3; the stages 6 to 8 of run.sh call it for every --upstream, and utils/compare_methods.sh for its methods.
+# The whole row of any upstream: every task that the corpus has labels for. Run it in a recipe's folder, behind its
+# stages 1 to 3; the stages 6 to 8 of run.sh call it for every --upstream, and utils/compare_methods.sh for its methods.
 #
 #   utils/evaluate.sh train|score|report [MORE ...]
 #
-# run.sh exports what is asked for; MORE goes to `speechrep suite` as it is (--data, --exp and --dump FOLDER; train: --set
-# KEY=VALUE; report: --credits FILE):
+# run.sh exports what is asked for; MORE goes to `speechrep suite` as it is (--data, --exp and --dump FOLDER; train:
+# --set KEY=VALUE; report: --credits FILE):
 #
 #   upstream     specs by commas, each SPEC or NAME=SPEC: mfcc, logmel, a checkpoint, random:CHECKPOINT, a folder in
 #                transformers' format; {seed} stands for the seed. Default: mfcc

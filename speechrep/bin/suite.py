@@ -7,13 +7,13 @@
 
 Run it in a recipe's folder, behind its stages 1 to 3 (utils/evaluate.sh does). `tasks` lists what the data folders have
 labels for, and the reason for each task that they cannot run. `train` and `score` do, one after another, what
-`speechrep train`, `decode` and `score` do, and print each command; what is done is left alone, what was interrupted goes
-on. A task that fails does not keep the others from running: it is named at the end. They leave
+`speechrep train`, `decode` and `score` do, and print each command; what is done is left alone, what was interrupted
+goes on. A task that fails does not keep the others from running: it is named at the end. They leave
 EXP/tasks/SYSTEM-SEED/TASK, and `score` the table of all systems, EXP/METHODS.md and EXP/METHODS.json.
 `report` leaves EXP/report/methods.html.
 
-An upstream is mfcc, fbank, logmel, a checkpoint, random:CHECKPOINT or a folder in transformers' format, with a name of its own
-as NAME=SPEC; `{seed}` in it stands for the seed.
+An upstream is mfcc, fbank, logmel, a checkpoint, random:CHECKPOINT or a folder in transformers' format, with a name of
+its own as NAME=SPEC; `{seed}` in it stands for the seed.
 """
 
 
@@ -26,20 +26,23 @@ def add_arguments(parser):
         own.add_argument("--data", default="data", help="folder of data folders (default: %(default)s)")
         own.add_argument("--exp", default="exp", help="everything trained and scored (default: %(default)s)")
         if kind != "report":
-            own.add_argument("--conf", action="append", default=[], metavar="FOLDER", help="folder of TASK.yaml; may be "
-                             "repeated, the first that has one is taken (default: conf)")
+            own.add_argument("--conf", action="append", default=[], metavar="FOLDER", help="folder of TASK.yaml; may "
+                             "be repeated, the first that has one is taken (default: conf)")
             own.add_argument("--task", default="all", help="names by commas, or all that the corpus can run (default)")
-            own.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="override a value of every task's YAML")
+            own.add_argument("--set", action="append", default=[], metavar="KEY=VALUE",
+                             help="override a value of every task's YAML")
     for own in (made["train"], made["score"]):
         own.add_argument("--upstream", required=True, help="specs by commas, each SPEC or NAME=SPEC")
         own.add_argument("--seed", default="0", help="a number, or several by commas (default: %(default)s)")
         own.add_argument("--dump", default="dump", help="folder of dumped features: KIND/PART (default: %(default)s)")
-        own.add_argument("--superb-compatible", action="store_true", help="take on the reference's habits that change numbers, "
-                         "as far as a task has them; each is named")
+        own.add_argument("--superb-compatible", action="store_true", help="take on the reference's habits that change "
+                         "numbers, as far as a task has them; each is named")
     made["train"].add_argument("--nj", type=int, default=1, help="jobs at a time that compute features (default: 1)")
     made["train"].add_argument("--processes", type=int, default=1, help="processes that share a training (default: 1)")
-    made["train"].add_argument("--sweep", action="store_true", help="choose each task's learning rate on dev (speechrep sweep)")
-    made["train"].add_argument("--device", default="auto", help="cpu, cuda, cuda:1 ...; auto takes a GPU where there is one")
+    made["train"].add_argument("--sweep", action="store_true",
+                               help="choose each task's learning rate on dev (speechrep sweep)")
+    made["train"].add_argument("--device", default="auto",
+                               help="cpu, cuda, cuda:1 ...; auto takes a GPU where there is one")
     made["report"].add_argument("--title", default="", help="heading of the page")
     made["report"].add_argument("--credits", action="append", default=[], metavar="FILE",
                                 help="text that must go with the corpus's audio, such as its licence; may be repeated")
@@ -74,8 +77,9 @@ def train(args):
         for job in jobs:
             train_part, dev_part, _ = job.parts
             for out, fold in _trainings(args, system, job):
-                options = ["--conf", job.conf, "--upstream", system.spec, "--train", train_part, "--dev", dev_part, "--dump",
-                           args.dump, "--cache", f"{args.dump}/layers", "--seed", system.seed, "--device", args.device, "--exp", out]
+                options = ["--conf", job.conf, "--upstream", system.spec, "--train", train_part, "--dev", dev_part,
+                           "--dump", args.dump, "--cache", f"{args.dump}/layers", "--seed", system.seed, "--device", args.device,
+                           "--exp", out]
                 options += [word for value in (*args.set, *_habits(args, job), *fold) for word in ("--set", value)]
                 if args.sweep:
                     runs.run("sweep", *options)
@@ -98,13 +102,13 @@ def score(args):
             if (folder / "score.json").is_file():
                 continue
             if job.conf is None:
-                runs.run("score", job.task, "--upstream", system.spec, "--dump", args.dump, "--cache", f"{args.dump}/layers",
-                         *job.options, *_habits(args, job), *named, "--out", out)
+                runs.run("score", job.task, "--upstream", system.spec, "--dump", args.dump, "--cache",
+                         f"{args.dump}/layers", *job.options, *_habits(args, job), *named, "--out", out)
                 continue
             trainings = [run for run, _ in _trainings(args, system, job)]
             made = [run / folder.name for run in trainings if runs.run(
-                "decode", job.task, "--data", job.parts[2], "--dump", args.dump, "--checkpoint", run / "best.pt", *job.options,
-                "--out", run / folder.name)]
+                "decode", job.task, "--data", job.parts[2], "--dump", args.dump, "--checkpoint", run / "best.pt",
+                *job.options, "--out", run / folder.name)]
             if len(made) == len(trainings):
                 kind = "predictions" if (made[0] / "made.json").is_file() else "recognition"
                 runs.run("score", kind, "--part", folder.name, *named, "--out", folder, *made)
@@ -155,8 +159,8 @@ class _Runs:
     def end(self) -> None:
         from speechrep.errors import SpeechrepError
         if self.failed:
-            raise SpeechrepError(f"{len(self.failed)} failed, each with its reason above:\n    " + "\n    ".join(self.failed),
-                                 "none", "mend what each says and run the same command again; what is done is kept")
+            raise SpeechrepError("\n    ".join([f"{len(self.failed)} failed, each with its reason above:", *self.failed]),
+                                 cure="mend what each says and run the same command again; what is done is kept")
 
 
 def _jobs(args):
@@ -200,4 +204,5 @@ def _trainings(args, system, job) -> list:
 def _out(args, system, job):
     """EXP/tasks/SYSTEM-SEED/TASK; with the reference's habits, TASK.superb."""
     from pathlib import Path
-    return Path(args.exp) / "tasks" / f"{system.name}-{system.seed}" / (job.name + (".superb" if _habits(args, job) else ""))
+    name = f"{job.name}.superb" if _habits(args, job) else job.name
+    return Path(args.exp) / "tasks" / f"{system.name}-{system.seed}" / name

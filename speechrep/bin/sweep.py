@@ -3,8 +3,8 @@
   speechrep sweep --conf conf/sid.yaml --upstream exp/hubert/small-0/best.pt --train data/train --dev data/dev \\
     --dump dump --cache dump/layers --exp exp/tasks/hubert-small-0/sid
 
-Leaves in EXP the run of the chosen rate, as `speechrep train` would have made it, what was tried in EXP/sweep.json, and the
-logs of all in EXP/lr. Killed at any moment, the same command goes on. Needs optuna (the extra `suite`).
+Leaves in EXP the run of the chosen rate, as `speechrep train` would have made it, what was tried in EXP/sweep.json, and
+the logs of all in EXP/lr. Killed at any moment, the same command goes on. Needs optuna (the extra `suite`).
 """
 
 

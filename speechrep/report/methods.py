@@ -1,8 +1,8 @@
 """Upstreams compared: one table, systems by tasks, of all that stands in EXP/tasks.
 
-Each task shows its main metrics (`main_metrics` of the task, or its score's first). A value of one seed has the interval
-of its score, over utterances; of several, the mean has Student's 95 % interval over the seeds. A system beats a floor
-(MFCC, an untrained encoder) in a task where its value is better, and clearly where the intervals do not touch.
+Each task shows its main metrics (`main_metrics` of the task, or its score's first). A value of one seed has the
+interval of its score, over utterances; of several, the mean has Student's 95 % interval over the seeds. A system beats
+a floor (MFCC, an untrained encoder) in a task where its value is better, and clearly where the intervals do not touch.
 """
 
 import statistics
@@ -25,19 +25,20 @@ RECOGNITION = "asr"
 def main_metrics(score: dict[str, Any]) -> list[str]:
     """The metrics of a score by which systems are compared."""
     name = RECOGNITION if score["task"] == "recognition" else score["task"]
-    zero_shot = zero_shot_tasks()
-    wanted = zero_shot[name][0].main_metrics if name in zero_shot else find_task(name).main_metrics if name in task_names() else ()
+    zero_shot, wanted = zero_shot_tasks(), ()
+    if name in zero_shot or name in task_names():
+        wanted = (zero_shot[name][0] if name in zero_shot else find_task(name)).main_metrics
     return [metric for metric in wanted if metric in score["metrics"]] or list(score["metrics"])[:1]
 
 
 def collect_methods(exp: Path) -> dict[str, Any]:
     """Everything below EXP/tasks as plain values.
 
-    `columns`: {key, task, part, label, metric, unit, better}, in which label is the task, with the part where a task has
-    several; `systems`: {system, seeds, floor, upstreams, parameters, data_hours,
-    heard_hours, train_sec, scores, beats}, in which scores are by the columns' keys: {value, low, high, over ("utterances" or
-    "seeds"), n, by_seed, lr, path}, and beats by floor: {floor, of, won, clearly, lost}. Raises `SpeechrepError` if
-    nothing is scored.
+    `columns`: {key, task, part, label, metric, unit, better}, in which label is the task, with the part where a task
+    has several; `systems`: {system, seeds, floor, upstreams, parameters, data_hours,
+    heard_hours, train_sec, scores, beats}, in which scores are by the columns' keys: {value, low, high, over
+    ("utterances" or "seeds"), n, by_seed, lr, path}, and beats by floor: {floor, of, won, clearly, lost}. Raises
+    `SpeechrepError` if nothing is scored.
     """
     columns: dict[str, dict[str, Any]] = {}
     systems: dict[str, dict[str, Any]] = {}
@@ -67,15 +68,17 @@ def collect_methods(exp: Path) -> dict[str, Any]:
     for column in columns.values():
         parts = {other["part"] for other in columns.values() if other["task"] == column["task"]}
         column["label"] = column["task"] + (f", {column['part']}" if len(parts) > 1 else "")
-    order = sorted(columns.values(), key=lambda column: (column["task"] in zero_shot_tasks(), column["task"], column["part"]))
+    last = zero_shot_tasks()
+    order = sorted(columns.values(), key=lambda column: (column["task"] in last, column["task"], column["part"]))
     return {"columns": order, "systems": rows}
 
 
 def _system(name: str, found: dict[str, dict[int, dict]], upstreams: dict[int, str]) -> dict[str, Any]:
     seeds = sorted({seed for by_seed in found.values() for seed in by_seed}, key=str)
     runs = [entry["run"] for by_seed in found.values() for entry in by_seed.values()]
-    row = {"system": name, "seeds": seeds, "floor": role_of(name) == "floor", "upstreams": sorted(set(upstreams.values()))}
-    return row | cost(list(upstreams.values()), runs) | {"scores": {key: _joined(by_seed) for key, by_seed in found.items()}}
+    scores = {key: _joined(by_seed) for key, by_seed in found.items()}
+    return {"system": name, "seeds": seeds, "floor": role_of(name) == "floor",
+            "upstreams": sorted(set(upstreams.values()))} | cost(list(upstreams.values()), runs) | {"scores": scores}
 
 
 def _joined(by_seed: dict[int, dict]) -> dict[str, Any]:
@@ -83,21 +86,24 @@ def _joined(by_seed: dict[int, dict]) -> dict[str, Any]:
     entries = [by_seed[seed] for seed in sorted(by_seed, key=str)]
     first = entries[0]
     values = {str(seed): by_seed[seed]["value"] for seed in sorted(by_seed, key=str)}
-    told = {"n": first["n"], "by_seed": values, "lr": sorted({entry["lr"] for entry in entries if entry["lr"] is not None}),
+    rates = sorted({entry["lr"] for entry in entries if entry["lr"] is not None})
+    told = {"n": first["n"], "by_seed": values, "lr": rates,
             "path": [entry["path"] for entry in entries]}
     if len(entries) == 1:
-        return {"value": first["value"], "low": first.get("low"), "high": first.get("high"), "over": "utterances"} | told
+        own = {"value": first["value"], "low": first.get("low"), "high": first.get("high"), "over": "utterances"}
+        return own | told
     value, low, high = t_interval(list(values.values()))
     return {"value": value, "low": low, "high": high, "over": "seeds"} | told
 
 
 def cost(upstreams: list[str], runs: list[Path]) -> dict[str, Any]:
-    """What a system took: parameters, hours of the speech it was trained on, hours it heard in all its steps (steps times
-    batch, the greatest that batches can hold), seconds of training (of the last session, where it was interrupted).
+    """What a system took: parameters, hours of the speech it was trained on, hours it heard in all its steps (steps
+    times batch, the greatest that batches can hold), seconds of training (of the last session, where it was
+    interrupted).
 
     Known of upstreams that this project trained, from their run; 0 hours for an untrained network; None where nobody
-    says. upstreams: specs, one a seed, whose means are given; runs: folders of tasks, from whose checkpoints parameters are
-    counted where the upstream has no run.
+    says. upstreams: specs, one a seed, whose means are given; runs: folders of tasks, from whose checkpoints parameters
+    are counted where the upstream has no run.
     """
     found: dict[str, list[float]] = {"parameters": [], "data_hours": [], "heard_hours": [], "train_sec": []}
     for spec in upstreams:
@@ -145,7 +151,8 @@ def _beats(row: dict[str, Any], rows: list[dict[str, Any]], columns: dict[str, d
 
 
 def floor_of(kind: str, system: str, names: list[str]) -> str | None:
-    """The system that `system` has to beat: mfcc; of untrained encoders, the one of its own method, or else the first."""
+    """The system that `system` has to beat: mfcc; of untrained encoders, the one of its own method, or else the
+    first."""
     own = [name for name in names if name == kind or name.startswith(f"{kind}-")]
     same = [name for name in own if system.startswith(name.removeprefix(f"{kind}-") + "-")]
     return (same or own or [None])[0]
@@ -165,8 +172,8 @@ def methods_markdown(found: dict[str, Any], title: str = "Systems by tasks") -> 
     """What `collect_methods` found as a Markdown table."""
     columns, rows = found["columns"], found["systems"]
     floors = [kind for kind in ("mfcc", "random") if any(kind in row["beats"] for row in rows)]
-    heads = ["system", *(f"beats {kind}" for kind in floors), *(" ".join(heading(column)) for column in columns), "parameters (M)",
-             "speech (h)", "heard (h)", "training (s)"]
+    heads = ["system", *(f"beats {kind}" for kind in floors), *(" ".join(heading(column)) for column in columns),
+             "parameters (M)", "speech (h)", "heard (h)", "training (s)"]
     lines = [f"# {title}", "", "| " + " | ".join(heads) + " |", "|---|" + "---:|" * (len(heads) - 1)]
     best = best_of(found)
     for row in rows:

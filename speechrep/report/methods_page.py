@@ -15,15 +15,16 @@ from speechrep.train import checkpoint
 def make_methods_page(exp: Path, data: Path, out: Path, title: str = "", credits: list[Path] = ()) -> Path:
     """Write OUT/methods.html, of all that stands in EXP/tasks and of the runs in EXP, and return its path.
 
-    One file that needs no network; what is missing is named with the command that makes it. credits: text files that must
-    go with the corpus's audio. Raises `SpeechrepError` for a missing `exp`, an unreadable file of credits, and a score
-    file that is none.
+    One file that needs no network; what is missing is named with the command that makes it. credits: text files that
+    must go with the corpus's audio. Raises `SpeechrepError` for a missing `exp`, an unreadable file of credits, and a
+    score file that is none.
     """
     if not exp.is_dir():
         raise SpeechrepError(f"{exp}: no such folder", "an experiment folder", "run the earlier stages")
     said, runs = credits_of(credits), collect.find_runs(exp)
     pretrained = [run for run in runs if not run.name.startswith("tasks/")]
-    sections = [*_table(exp), _layers(exp), _overview(pretrained), _curves(pretrained), runs_section(runs), data_section(data, said)]
+    sections = [*_table(exp), _layers(exp), _overview(pretrained), _curves(pretrained), runs_section(runs),
+                data_section(data, said)]
     return render(sections, title or f"{exp.resolve().parent.name}: methods", out / "methods.html")
 
 
@@ -57,8 +58,8 @@ def _paths(row: dict[str, Any]) -> list[str]:
 
 
 def find_weights(exp: Path) -> dict[str, dict[str, np.ndarray]]:
-    """SYSTEM-SEED -> task -> the weights [L] of the layers that a task learned, of tasks that see more than one. Of several
-    folds the mean."""
+    """SYSTEM-SEED -> task -> the weights [L] of the layers that a task learned, of tasks that see more than one. Of
+    several folds the mean."""
     found: dict[str, dict[str, list[np.ndarray]]] = {}
     tasks = exp / "tasks"
     for path in sorted([*tasks.glob("*/*/best.pt"), *tasks.glob("*/*/fold*/best.pt")]):

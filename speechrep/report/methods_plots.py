@@ -1,4 +1,5 @@
-"""The figures of the page of methods: what systems are worth by task, which layers tasks listen to, how training went."""
+"""The figures of the page of methods: what systems are worth by task, which layers tasks listen to, how training
+went."""
 
 import math
 from typing import Any
@@ -46,7 +47,8 @@ def _panel(axis, systems: list[dict[str, Any]], column: dict[str, Any]) -> None:
         axis.barh(place, entry["value"], color=FLOOR if row["floor"] else SYSTEM, height=0.66)
         if entry["low"] is not None:
             axis.plot([entry["low"], entry["high"]], [place, place], color="#1c242b", linewidth=1.1)
-    reference = next((row["scores"][key]["value"] for row in systems if row["system"] == "mfcc" and key in row["scores"]), None)
+    reference = next((row["scores"][key]["value"] for row in systems
+                      if row["system"] == "mfcc" and key in row["scores"]), None)
     if reference is not None:
         axis.axvline(reference, color=LINE, linewidth=0.9, linestyle=(0, (3, 2)))
     task, what = heading(column)
@@ -117,7 +119,8 @@ def overview(logs: dict[str, dict[str, dict[str, list[tuple[int, float]]]]], col
 
 
 def total_loss(log: dict[str, dict[str, list[tuple[int, float]]]], part: str) -> list[tuple[int, float]]:
-    """The weighted loss of a part by step: `loss`; of training, where it is not logged, its one loss, if there is but one."""
+    """The weighted loss of a part by step: `loss`; of training, where it is not logged, its one loss, if there is but
+    one."""
     values = log.get(part, {})
     if "loss" in values:
         return values["loss"]

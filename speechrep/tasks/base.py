@@ -39,8 +39,8 @@ class Scored:
 
 @dataclass(frozen=True)
 class ZeroShot:
-    """What a task that trains nothing asks of a corpus. The file `tasks/x.py` holds `ZERO_SHOT`, a tuple of these, of which the
-    first that a corpus can serve is taken; `speechrep score x` does the task."""
+    """What a task that trains nothing asks of a corpus. The file `tasks/x.py` holds `ZERO_SHOT`, a tuple of these, of
+    which the first that a corpus can serve is taken; `speechrep score x` does the task."""
 
     options: dict[str, str]
     """Option of `speechrep score` -> the folder below data/ that it names, such as {"--test": "test"}."""
@@ -60,11 +60,12 @@ class BaseTask(Method):
     `labels` are the names of classes or symbols in the order of their ids. `needs_of(config)` names the streams of the
     labels; `needs` of a task in hand begins with what its upstream hears.
 
-    What `speechrep suite` asks. `parts`: the folders below data/ for training, dev and test, of which the first triple that a
-    corpus has is taken. `files`: by part (train, dev, test) those that its folder must hold beside the streams of
-    `needs_of`, such as {"test": ("trials",)}. `decode_options`: option of `speechrep decode` -> the part whose folder it names.
-    `main_metrics`: by which systems are compared; the score's first where empty. `superb`: the habits of the reference that
-    change numbers and are taken on with `--superb-compatible` alone, "key=value" for `--set` -> the habit in a sentence.
+    What `speechrep suite` asks. `parts`: the folders below data/ for training, dev and test, of which the first triple
+    that a corpus has is taken. `files`: by part (train, dev, test) those that its folder must hold beside the streams
+    of `needs_of`, such as {"test": ("trials",)}. `decode_options`: option of `speechrep decode` -> the part whose
+    folder it names. `main_metrics`: by which systems are compared; the score's first where empty. `superb`: the habits
+    of the reference that change numbers and are taken on with `--superb-compatible` alone, "key=value" for `--set` ->
+    the habit in a sentence.
     """
 
     parts: tuple[tuple[str, str, str], ...] = (("train", "dev", "test"),)
@@ -129,14 +130,14 @@ class BaseTask(Method):
 
     @classmethod
     def obstacle(cls, config: Any, folders: dict[str, DataFolder]) -> str:
-        """Why the labels of these folders, by part, cannot serve, "" where they can. All streams of `needs_of` and all of
-        `files` are there when it is asked."""
+        """Why the labels of these folders, by part, cannot serve, "" where they can. All streams of `needs_of` and all
+        of `files` are there when it is asked."""
         return ""
 
     @classmethod
     def folds(cls, config: Any, folders: dict[str, DataFolder]) -> tuple[str, ...]:
-        """The "key=value" of each of several trainings whose predictions are joined into one, such as model.fold=1; () where
-        one training is the task."""
+        """The "key=value" of each of several trainings whose predictions are joined into one, such as model.fold=1; ()
+        where one training is the task."""
         return ()
 
     def predict(self, batch: Batch) -> dict[str, list[str]]:

@@ -37,7 +37,8 @@ class Job:
     parts: tuple[Path, Path, Path] | None
     """Data folders for training, dev and test, of a trained task."""
     options: tuple[str, ...] = ()
-    """Those that name data folders: of a zero-shot task for `speechrep score`, of a trained one for `speechrep decode`."""
+    """Those that name data folders: of a zero-shot task for `speechrep score`, of a trained one for `speechrep
+    decode`."""
     folds: tuple[str, ...] = ()
     """The settings of several trainings that together are the task (see `BaseTask.folds`)."""
     superb: tuple[tuple[str, str], ...] = ()

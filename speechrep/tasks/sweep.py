@@ -1,13 +1,14 @@
-"""The learning rate of a task, chosen on dev: successive halving over a grid (Li et al., Massively parallel hyperparameter
-tuning, arXiv 1810.05934), as optuna's pruner does it.
+"""The learning rate of a task, chosen on dev: successive halving over a grid (Li et al., Massively parallel
+hyperparameter tuning, arXiv 1810.05934), as optuna's pruner does it.
 
-Rates are tried one after another, each by the run that `speechrep train` would make. At the steps of the rungs, the first
-evaluation behind the warm-up and those `reduction` times as far each time, a run goes on only while its dev value is among the best
-1/`reduction` of those that came so far (the best alone of few). A run that diverges is out. Of those that reach the end
-the least dev value over all evaluations wins, the value by which the task's best weights are chosen too.
+Rates are tried one after another, each by the run that `speechrep train` would make. At the steps of the rungs, the
+first evaluation behind the warm-up and those `reduction` times as far each time, a run goes on only while its dev value
+is among the best 1/`reduction` of those that came so far (the best alone of few). A run that diverges is out. Of those
+that reach the end the least dev value over all evaluations wins, the value by which the task's best weights are chosen
+too.
 
-All that is known stands in the runs' own logs, which are told to the pruner anew whenever the sweep is started: what was
-done is not done again, and a sweep that was killed ends as one that nobody disturbed.
+All that is known stands in the runs' own logs, which are told to the pruner anew whenever the sweep is started: what
+was done is not done again, and a sweep that was killed ends as one that nobody disturbed.
 """
 
 import math
@@ -26,8 +27,8 @@ from speechrep.tasks.train import read_experiment, train_task
 from speechrep.train.log import read_lines
 
 GRID = (1e-3, 1e-2, 1e-4, 1e-1, 1e-5)
-"""SUPERB's grid of rates (Yang et al. 2021: 1e-1 to 1e-7), cut where heads no longer learn, from the middle outwards: a good
-run early on lets the pruner stop the others sooner."""
+"""SUPERB's grid of rates (Yang et al. 2021: 1e-1 to 1e-7), cut where heads no longer learn, from the middle outwards: a
+good run early on lets the pruner stop the others sooner."""
 WEIGHTS = ("best.pt", "last.pt")
 
 
@@ -58,9 +59,9 @@ def sweep(conf: Path, upstream: str, train: Path, dev: Path, dump: Path, exp: Pa
           cache: Path | None = None) -> dict[str, Any]:
     """Choose the learning rate of the task in `conf` on `upstream`; returns what sweep.json says.
 
-    Leaves the winner's run in `exp`, as `train_task` would, sweep.json beside it, and the logs of all in exp/lr/RATE. The other
-    arguments are those of `train_task`. Raises `SpeechrepError` if every rate diverges, and for an `exp` that holds another
-    sweep or a run.
+    Leaves the winner's run in `exp`, as `train_task` would, sweep.json beside it, and the logs of all in exp/lr/RATE.
+    The other arguments are those of `train_task`. Raises `SpeechrepError` if every rate diverges, and for an `exp` that
+    holds another sweep or a run.
     """
     experiment, cls, config = read_experiment(conf, overrides)
     if len(set(grid)) < 2 or min(grid) <= 0 or reduction < 2:
@@ -94,7 +95,8 @@ def _run_of(exp: Path, rate: float) -> Path:
 
 def _try_all(asked: dict[str, Any], conf: Path, train: Path, dev: Path, dump: Path, exp: Path, device: str,
              overrides: list[str], cache: Path | None) -> list[dict[str, Any]]:
-    """Every rate of the grid, in its order: lr, state (finished, pruned or diverged), its last step and best dev value."""
+    """Every rate of the grid, in its order: lr, state (finished, pruned or diverged), its last step and best dev
+    value."""
     try:
         import optuna
     except ImportError:

@@ -1,9 +1,9 @@
 """The systems that are compared: upstreams with the names under which they stand in tables and folders.
 
 `SPEC` or `NAME=SPEC`, several by commas. SPEC is what `Upstream.open` takes: mfcc, fbank, logmel, a checkpoint,
-random:CHECKPOINT or a folder in transformers' format; `{seed}` in it stands for the seed of the run, where each seed has
-a checkpoint of its own. Without a name, exp/METHOD/SIZE-SEED/best.pt is METHOD-SIZE, a folder is called as it is, and
-random:exp/METHOD/... is random-METHOD.
+random:CHECKPOINT or a folder in transformers' format; `{seed}` in it stands for the seed of the run, where each seed
+has a checkpoint of its own. Without a name, exp/METHOD/SIZE-SEED/best.pt is METHOD-SIZE, a folder is called as it is,
+and random:exp/METHOD/... is random-METHOD.
 """
 
 import re
@@ -29,8 +29,8 @@ class System:
 
 
 def find_systems(upstream: str, seeds: list[int]) -> list[System]:
-    """The systems of `upstream`, each in every seed. Raises `SpeechrepError` for a file that is missing and for one name
-    of two specs."""
+    """The systems of `upstream`, each in every seed. Raises `SpeechrepError` for a file that is missing and for one
+    name of two specs."""
     found, specs = [], {}
     for word in (word.strip() for word in upstream.split(",") if word.strip()):
         match = NAMED.fullmatch(word)

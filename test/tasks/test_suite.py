@@ -1,5 +1,6 @@
 """Which tasks a corpus can run and why not others, and the names under which systems stand."""
 
+import math
 import shutil
 from pathlib import Path
 
@@ -9,10 +10,12 @@ from toy_corpus import folder
 
 from speechrep.bin import main
 from speechrep.errors import SpeechrepError
+from speechrep.files import read_json
 from speechrep.tasks import sid, suite
-from speechrep.tasks.base import ZeroShot
+from speechrep.tasks.base import ZeroShot, load_task
 from speechrep.tasks.suite import find_jobs, stream_of, task_confs
 from speechrep.tasks.systems import find_systems, name_of
+from speechrep.tasks.train import train_task
 
 
 @pytest.fixture(scope="module")
@@ -88,6 +91,15 @@ def test_labels_that_cannot_serve(recipe):
         relabel(recipe, part, "utt2lang", lambda utt, line: "es" if utt.startswith("spk0") else "fr")
     jobs, reasons = runnable(recipe)
     assert "no two classes" in reasons["sid"] and "lid" in [job.name for job in jobs]
+
+
+def test_a_class_that_dev_lacks_is_no_matter_in_training(made, recipe):
+    relabel(recipe, "dev", "intent", lambda utt, line: "with|" + line.split("|")[1])
+    train_task(recipe / "conf/intent.yaml", "logmel", recipe / "data/train", recipe / "data/dev", made / "dump", recipe / "exp",
+               device="cpu", overrides=["train.steps=4"])
+    values = read_json(recipe / "exp/done.json")["dev"]
+    assert math.isfinite(values["loss"]) and 0 <= values["accuracy"] <= 1
+    assert load_task(recipe / "exp/best.pt").labels[:2] == ("0\twith", "0\twithout")
 
 
 def test_tasks_say_what_they_need(recipe, monkeypatch):
