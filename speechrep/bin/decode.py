@@ -50,6 +50,10 @@ def main(args):
     for name in needed:
         if getattr(args, name) is None:
             raise SpeechrepError(f"decode {args.task} without --{name}", cure=f"name it with --{name}")
+    if args.task != "asr" and (args.beam or args.lm):
+        raise SpeechrepError(f"decode {args.task} with --beam or --lm", "them for asr alone")
+    if args.task == "asr" and args.dev and not args.lm:
+        raise SpeechrepError("decode asr with --dev, but no --lm", "a language model, whose weight dev chooses")
     if args.task == "natural":
         from speechrep.tasks import generate
         generate.natural_speech(out, data, generate.tts_items(data, data, args.count, args.min_sec))

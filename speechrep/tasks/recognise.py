@@ -15,7 +15,7 @@ from speechrep.errors import SpeechrepError
 from speechrep.files import atomic_folder, write_json
 from speechrep.methods.base import Batch, Method
 from speechrep.metrics.wer import corpus_edits, error_rate, phones, words
-from speechrep.tasks.base import BaseTask
+from speechrep.tasks.asr import Task as Recogniser
 from speechrep.tasks.beam import BeamDecoder, Search
 from speechrep.tasks.prototype import Prototypes
 from speechrep.tasks.spelling import spell, spelt_words, symbols_of
@@ -25,7 +25,7 @@ WORD_SCORES = (-1.0, 0.0, 1.0, 2.0, 4.0)
 """What is tried where the two are chosen (an assumption; SUPERB's 2 and -1 are among them)."""
 
 
-def recognise(recogniser: BaseTask | tuple[Method, Prototypes], folder: DataFolder, dump: Path, out: Path,
+def recognise(recogniser: Recogniser | tuple[Method, Prototypes], folder: DataFolder, dump: Path, out: Path,
               device: str = "cpu", batch: int = 16, search: Search | None = None, dev: DataFolder | None = None) -> None:
     """Transcribe every utterance of `folder` that has a reference. `dump` has a sub-folder for each kind and part.
 
@@ -68,10 +68,10 @@ def recognise(recogniser: BaseTask | tuple[Method, Prototypes], folder: DataFold
             else recogniser.transcribe
         ref, hyp = gone_over(folder, work)
     else:
-        if dev is not None and search.lm is not None:
-            search, found = choose(recogniser, search, *gone_over(dev, recogniser.emissions))
-            found = {"chosen_on": str(dev.path), "tried": found}
         decoder = recogniser.beam_decoder(search)
+        if dev is not None and search.lm is not None:
+            decoder, tried = choose(decoder, units, *gone_over(dev, recogniser.emissions))
+            search, found = decoder.search, {"chosen_on": str(dev.path), "tried": tried}
         ref, hyp = gone_over(folder, lambda items: [decoder(row) for row in recogniser.emissions(items)])
     with atomic_folder(out) as tmp:
         for name, table in (("hyp", hyp), ("ref", ref)):
@@ -86,19 +86,19 @@ def recognise(recogniser: BaseTask | tuple[Method, Prototypes], folder: DataFold
                 "lm": str(search.lm) if search.lm else None} | found)
 
 
-def choose(task: BaseTask, search: Search, references: dict[str, list[str]],
-           emissions: dict[str, torch.Tensor]) -> tuple[Search, list[dict[str, float]]]:
+def choose(decoder: BeamDecoder, units: str, references: dict[str, list[str]],
+           emissions: dict[str, torch.Tensor]) -> tuple[BeamDecoder, list[dict[str, float]]]:
     """The search with the weight and word score of the least error rate, the first among equals, and all that were tried:
     phone or character errors where the language model is of symbols, word errors where it is of words."""
-    of_words = search.lm_of == "words"
-    symbols = phones if task.config.units == "phones" else spelt_words if of_words else words
+    of_words = decoder.search.lm_of == "words"
+    symbols = phones if units == "phones" else spelt_words if of_words else words
     refs = {utt: " ".join(spell(line)) for utt, line in references.items()}
     tried = []
     for weight in LM_WEIGHTS:
         for score in WORD_SCORES if of_words else (0.0,):
-            decoder = task.beam_decoder(replace(search, lm_weight=weight, word_score=score))
-            hyps = {utt: " ".join(spell(decoder(row))) for utt, row in emissions.items()}
+            search = decoder.weighed(weight, score)
+            hyps = {utt: " ".join(spell(search(row))) for utt, row in emissions.items()}
             tried.append({"lm_weight": weight, "word_score": score,
                           "error_rate": error_rate(corpus_edits(refs, hyps, symbols))})
     best = min(tried, key=lambda row: row["error_rate"])
-    return replace(search, lm_weight=best["lm_weight"], word_score=best["word_score"]), tried
+    return decoder.weighed(best["lm_weight"], best["word_score"]), tried

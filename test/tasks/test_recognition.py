@@ -121,9 +121,11 @@ def test_words_of_pieces(root, tmp_path):
 def test_what_cannot_be_decoded(root, tmp_path, capsys):
     for name, more, why in (("phones", ("--lm", root / "words.arpa"), "spells phones"),
                             ("pieces", ("--lm", root / "chars.arpa", "--lm-of", "symbols"), "spells pieces"),
+                            ("chars", ("--dev", root / "data/dev"), "but no --lm"),
                             ("chars", ("--lm", root / "none.arpa"), "no such language model")):
         assert decoded(root, "asr", name, tmp_path / name, *more) == 1
         assert why in capsys.readouterr().err and not (tmp_path / name).exists()
+    assert decoded(root, "sf", "sf", tmp_path / "sf", "--beam", 5) == 1 and "for asr alone" in capsys.readouterr().err
 
 
 def dataset(root, needs, part="train"):
