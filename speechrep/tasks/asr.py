@@ -1,7 +1,7 @@
 """Recognition by connectionist temporal classification on an upstream, frozen or fine-tuned, as SUPERB's phone recognition
 (units phones, head linear) and speech recognition (units chars, head blstm).
 
-Units are phones without stress or tone, from the alignment; the characters of the transcript; or SentencePiece's pieces of
+Units are phones, without stress or tone where not told otherwise, from the alignment; the characters of the transcript; or SentencePiece's pieces of
 it (Kudo 2018, arXiv 1804.10959), trained on the transcripts of the training part. Unlike s3prl nothing is appended to a
 target: neither an end symbol nor a last space.
 
@@ -34,7 +34,9 @@ class Config(ctc.Config):
     """The head and what it spells in."""
 
     units: Literal["phones", "chars", "pieces"] = "phones"
-    """Phones without stress or tone, from the alignment; the characters, or SentencePiece's pieces, of the transcript."""
+    """Phones from the alignment, without silences; the characters, or SentencePiece's pieces, of the transcript."""
+    stress: bool = False
+    """Keep the digits of stress and tone, as SUPERB's phones do."""
     pieces: int = 500
     """How many pieces at most (an assumption; SUPERB has characters only)."""
     spoken: bool = False
@@ -53,7 +55,7 @@ class Task(ctc.CTCTask):
             rows = [label.split("\t") for label in labels]
             self.tokenizer = SentencePieceTokenizer.from_pieces([(piece, float(score)) for piece, score in rows])
         elif config.units == "phones":
-            names = (phone.rstrip("0123456789") for phone in self.inventory.phones)
+            names = (phone if config.stress else bare(phone) for phone in self.inventory.phones)
             self.register_buffer("unit_of_phone", torch.tensor([self.ids.get(name, 0) for name in names]))
 
     @classmethod
@@ -66,7 +68,7 @@ class Task(ctc.CTCTask):
     def labels_of(config: Config, train: SpeechDataset) -> tuple[str, ...]:
         """The symbols of the training part: sorted, or pieces in SentencePiece's order."""
         if config.units == "phones":
-            return tuple(sorted({p.rstrip("0123456789") for p in train.inventory.phones} - {"SIL"}))
+            return tuple(sorted({p if config.stress else bare(p) for p in train.inventory.phones} - {"SIL"}))
         langs = train.labels.get("utt2lang", {})
         texts = [said(config, train.texts[utt], langs.get(utt, "")) for utt in train.utts]
         if config.units == "chars":
@@ -116,6 +118,11 @@ class Task(ctc.CTCTask):
     def score(folder: Path) -> Scored:
         """Phone error rate, or character and word error rate."""
         return scored(folder)
+
+
+def bare(phone: str) -> str:
+    """A phone without the digits of stress and tone."""
+    return phone.rstrip("0123456789") or phone
 
 
 def said(config: Config, text: str, lang: str) -> str:

@@ -29,17 +29,18 @@ def recognise(recogniser: Recogniser | tuple[Method, Prototypes], folder: DataFo
               device: str = "cpu", batch: int = 16, search: Search | None = None, dev: DataFolder | None = None) -> None:
     """Transcribe every utterance of `folder` that has a reference. `dump` has a sub-folder for each kind and part.
 
-    Phones are compared without stress, tone or silence; characters with the word boundary written as `_`.
+    Phones are compared without silence and, where the task does not keep them, stress and tone; characters with the word boundary written as `_`.
     search: look for the best hypothesis by beam search, in place of the best path; the task asr only. dev: with a language
     model, choose its weight and the score of a word by the least errors on this folder.
     Leaves `hyp`, `ref` and `units`, of a trained task made.json and with `search` decoding.json in the folder `out`,
     complete or not at all. Raises `SpeechrepError` if an utterance with a reference has no features.
     """
     if isinstance(recogniser, tuple):
-        method, units, spoken, hears = recogniser[0], "phones", False, recogniser[0].needs[:1]
+        method, units, hears = recogniser[0], "phones", recogniser[0].needs[:1]
+        spoken = stress = False
     else:
         method, units, hears = recogniser, recogniser.config.units, recogniser.upstream.needs
-        spoken = recogniser.config.spoken
+        spoken, stress = recogniser.config.spoken, recogniser.config.stress
 
     def gone_over(part: DataFolder, work: Callable[[Batch], list]) -> tuple[dict[str, list[str]], dict[str, Any]]:
         """References of the utterances of `part`, and what `work` makes of a batch of them."""
@@ -60,7 +61,7 @@ def recognise(recogniser: Recogniser | tuple[Method, Prototypes], folder: DataFo
             items = to_device(collate([dataset[i] for i in order[start:start + batch]]), torch.device(device))
             made.update(zip(items["utts"], work(items), strict=True))
         named = "phones" if units == "phones" else "chars"
-        return {utt: symbols_of(references[utt], langs.get(utt, ""), named, spoken) for utt in made}, made
+        return {utt: symbols_of(references[utt], langs.get(utt, ""), named, spoken, stress) for utt in made}, made
 
     found: dict[str, Any] = {}
     if search is None:

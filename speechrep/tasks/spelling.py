@@ -18,11 +18,11 @@ def spell(symbols: list[str] | str) -> list[str]:
     return ["_" if symbol == " " else symbol for symbol in symbols]
 
 
-def symbols_of(line: str, lang: str, units: str, spoken: bool) -> list[str]:
+def symbols_of(line: str, lang: str, units: str, spoken: bool, stress: bool = False) -> list[str]:
     """What is said in a line of `text`, or for phones of `ali`: "words", "chars" with spaces as `_`, or "phones" without
-    stress, tone or silence. spoken: the words as they are said in the language `lang`."""
+    silence and, where not `stress`, without stress and tone. spoken: the words as they are said in the language `lang`."""
     if units == "phones":
-        return phones(" ".join(read_ali(line)[0]), tones=False)
+        return phones(" ".join(read_ali(line)[0]), tones=stress)
     text = normalise(line, lang) if spoken else line
     return text.split() if units == "words" else spell(text)
 

@@ -113,6 +113,6 @@ def test_the_verb(tmp_path, capsys):
     assert made("--order", "2") == ["A", "The", "cat!", "cat."]
     assert made("--spoken", "--lines", str(tmp_path / "more.txt")) == ["a", "cat", "dog", "the"]
     assert made("--of", "chars", "--spoken") == sorted("_aceht")
-    assert made("--of", "phones") == ["AE", "K", "T"]
+    assert made("--of", "phones") == ["AE", "K", "T"] and made("--of", "phones", "--stress") == ["AE1", "K", "T"]
     assert "perplexity" in capsys.readouterr().out
     assert main(["ngram", str(folder), "--out", str(tmp_path / "x"), "--of", "words", "--order", "0"]) == 1
