@@ -1,9 +1,9 @@
-"""Recognition by connectionist temporal classification on an upstream, frozen or fine-tuned, as SUPERB's phone recognition
-(units phones, head linear) and speech recognition (units chars, head blstm).
+"""Recognition by connectionist temporal classification on an upstream, frozen or fine-tuned, as SUPERB's phone
+recognition (units phones, head linear) and speech recognition (units chars, head blstm).
 
-Units are phones, without stress or tone where not told otherwise, from the alignment; the characters of the transcript; or SentencePiece's pieces of
-it (Kudo 2018, arXiv 1804.10959), trained on the transcripts of the training part. Unlike s3prl nothing is appended to a
-target: neither an end symbol nor a last space.
+Units are phones, without stress or tone where not told otherwise, from the alignment; the characters of the transcript;
+or SentencePiece's pieces of it (Kudo 2018, arXiv 1804.10959), trained on the transcripts of the training part. Unlike
+s3prl nothing is appended to a target: neither an end symbol nor a last space.
 
 Loss:
   ctc   negative log-likelihood of the target, summed over utterances; counted in target symbols

@@ -3,13 +3,13 @@
 flashlight-text (Kahn et al. 2022, arXiv 2201.12465) is the decoder of wav2letter and of SUPERB's reference; KenLM
 (Heafield 2011), which reads the language model, is in its wheels. A hypothesis W of an utterance scores
   ln p(W | speech) + lm_weight * log10 p_lm(W) + word_score * (number of words)
-the first term summed over the paths of W that the beam holds. SUPERB's run with a language model: beam 5, weight 2, word
-score -1.
+the first term summed over the paths of W that the beam holds. SUPERB's run with a language model: beam 5, weight 2,
+word score -1.
 
 A language model of words works along the search where words are divided by a symbol, the space: then only words that it
-knows, if they can be spelt, are recognised. Where they are not (pieces, whose words have no end of their own; flashlight's
-search among words would lose the paths that repeat a word's last piece), it chooses among what the search without it
-leaves in the beam, which should then be wide; there words may also be unknown.
+knows, if they can be spelt, are recognised. Where they are not (pieces, whose words have no end of their own;
+flashlight's search among words would lose the paths that repeat a word's last piece), it chooses among what the search
+without it leaves in the beam, which should then be wide; there words may also be unknown.
 """
 
 import copy
@@ -49,8 +49,8 @@ class Search:
 class BeamDecoder:
     """Log-probabilities [N, K] of the blank and `symbols` -> the best hypothesis, as it is written.
 
-    space: the id of the symbol between words, None where there is none. written: a hypothesis's symbols -> what it is written
-    in; the symbols themselves if None. Only characters may have a `space`.
+    space: the id of the symbol between words, None where there is none. written: a hypothesis's symbols -> what it is
+    written in; the symbols themselves if None. Only characters may have a `space`.
     """
 
     def __init__(self, search: Search, symbols: tuple[str, ...], space: int | None = None,
@@ -98,7 +98,8 @@ class BeamDecoder:
                 decoder.LexiconDecoderOptions(*options, search.word_score, float("-inf"), 0.0, True, ctc),
                 self.trie, self.lm, self.space, 0, len(self.words), [], False)
         else:
-            # The decoder begins as if "silence" had been said, and would take a first space for its repetition: so the blank.
+            # The decoder begins as if "silence" had been said, and would take a first space for its repetition: so the
+            # blank.
             self.decoder = decoder.LexiconFreeDecoder(
                 decoder.LexiconFreeDecoderOptions(*options, 0.0, True, ctc), self.lm, 0, 0, [])
 

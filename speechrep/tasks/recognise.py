@@ -29,11 +29,11 @@ def recognise(recogniser: Recogniser | tuple[Method, Prototypes], folder: DataFo
               device: str = "cpu", batch: int = 16, search: Search | None = None, dev: DataFolder | None = None) -> None:
     """Transcribe every utterance of `folder` that has a reference. `dump` has a sub-folder for each kind and part.
 
-    Phones are compared without silence and, where the task does not keep them, stress and tone; characters with the word boundary written as `_`.
-    search: look for the best hypothesis by beam search, in place of the best path; the task asr only. dev: with a language
-    model, choose its weight and the score of a word by the least errors on this folder.
-    Leaves `hyp`, `ref` and `units`, of a trained task made.json and with `search` decoding.json in the folder `out`,
-    complete or not at all. Raises `SpeechrepError` if an utterance with a reference has no features.
+    Phones are compared without silence and, where the task does not keep them, stress and tone; characters with the
+    word boundary written as `_`. search: look for the best hypothesis by beam search, in place of the best path; the
+    task asr only. dev: with a language model, choose its weight and the score of a word by the least errors on this
+    folder. Leaves `hyp`, `ref` and `units`, of a trained task made.json and with `search` decoding.json in the folder
+    `out`, complete or not at all. Raises `SpeechrepError` if an utterance with a reference has no features.
     """
     if isinstance(recogniser, tuple):
         method, units, hears = recogniser[0], "phones", recogniser[0].needs[:1]
@@ -89,8 +89,8 @@ def recognise(recogniser: Recogniser | tuple[Method, Prototypes], folder: DataFo
 
 def choose(decoder: BeamDecoder, units: str, references: dict[str, list[str]],
            emissions: dict[str, torch.Tensor]) -> tuple[BeamDecoder, list[dict[str, float]]]:
-    """The search with the weight and word score of the least error rate, the first among equals, and all that were tried:
-    phone or character errors where the language model is of symbols, word errors where it is of words."""
+    """The search with the weight and word score of the least error rate, the first among equals, and all that were
+    tried: phone or character errors where the language model is of symbols, word errors where it is of words."""
     of_words = decoder.search.lm_of == "words"
     symbols = phones if units == "phones" else spelt_words if of_words else words
     refs = {utt: " ".join(spell(line)) for utt, line in references.items()}

@@ -19,8 +19,9 @@ def spell(symbols: list[str] | str) -> list[str]:
 
 
 def symbols_of(line: str, lang: str, units: str, spoken: bool, stress: bool = False) -> list[str]:
-    """What is said in a line of `text`, or for phones of `ali`: "words", "chars" with spaces as `_`, or "phones" without
-    silence and, where not `stress`, without stress and tone. spoken: the words as they are said in the language `lang`."""
+    """What is said in a line of `text`, or for phones of `ali`: "words", "chars" with spaces as `_`, or "phones"
+    without silence and, where not `stress`, without stress and tone. spoken: the words as they are said in the language
+    `lang`."""
     if units == "phones":
         return phones(" ".join(read_ali(line)[0]), tones=stress)
     text = normalise(line, lang) if spoken else line
@@ -33,8 +34,8 @@ def spelt_words(line: str) -> list[str]:
 
 
 def scored(folder: Path) -> Scored:
-    """The errors of `hyp` against `ref`, lines of symbols in `folder`: of phones (PER) where its file `units` says so, else
-    of characters, spaces among them (CER), and of words (WER).
+    """The errors of `hyp` against `ref`, lines of symbols in `folder`: of phones (PER) where its file `units` says so,
+    else of characters, spaces among them (CER), and of words (WER).
 
     An empty reference counts with its insertions. Raises `SpeechrepError` for a missing or doubled utterance.
     """

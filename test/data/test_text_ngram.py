@@ -21,8 +21,8 @@ def text():
 
 
 def test_hand_worked_bigrams():
-    """Bigrams: <s> a twice, a b, a c, b </s>, c </s> once, so D = 4 / (4 + 2) = 2/3. Different words in front: of a, b and c
-    one, of </s> two; D = 3 / (3 + 2) = 3/5, and 3/5 * 4/5 is left for 5 words alike: 0.096 each."""
+    """Bigrams: <s> a twice, a b, a c, b </s>, c </s> once, so D = 4 / (4 + 2) = 2/3. Different words in front: of a, b
+    and c one, of </s> two; D = 3 / (3 + 2) = 3/5, and 3/5 * 4/5 is left for 5 words alike: 0.096 each."""
     unigrams, bigrams = estimate(SMALL, 2)
     p = {gram: 10 ** logp for gram, (logp, _) in {**unigrams, **bigrams}.items()}
     one, two = 0.4 / 5 + 0.096, 1.4 / 5 + 0.096
@@ -83,7 +83,8 @@ def test_files_come_back(text, tmp_path):
 
 
 def test_perplexity(text):
-    # The unigram model of one sentence, "a": counts a 1, </s> 1; D = 0.9 (at its bound), 0.9 / 3 to each of three words.
+    # The unigram model of one sentence, "a": counts a 1, </s> 1; D = 0.9 (at its bound), 0.9 / 3 to each of three
+    # words.
     model = estimate([["a"]], 1)
     assert perplexity(model, [["a"]]) == pytest.approx(1 / (0.1 / 2 + 0.9 / 3))
     longer = [perplexity(estimate(text, order), text) for order in (1, 2, 3)]

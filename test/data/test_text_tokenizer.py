@@ -61,7 +61,8 @@ def test_errors(tmp_path):
 
 
 def test_pieces_with_their_scores_are_the_whole_tokenizer():
-    """What is rebuilt from them spells every text as the trained one does, characters and spaces that it never saw too."""
+    """What is rebuilt from them spells every text as the trained one does, characters and spaces that it never saw
+    too."""
     rng = random.Random(0)
     words = ["".join(rng.choices("abcdeéfg", k=rng.randint(1, 6))) for _ in range(60)]
     trained = SentencePieceTokenizer.train([" ".join(rng.choices(words, k=6)) for _ in range(200)], 60)

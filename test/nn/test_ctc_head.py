@@ -10,7 +10,8 @@ from speechrep.nn.spec_augment import MOST_ADAPTIVE, SpecAugment, spans, warp_ti
 
 
 def test_superb_heads_have_superbs_parts():
-    """Phones: 768 x 256 and 256 x 72 with biases. Characters: 768 x 1024, LSTM layers of 4 gates each way, 2048 x 32."""
+    """Phones: 768 x 256 and 256 x 72 with biases. Characters: 768 x 1024, LSTM layers of 4 gates each way, 2048 x
+    32."""
     phones = CTCHead("linear", 768, 256, 0, 0.0, 72)
     assert sum(p.numel() for p in phones.parameters()) == 769 * 256 + 257 * 72
     x = torch.randn(2, 5, 768)

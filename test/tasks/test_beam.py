@@ -65,8 +65,8 @@ def lm_score(model, words):
 
 @pytest.mark.parametrize("seed", range(8))
 def test_words_of_a_language_model(models, seed):
-    """ln p(paths) + weight * log10 p(words) + score * words, over all sequences of words that the model knows. Spaces at the
-    ends and double ones make no words."""
+    """ln p(paths) + weight * log10 p(words) + score * words, over all sequences of words that the model knows. Spaces
+    at the ends and double ones make no words."""
     path, model = models["words"]
     log_probs, search = outputs(seed), Search(500, path, "words", 1.7, 0.4)
     known = {"a", "b", "ab"}

@@ -16,8 +16,9 @@ NAMES = {
 
 
 def mark_slots(text: str, intent: str, lang: str) -> str:
-    """The words of a command as they are said, with B-object, E-object, B-location and E-location around what names the object
-    and the place of its `intent` (action|object|location). Where a command does not name them, they are not marked."""
+    """The words of a command as they are said, with B-object, E-object, B-location and E-location around what names the
+    object and the place of its `intent` (action|object|location). Where a command does not name them, they are not
+    marked."""
     said = normalise(text, lang)
     _, thing, place = intent.split("|")
     for slot, value in (("object", thing), ("location", place)):
