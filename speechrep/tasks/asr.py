@@ -109,9 +109,10 @@ class Task(ctc.CTCTask):
         units = self.config.units
         wanted = {"phones": "symbols", "pieces": "words"}.get(units, search.lm_of)
         if search.lm is not None and search.lm_of != wanted:
-            raise SpeechrepError(f"a language model of {search.lm_of} for a task that spells {units}", f"one of {wanted}",
-                                 f"make it with `speechrep ngram --of {'phones' if units == 'phones' else 'words'}`, and "
-                                 f"give --lm-of {wanted}")
+            made = "phones" if units == "phones" else "words"
+            raise SpeechrepError(f"a language model of {search.lm_of} for a task that spells {units}",
+                                 f"one of {wanted}",
+                                 f"make it with `speechrep ngram --of {made}`, and give --lm-of {wanted}")
         return BeamDecoder(search, self.symbols, self.ids.get(" ") if units == "chars" else None, self.spelt)
 
     @staticmethod

@@ -64,7 +64,8 @@ class BeamDecoder:
         if search.beam < 1:
             raise SpeechrepError(f"--beam {search.beam}", "1 or more")
         if search.lm is not None and not search.lm.is_file():
-            raise SpeechrepError(f"{search.lm}: no such language model", "an ARPA file", "make it with `speechrep ngram`")
+            raise SpeechrepError(f"{search.lm}: no such language model", "an ARPA file",
+                                 "make it with `speechrep ngram`")
         self.symbols, self.space, self.written = symbols, space, written or list
         of_words = search.lm is not None and search.lm_of == "words"
         self.words = vocabulary(search.lm) if of_words else []

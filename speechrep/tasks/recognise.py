@@ -26,7 +26,8 @@ WORD_SCORES = (-1.0, 0.0, 1.0, 2.0, 4.0)
 
 
 def recognise(recogniser: Recogniser | tuple[Method, Prototypes], folder: DataFolder, dump: Path, out: Path,
-              device: str = "cpu", batch: int = 16, search: Search | None = None, dev: DataFolder | None = None) -> None:
+              device: str = "cpu", batch: int = 16, search: Search | None = None,
+              dev: DataFolder | None = None) -> None:
     """Transcribe every utterance of `folder` that has a reference. `dump` has a sub-folder for each kind and part.
 
     Phones are compared without silence and, where the task does not keep them, stress and tone; characters with the
@@ -47,15 +48,16 @@ def recognise(recogniser: Recogniser | tuple[Method, Prototypes], folder: DataFo
         references = part.read("ali" if units == "phones" else "text")
         langs = part.read("utt2lang") if spoken else {}
         kind = method.inventory.features["kind"]
-        dataset = SpeechDataset(part, dump / kind / part.path.name, method.inventory, hears, max_sec=math.inf, min_sec=0.0)
+        dataset = SpeechDataset(part, dump / kind / part.path.name, method.inventory, hears, max_sec=math.inf,
+                                min_sec=0.0)
         order = sorted((i for i, utt in enumerate(dataset.utts) if utt in references), key=lambda i: dataset.seconds[i])
         if not order:
             raise SpeechrepError(f"{part.path}: no utterance to recognise")
         there = {dataset.utts[i] for i in order}
         missing = sorted(set(references) & set(part.utts) - there)
         if missing:
-            raise SpeechrepError(f"{len(missing)} of {len(references)} utterances without features, such as '{missing[0]}'",
-                                 f"all that have a reference in {part.path}", "dump this part")
+            raise SpeechrepError(f"{len(missing)} of {len(references)} utterances without features, such as "
+                                 f"'{missing[0]}'", f"all that have a reference in {part.path}", "dump this part")
         made: dict[str, Any] = {}
         for start in range(0, len(order), batch):
             items = to_device(collate([dataset[i] for i in order[start:start + batch]]), torch.device(device))

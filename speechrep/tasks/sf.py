@@ -51,7 +51,8 @@ class Task(ctc.CTCTask):
         token."""
         found = {symbol for utt in train.utts for symbol in symbols_of(train.labels[config.stream][utt])}
         if not any(opens(symbol) for symbol in found):
-            raise SpeechrepError(f"{train.folder.path}/{config.stream}: no slot in it", "words with B-x and E-x around values")
+            raise SpeechrepError(f"{train.folder.path}/{config.stream}: no slot in it",
+                                 "words with B-x and E-x around values")
         return tuple(sorted(found))
 
     def target_rows(self, batch: Batch) -> list[torch.Tensor]:

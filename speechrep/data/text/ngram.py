@@ -40,8 +40,8 @@ def estimate(sentences: Iterable[Sequence[str]], order: int) -> list[dict[Gram, 
     for sentence in sentences:
         reserved = {START, END, UNKNOWN} & set(sentence)
         if reserved or any(not word or word.split() != [word] for word in sentence):
-            raise SpeechrepError(f"'{' '.join(sentence)}': a word that is {', '.join(sorted(reserved)) or 'empty or has spaces'}",
-                                 "plain words", "leave the line out")
+            which = ", ".join(sorted(reserved)) or "empty or has spaces"
+            raise SpeechrepError(f"'{' '.join(sentence)}': a word that is {which}", "plain words", "leave the line out")
         padded = (START, *sentence, END)
         empty = empty and not sentence
         for size in range(1, order + 1):
