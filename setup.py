@@ -37,8 +37,8 @@ extras = {
             "kaldi-hmm-gmm==1.1.4", "kaldifst==1.7.17", "transformers==5.23.0", "pyannote.metrics==4.2.0"],
     "bench": ["lhotse==1.33.0"],
 }
-extras["recipe"] = sorted({name for group in ("slurm", "english", "mandarin", "espeak", "report", "vision", "judge", "suite")
-                           for name in extras[group]})
+extras["recipe"] = sorted({name for group in ("slurm", "english", "mandarin", "espeak", "report", "vision", "judge",
+                                              "suite") for name in extras[group]})
 extras["test"] = sorted({*extras["recipe"], *extras["dev"]})
 
 setup(

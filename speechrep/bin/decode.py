@@ -13,13 +13,13 @@ def add_arguments(parser):
     parser.add_argument("--dump", required=True, help="folder of dumped features: KIND/PART")
     parser.add_argument("--out", required=True)
     parser.add_argument("--prompts", help="tts, vc, prototype: data folder that voices (or prototypes) are taken from")
-    parser.add_argument("--dev", help="prototype: data folder on which the cost of a change of phone is chosen; without, 0. "
-                        "asr with --lm: on which --lm-weight and --word-score are chosen, in place of those given")
-    parser.add_argument("--beam", type=int, default=0, help="asr: hypotheses of a beam search (SUPERB: 5); 0 takes the best "
-                        "path; with --lm 5 where not given")
+    parser.add_argument("--dev", help="prototype: data folder on which the cost of a change of phone is chosen; without, "
+                        "0. asr with --lm: on which --lm-weight and --word-score are chosen, in place of those given")
+    parser.add_argument("--beam", type=int, default=0, help="asr: hypotheses of a beam search (SUPERB: 5); 0 takes the "
+                        "best path; with --lm 5 where not given")
     parser.add_argument("--lm", help="asr: n-gram language model, an ARPA file (see speechrep ngram)")
-    parser.add_argument("--lm-of", default="words", choices=("words", "symbols"), help="asr: what the n-grams are of, words "
-                        "or the task's own symbols (phones or characters)")
+    parser.add_argument("--lm-of", default="words", choices=("words", "symbols"), help="asr: what the n-grams are of, "
+                        "words or the task's own symbols (phones or characters)")
     parser.add_argument("--lm-weight", type=float, default=2.0, help="asr: weight of the model's log10 probability "
                         "(default: %(default)s, SUPERB's)")
     parser.add_argument("--word-score", type=float, default=-1.0, help="asr: added for each word of a model of words "
@@ -52,6 +52,10 @@ def main(args):
     for name in needed:
         if getattr(args, name) is None:
             raise SpeechrepError(f"decode {args.task} without --{name}", cure=f"name it with --{name}")
+    if args.task != "asr" and (args.beam or args.lm):
+        raise SpeechrepError(f"decode {args.task} with --beam or --lm", "them for asr alone")
+    if args.task == "asr" and args.dev and not args.lm:
+        raise SpeechrepError("decode asr with --dev, but no --lm", "a language model, whose weight dev chooses")
     if args.task == "natural":
         from speechrep.tasks import generate
         generate.natural_speech(out, data, generate.tts_items(data, data, args.count, args.min_sec))

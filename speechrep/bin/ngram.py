@@ -12,9 +12,11 @@ def add_arguments(parser):
     parser.add_argument("data", nargs="+", metavar="DATA", help="data folders whose text is learnt from")
     parser.add_argument("--lines", action="append", default=[], metavar="FILE", help="more text, a sentence a line")
     parser.add_argument("--of", default="words", choices=("words", "chars", "phones"),
-                        help="words or chars of `text`, a space written as _; or phones of `ali`, without stress or tone")
+                        help="words or chars of `text`, a space written as _; or phones of `ali`")
+    parser.add_argument("--stress", action="store_true", help="phones with stress and tone, as the task asr has them "
+                        "with model.stress")
     parser.add_argument("--spoken", action="store_true", help="text as it is said: lower case, no punctuation, numbers "
-                        "spelt out, as the task asr has it with model.spoken (needs utt2lang; --lines are left as they are)")
+                        "spelt out, as the task asr has it with model.spoken (needs utt2lang; --lines stay as they are)")
     parser.add_argument("--order", type=int, default=4, help="words of the longest n-grams (default: %(default)s)")
     parser.add_argument("--out", required=True, metavar="FILE", help="ARPA file to write")
 
@@ -25,7 +27,7 @@ def main(args):
     from speechrep.data.folder import DataFolder
     from speechrep.data.text.ngram import estimate, perplexity, write_arpa
     from speechrep.tasks.spelling import symbols_of
-    sentences = [symbols_of(line, lang, args.of, args.spoken) for path in args.data
+    sentences = [symbols_of(line, lang, args.of, args.spoken, args.stress) for path in args.data
                  for line, lang in _said(DataFolder(path), args)]
     for path in args.lines:
         lines = Path(path).read_text(encoding="utf-8").splitlines()

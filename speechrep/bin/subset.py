@@ -3,18 +3,18 @@
   speechrep subset data/train --minutes 15 --out exp/labelled
   speechrep subset data/train --minutes 10 --voices all --folder data/train_10min
 
---out lists the utterances, for `speechrep pretrain --labelled LIST`: the phones of these utterances may be learned from, of
-all others only the speech (minimal supervision). --folder makes a data folder of them, for low-resource recognition (10, 60
-and 600 minutes in Libri-light): dump its features as of any part, and name it as --train of `speechrep train`, first frozen,
-then with --init of that run and model.finetune=true.
+--out lists the utterances, for `speechrep pretrain --labelled LIST`: the phones of these utterances may be learned
+from, of all others only the speech (minimal supervision). --folder makes a data folder of them, for low-resource
+recognition (10, 60 and 600 minutes in Libri-light): dump its features as of any part, and name it as --train of
+`speechrep train`, first frozen, then with --init of that run and model.finetune=true.
 """
 
 
 def add_arguments(parser):
     parser.add_argument("data", metavar="DATA", help="data folder; with the stream ali for one voice, text for all")
     parser.add_argument("--minutes", type=float, default=15.0, help="how much speech (default: %(default)s)")
-    parser.add_argument("--voices", default="one", choices=("one", "all"), help="of one speaker, or of all in turn; then what "
-                        "fewer minutes hold is among what more hold (default: %(default)s)")
+    parser.add_argument("--voices", default="one", choices=("one", "all"), help="of one speaker, or of all in turn; then "
+                        "what fewer minutes hold is among what more hold (default: %(default)s)")
     parser.add_argument("--speaker", help="whose, of one voice (default: the speaker with the most speech)")
     parser.add_argument("--lang", help="only in this language")
     parser.add_argument("--seed", type=int, default=0, help="of the draw (default: %(default)s)")
@@ -39,6 +39,7 @@ def main(args):
         folder.subset(utts, args.folder)
     if args.out:
         write_table(args.out, dict.fromkeys(utts, ""))
-    minutes, speakers = sum(folder.seconds[utt] for utt in utts) / 60, sorted({folder.read("utt2spk")[utt] for utt in utts})
+    minutes = sum(folder.seconds[utt] for utt in utts) / 60
+    speakers = sorted({folder.read("utt2spk")[utt] for utt in utts})
     whose = speakers[0] if len(speakers) == 1 else f"{len(speakers)} speakers"
     print(f"{args.folder or args.out}: {len(utts)} utterances of {whose}, {minutes:.2f} min")

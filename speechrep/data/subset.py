@@ -1,5 +1,5 @@
-"""A little of a data folder, drawn the same each time: of one voice, which is what minimal supervision may look at, or of
-all voices, for low-resource recognition."""
+"""A little of a data folder, drawn the same each time: of one voice, which is what minimal supervision may look at, or
+of all voices, for low-resource recognition."""
 
 import hashlib
 from itertools import zip_longest
@@ -46,10 +46,10 @@ def all_voices(folder: DataFolder, minutes: float, lang: str | None = None, seed
                stream: str | None = "text") -> list[str]:
     """Utterances of all speakers that last `minutes` together, at most and nearly, sorted.
 
-    Speakers take turns, so that a little holds many voices; who comes first and with what depends on `seed` and on ids alone.
-    The utterances of fewer minutes are among those of more, as with the 10 minutes, 1 hour and 10 hours of Libri-light
-    (arXiv 1912.07875). `lang` keeps to one language, and only utterances with a line in `stream` count (None: all). Raises
-    `SpeechrepError` if there is less speech than that.
+    Speakers take turns, so that a little holds many voices; who comes first and with what depends on `seed` and on ids
+    alone. The utterances of fewer minutes are among those of more, as with the 10 minutes, 1 hour and 10 hours of
+    Libri-light (arXiv 1912.07875). `lang` keeps to one language, and only utterances with a line in `stream` count
+    (None: all). Raises `SpeechrepError` if there is less speech than that.
     """
     speakers, seconds = folder.read("utt2spk"), folder.seconds
     langs = folder.read("utt2lang") if lang else {}

@@ -1,8 +1,8 @@
 """Slot filling: which slots an utterance has, and what they hold, read off a line such as
 `wake me at B-time seven E-time`.
 
-As SUPERB scores Audio SNIPS (Lai et al. 2021, arXiv 2010.13105; s3prl's slot_type_f1 and slot_value_cer). The values are
-compared as lists of pairs here: s3prl joins them with `:` and `;`, and breaks on values that hold either.
+As SUPERB scores Audio SNIPS (Lai et al. 2021, arXiv 2010.13105; s3prl's slot_type_f1 and slot_value_cer). The values
+are compared as lists of pairs here: s3prl joins them with `:` and `;`, and breaks on values that hold either.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,8 +16,8 @@ Slot = tuple[str, str]
 def slots_of(line: str) -> list[Slot]:
     """The slots of a line in their order.
 
-    A slot goes from `B-x` to the next `E-x` of the same type and holds at least one word; tokens of other slots within it
-    are no part of its value. A `B-x` without its end, and an end without its beginning, are nothing.
+    A slot goes from `B-x` to the next `E-x` of the same type and holds at least one word; tokens of other slots within
+    it are no part of its value. A `B-x` without its end, and an end without its beginning, are nothing.
     """
     found, tokens, start = [], line.split(), 0
     while start < len(tokens):
@@ -50,8 +50,8 @@ def type_f1(reference: Sequence[Slot], hypothesis: Sequence[Slot]) -> float:
 def value_edits(reference: Sequence[Slot], hypothesis: Sequence[Slot]) -> Edits:
     """Character edits of one utterance's slot values, over the characters, spaces among them, of the reference's.
 
-    Each reference value is held against that hypothesised value of the same type which is nearest to it, the empty one where
-    there is none; one may serve several references, and slots that the reference lacks cost nothing, as in s3prl.
+    Each reference value is held against that hypothesised value of the same type which is nearest to it, the empty one
+    where there is none; one may serve several references, and slots that the reference lacks cost nothing, as in s3prl.
     """
     total = Edits(0, 0, 0, 0)
     for name, value in reference:

@@ -14,8 +14,8 @@ class CTCHead(nn.Module):
     """One of three.
 
     linear: a linear layer of width `dim` and one to the symbols, nothing between (SUPERB's phone recognition, dim 256).
-    blstm: a linear layer of width `dim`, `layers` bidirectional LSTM layers of `dim` units each way with `dropout` behind
-    each, a linear layer to the symbols (SUPERB's recognition and slot filling: dim 1024, 2 layers, dropout 0.2).
+    blstm: a linear layer of width `dim`, `layers` bidirectional LSTM layers of `dim` units each way with `dropout`
+    behind each, a linear layer to the symbols (SUPERB's recognition and slot filling: dim 1024, 2 layers, dropout 0.2).
     tdnn: a linear layer of width `dim` and `layers` time-delay blocks; with no layers, a norm of the features; a linear
     layer to the symbols.
     """

@@ -6,8 +6,8 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 
 class BLSTM(nn.Module):
-    """Bidirectional LSTM layers, `dim` units each way, dropout behind each. An utterance's output does not depend on the
-    batch that it is in."""
+    """Bidirectional LSTM layers, `dim` units each way, dropout behind each. An utterance's output does not depend on
+    the batch that it is in."""
 
     def __init__(self, dim_in: int, dim: int, layers: int, dropout: float):
         super().__init__()

@@ -16,13 +16,13 @@ MOST_ADAPTIVE = 20
 
 @dataclass(frozen=True)
 class SpecAugment:
-    """What is done to features [N, D]. Widths are drawn uniformly from 0 to one below the named one, and then places where
-    such a mask fits.
+    """What is done to features [N, D]. Widths are drawn uniformly from 0 to one below the named one, and then places
+    where such a mask fits.
 
     warp: the most frames by which a point in time is moved, at least so far from both ends; 0 does not warp.
-    time_masks, time_width: how many masks along time, and below how many frames each. adaptive: where above 0, there are
-    floor(adaptive * N) time masks, at most `MOST_ADAPTIVE`, narrower than floor(adaptive * N) too. dim_masks, dim_width: how
-    many masks along the dimensions, and below how many dimensions each.
+    time_masks, time_width: how many masks along time, and below how many frames each. adaptive: where above 0, there
+    are floor(adaptive * N) time masks, at most `MOST_ADAPTIVE`, narrower than floor(adaptive * N) too. dim_masks,
+    dim_width: how many masks along the dimensions, and below how many dimensions each.
     """
 
     warp: int = 0
@@ -69,8 +69,8 @@ class SpecAugment:
 
 def spans(draws: torch.Tensor, sizes: torch.Tensor, widths: torch.Tensor, longest: int,
           some: torch.Tensor | None = None) -> torch.Tensor:
-    """draws [B, M, 2] of widths and places, sizes [B] of what is masked, widths [B] that stay unreached, some [B, M] where
-    a mask is at all -> True within a span [B, longest]."""
+    """draws [B, M, 2] of widths and places, sizes [B] of what is masked, widths [B] that stay unreached, some [B, M]
+    where a mask is at all -> True within a span [B, longest]."""
     width = (draws[..., 0] * widths.minimum(sizes)[:, None]).long()
     start = (draws[..., 1] * (sizes[:, None] - width + 1)).long()
     place = torch.arange(longest, device=draws.device)[:, None]
@@ -81,7 +81,8 @@ def spans(draws: torch.Tensor, sizes: torch.Tensor, widths: torch.Tensor, longes
 def warp_time(x: torch.Tensor, lengths: torch.Tensor, most: int, draws: torch.Tensor) -> torch.Tensor:
     """Move a point in time by up to `most` frames, what lies before and behind it stretched linearly.
 
-    x [B, N, D], lengths [B], draws [B, 2] of the point and where it goes. An utterance of `2 * most` frames or less stays.
+    x [B, N, D], lengths [B], draws [B, 2] of the point and where it goes. An utterance of `2 * most` frames or less
+    stays.
     """
     ends = (lengths - 1).clamp(min=1)[:, None].float()
     room = (ends - 2 * most).clamp(min=0)

@@ -1,9 +1,9 @@
-"""Recognition by connectionist temporal classification on an upstream, frozen or fine-tuned, as SUPERB's phone recognition
-(units phones, head linear) and speech recognition (units chars, head blstm).
+"""Recognition by connectionist temporal classification on an upstream, frozen or fine-tuned, as SUPERB's phone
+recognition (units phones, head linear) and speech recognition (units chars, head blstm).
 
-Units are phones without stress or tone, from the alignment; the characters of the transcript; or SentencePiece's pieces of
-it (Kudo 2018, arXiv 1804.10959), trained on the transcripts of the training part. Unlike s3prl nothing is appended to a
-target: neither an end symbol nor a last space.
+Units are phones, without stress or tone where not told otherwise, from the alignment; the characters of the transcript;
+or SentencePiece's pieces of it (Kudo 2018, arXiv 1804.10959), trained on the transcripts of the training part. Unlike
+s3prl nothing is appended to a target: neither an end symbol nor a last space.
 
 Loss:
   ctc   negative log-likelihood of the target, summed over utterances; counted in target symbols
@@ -34,7 +34,9 @@ class Config(ctc.Config):
     """The head and what it spells in."""
 
     units: Literal["phones", "chars", "pieces"] = "phones"
-    """Phones without stress or tone, from the alignment; the characters, or SentencePiece's pieces, of the transcript."""
+    """Phones from the alignment, without silences; the characters, or SentencePiece's pieces, of the transcript."""
+    stress: bool = False
+    """Keep the digits of stress and tone, as SUPERB's phones do."""
     pieces: int = 500
     """How many pieces at most (an assumption; SUPERB has characters only)."""
     spoken: bool = False
@@ -53,7 +55,7 @@ class Task(ctc.CTCTask):
             rows = [label.split("\t") for label in labels]
             self.tokenizer = SentencePieceTokenizer.from_pieces([(piece, float(score)) for piece, score in rows])
         elif config.units == "phones":
-            names = (phone.rstrip("0123456789") for phone in self.inventory.phones)
+            names = (phone if config.stress else bare(phone) for phone in self.inventory.phones)
             self.register_buffer("unit_of_phone", torch.tensor([self.ids.get(name, 0) for name in names]))
 
     @classmethod
@@ -66,7 +68,7 @@ class Task(ctc.CTCTask):
     def labels_of(config: Config, train: SpeechDataset) -> tuple[str, ...]:
         """The symbols of the training part: sorted, or pieces in SentencePiece's order."""
         if config.units == "phones":
-            return tuple(sorted({p.rstrip("0123456789") for p in train.inventory.phones} - {"SIL"}))
+            return tuple(sorted({p if config.stress else bare(p) for p in train.inventory.phones} - {"SIL"}))
         langs = train.labels.get("utt2lang", {})
         texts = [said(config, train.texts[utt], langs.get(utt, "")) for utt in train.utts]
         if config.units == "chars":
@@ -107,15 +109,21 @@ class Task(ctc.CTCTask):
         units = self.config.units
         wanted = {"phones": "symbols", "pieces": "words"}.get(units, search.lm_of)
         if search.lm is not None and search.lm_of != wanted:
-            raise SpeechrepError(f"a language model of {search.lm_of} for a task that spells {units}", f"one of {wanted}",
-                                 f"make it with `speechrep ngram --of {'phones' if units == 'phones' else 'words'}`, and "
-                                 f"give --lm-of {wanted}")
+            made = "phones" if units == "phones" else "words"
+            raise SpeechrepError(f"a language model of {search.lm_of} for a task that spells {units}",
+                                 f"one of {wanted}",
+                                 f"make it with `speechrep ngram --of {made}`, and give --lm-of {wanted}")
         return BeamDecoder(search, self.symbols, self.ids.get(" ") if units == "chars" else None, self.spelt)
 
     @staticmethod
     def score(folder: Path) -> Scored:
         """Phone error rate, or character and word error rate."""
         return scored(folder)
+
+
+def bare(phone: str) -> str:
+    """A phone without the digits of stress and tone."""
+    return phone.rstrip("0123456789") or phone
 
 
 def said(config: Config, text: str, lang: str) -> str:

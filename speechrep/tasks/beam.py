@@ -3,17 +3,18 @@
 flashlight-text (Kahn et al. 2022, arXiv 2201.12465) is the decoder of wav2letter and of SUPERB's reference; KenLM
 (Heafield 2011), which reads the language model, is in its wheels. A hypothesis W of an utterance scores
   ln p(W | speech) + lm_weight * log10 p_lm(W) + word_score * (number of words)
-the first term summed over the paths of W that the beam holds. SUPERB's run with a language model: beam 5, weight 2, word
-score -1.
+the first term summed over the paths of W that the beam holds. SUPERB's run with a language model: beam 5, weight 2,
+word score -1.
 
 A language model of words works along the search where words are divided by a symbol, the space: then only words that it
-knows, if they can be spelt, are recognised. Where they are not (pieces, whose words have no end of their own; flashlight's
-search among words would lose the paths that repeat a word's last piece), it chooses among what the search without it
-leaves in the beam, which should then be wide; there words may also be unknown.
+knows, if they can be spelt, are recognised. Where they are not (pieces, whose words have no end of their own;
+flashlight's search among words would lose the paths that repeat a word's last piece), it chooses among what the search
+without it leaves in the beam, which should then be wide; there words may also be unknown.
 """
 
+import copy
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -48,8 +49,8 @@ class Search:
 class BeamDecoder:
     """Log-probabilities [N, K] of the blank and `symbols` -> the best hypothesis, as it is written.
 
-    space: the id of the symbol between words, None where there is none. written: a hypothesis's symbols -> what it is written
-    in; the symbols themselves if None. Only characters may have a `space`.
+    space: the id of the symbol between words, None where there is none. written: a hypothesis's symbols -> what it is
+    written in; the symbols themselves if None. Only characters may have a `space`.
     """
 
     def __init__(self, search: Search, symbols: tuple[str, ...], space: int | None = None,
@@ -63,13 +64,12 @@ class BeamDecoder:
         if search.beam < 1:
             raise SpeechrepError(f"--beam {search.beam}", "1 or more")
         if search.lm is not None and not search.lm.is_file():
-            raise SpeechrepError(f"{search.lm}: no such language model", "an ARPA file", "make it with `speechrep ngram`")
-        self.search, self.symbols, self.space, self.written = search, symbols, space, written or list
+            raise SpeechrepError(f"{search.lm}: no such language model", "an ARPA file",
+                                 "make it with `speechrep ngram`")
+        self.symbols, self.space, self.written = symbols, space, written or list
         of_words = search.lm is not None and search.lm_of == "words"
         self.words = vocabulary(search.lm) if of_words else []
         self.lexicon = of_words and space is not None
-        options = [search.beam, 1 + len(symbols), THRESHOLD]
-        ctc = decoder.CriterionType.CTC
         if self.lexicon:
             ids = {symbol: i for i, symbol in enumerate(symbols, 1)}
             self.words = [word for word in self.words if set(word) <= set(ids)]
@@ -81,20 +81,34 @@ class BeamDecoder:
             for index, word in enumerate(self.words):
                 self.trie.insert([*(ids[char] for char in word), space], index, self.lm.score(start, index)[1])
             self.trie.smear(decoder.SmearingMode.MAX)
-            self.decoder = decoder.LexiconDecoder(
-                decoder.LexiconDecoderOptions(*options, search.lm_weight, search.word_score, float("-inf"), 0.0, True, ctc),
-                self.trie, self.lm, space, 0, len(self.words), [], False)
-            return
-        along = search.lm is not None and not of_words
-        names = ["<blank>", *("_" if symbol == " " else symbol for symbol in symbols)]
-        self.lm = _kenlm(search.lm, Dictionary(names)) if along else decoder.ZeroLM()
-        if of_words:
-            self.behind = _kenlm(search.lm, Dictionary([*self.words, UNKNOWN]))
+        else:
+            names = ["<blank>", *("_" if symbol == " " else symbol for symbol in symbols)]
+            along = search.lm is not None and not of_words
+            self.lm = _kenlm(search.lm, Dictionary(names)) if along else decoder.ZeroLM()
+            self.behind = _kenlm(search.lm, Dictionary([*self.words, UNKNOWN])) if of_words else None
             self.index = {word: i for i, word in enumerate(self.words)}
-        # The decoder begins as if "silence" had been said, and would take a first space for its repetition: so the blank.
-        self.decoder = decoder.LexiconFreeDecoder(
-            decoder.LexiconFreeDecoderOptions(*options, search.lm_weight if along else 0.0, 0.0, True, ctc),
-            self.lm, 0, 0, [])
+        self._begin(search)
+
+    def _begin(self, search: Search) -> None:
+        from flashlight.lib.text import decoder
+        self.search = search
+        options = search.beam, 1 + len(self.symbols), THRESHOLD, search.lm_weight
+        ctc = decoder.CriterionType.CTC
+        if self.lexicon:
+            self.decoder = decoder.LexiconDecoder(
+                decoder.LexiconDecoderOptions(*options, search.word_score, float("-inf"), 0.0, True, ctc),
+                self.trie, self.lm, self.space, 0, len(self.words), [], False)
+        else:
+            # The decoder begins as if "silence" had been said, and would take a first space for its repetition: so the
+            # blank.
+            self.decoder = decoder.LexiconFreeDecoder(
+                decoder.LexiconFreeDecoderOptions(*options, 0.0, True, ctc), self.lm, 0, 0, [])
+
+    def weighed(self, lm_weight: float, word_score: float) -> "BeamDecoder":
+        """The same search with another weight of the language model and score of a word; nothing is read again."""
+        other = copy.copy(self)
+        other._begin(replace(self.search, lm_weight=lm_weight, word_score=word_score))
+        return other
 
     def __call__(self, log_probs: torch.Tensor) -> list[str]:
         """The best hypothesis; empty where the beam lost all."""

@@ -90,7 +90,8 @@ class CTCTask(BaseTask):
         return F.log_softmax(self.head(x, lengths).float(), -1), lengths
 
     def forward(self, batch: Batch, phase: str = "main") -> dict[str, torch.Tensor]:
-        """What the upstream hears, targets [B, U] -> the summed loss. An utterance too short for its target adds nothing."""
+        """What the upstream hears, targets [B, U] -> the summed loss. An utterance too short for its target adds
+        nothing."""
         log_probs, lengths = self.log_probs(batch)
         loss = F.ctc_loss(log_probs.transpose(0, 1), batch["targets"], lengths.cpu(), batch["targets_lengths"],
                           reduction="sum", zero_infinity=True)

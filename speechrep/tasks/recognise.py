@@ -15,7 +15,7 @@ from speechrep.errors import SpeechrepError
 from speechrep.files import atomic_folder, write_json
 from speechrep.methods.base import Batch, Method
 from speechrep.metrics.wer import corpus_edits, error_rate, phones, words
-from speechrep.tasks.base import BaseTask
+from speechrep.tasks.asr import Task as Recogniser
 from speechrep.tasks.beam import BeamDecoder, Search
 from speechrep.tasks.prototype import Prototypes
 from speechrep.tasks.spelling import spell, spelt_words, symbols_of
@@ -25,42 +25,45 @@ WORD_SCORES = (-1.0, 0.0, 1.0, 2.0, 4.0)
 """What is tried where the two are chosen (an assumption; SUPERB's 2 and -1 are among them)."""
 
 
-def recognise(recogniser: BaseTask | tuple[Method, Prototypes], folder: DataFolder, dump: Path, out: Path,
-              device: str = "cpu", batch: int = 16, search: Search | None = None, dev: DataFolder | None = None) -> None:
+def recognise(recogniser: Recogniser | tuple[Method, Prototypes], folder: DataFolder, dump: Path, out: Path,
+              device: str = "cpu", batch: int = 16, search: Search | None = None,
+              dev: DataFolder | None = None) -> None:
     """Transcribe every utterance of `folder` that has a reference. `dump` has a sub-folder for each kind and part.
 
-    Phones are compared without stress, tone or silence; characters with the word boundary written as `_`.
-    search: look for the best hypothesis by beam search, in place of the best path; the task asr only. dev: with a language
-    model, choose its weight and the score of a word by the least errors on this folder.
-    Leaves `hyp`, `ref` and `units`, of a trained task made.json and with `search` decoding.json in the folder `out`,
-    complete or not at all. Raises `SpeechrepError` if an utterance with a reference has no features.
+    Phones are compared without silence and, where the task does not keep them, stress and tone; characters with the
+    word boundary written as `_`. search: look for the best hypothesis by beam search, in place of the best path; the
+    task asr only. dev: with a language model, choose its weight and the score of a word by the least errors on this
+    folder. Leaves `hyp`, `ref` and `units`, of a trained task made.json and with `search` decoding.json in the folder
+    `out`, complete or not at all. Raises `SpeechrepError` if an utterance with a reference has no features.
     """
     if isinstance(recogniser, tuple):
-        method, units, spoken, hears = recogniser[0], "phones", False, recogniser[0].needs[:1]
+        method, units, hears = recogniser[0], "phones", recogniser[0].needs[:1]
+        spoken = stress = False
     else:
         method, units, hears = recogniser, recogniser.config.units, recogniser.upstream.needs
-        spoken = recogniser.config.spoken
+        spoken, stress = recogniser.config.spoken, recogniser.config.stress
 
     def gone_over(part: DataFolder, work: Callable[[Batch], list]) -> tuple[dict[str, list[str]], dict[str, Any]]:
         """References of the utterances of `part`, and what `work` makes of a batch of them."""
         references = part.read("ali" if units == "phones" else "text")
         langs = part.read("utt2lang") if spoken else {}
         kind = method.inventory.features["kind"]
-        dataset = SpeechDataset(part, dump / kind / part.path.name, method.inventory, hears, max_sec=math.inf, min_sec=0.0)
+        dataset = SpeechDataset(part, dump / kind / part.path.name, method.inventory, hears, max_sec=math.inf,
+                                min_sec=0.0)
         order = sorted((i for i, utt in enumerate(dataset.utts) if utt in references), key=lambda i: dataset.seconds[i])
         if not order:
             raise SpeechrepError(f"{part.path}: no utterance to recognise")
         there = {dataset.utts[i] for i in order}
         missing = sorted(set(references) & set(part.utts) - there)
         if missing:
-            raise SpeechrepError(f"{len(missing)} of {len(references)} utterances without features, such as '{missing[0]}'",
-                                 f"all that have a reference in {part.path}", "dump this part")
+            raise SpeechrepError(f"{len(missing)} of {len(references)} utterances without features, such as "
+                                 f"'{missing[0]}'", f"all that have a reference in {part.path}", "dump this part")
         made: dict[str, Any] = {}
         for start in range(0, len(order), batch):
             items = to_device(collate([dataset[i] for i in order[start:start + batch]]), torch.device(device))
             made.update(zip(items["utts"], work(items), strict=True))
         named = "phones" if units == "phones" else "chars"
-        return {utt: symbols_of(references[utt], langs.get(utt, ""), named, spoken) for utt in made}, made
+        return {utt: symbols_of(references[utt], langs.get(utt, ""), named, spoken, stress) for utt in made}, made
 
     found: dict[str, Any] = {}
     if search is None:
@@ -68,10 +71,10 @@ def recognise(recogniser: BaseTask | tuple[Method, Prototypes], folder: DataFold
             else recogniser.transcribe
         ref, hyp = gone_over(folder, work)
     else:
-        if dev is not None and search.lm is not None:
-            search, found = choose(recogniser, search, *gone_over(dev, recogniser.emissions))
-            found = {"chosen_on": str(dev.path), "tried": found}
         decoder = recogniser.beam_decoder(search)
+        if dev is not None and search.lm is not None:
+            decoder, tried = choose(decoder, units, *gone_over(dev, recogniser.emissions))
+            search, found = decoder.search, {"chosen_on": str(dev.path), "tried": tried}
         ref, hyp = gone_over(folder, lambda items: [decoder(row) for row in recogniser.emissions(items)])
     with atomic_folder(out) as tmp:
         for name, table in (("hyp", hyp), ("ref", ref)):
@@ -86,19 +89,19 @@ def recognise(recogniser: BaseTask | tuple[Method, Prototypes], folder: DataFold
                 "lm": str(search.lm) if search.lm else None} | found)
 
 
-def choose(task: BaseTask, search: Search, references: dict[str, list[str]],
-           emissions: dict[str, torch.Tensor]) -> tuple[Search, list[dict[str, float]]]:
-    """The search with the weight and word score of the least error rate, the first among equals, and all that were tried:
-    phone or character errors where the language model is of symbols, word errors where it is of words."""
-    of_words = search.lm_of == "words"
-    symbols = phones if task.config.units == "phones" else spelt_words if of_words else words
+def choose(decoder: BeamDecoder, units: str, references: dict[str, list[str]],
+           emissions: dict[str, torch.Tensor]) -> tuple[BeamDecoder, list[dict[str, float]]]:
+    """The search with the weight and word score of the least error rate, the first among equals, and all that were
+    tried: phone or character errors where the language model is of symbols, word errors where it is of words."""
+    of_words = decoder.search.lm_of == "words"
+    symbols = phones if units == "phones" else spelt_words if of_words else words
     refs = {utt: " ".join(spell(line)) for utt, line in references.items()}
     tried = []
     for weight in LM_WEIGHTS:
         for score in WORD_SCORES if of_words else (0.0,):
-            decoder = task.beam_decoder(replace(search, lm_weight=weight, word_score=score))
-            hyps = {utt: " ".join(spell(decoder(row))) for utt, row in emissions.items()}
+            search = decoder.weighed(weight, score)
+            hyps = {utt: " ".join(spell(search(row))) for utt, row in emissions.items()}
             tried.append({"lm_weight": weight, "word_score": score,
                           "error_rate": error_rate(corpus_edits(refs, hyps, symbols))})
     best = min(tried, key=lambda row: row["error_rate"])
-    return replace(search, lm_weight=best["lm_weight"], word_score=best["word_score"]), tried
+    return decoder.weighed(best["lm_weight"], best["word_score"]), tried

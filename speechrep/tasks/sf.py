@@ -1,8 +1,8 @@
 """Slot filling as in SUPERB: characters and slot tokens by connectionist temporal classification.
 
-The stream `slots` holds the words of an utterance with `B-x` and `E-x` around the value of a slot x. Each of these is one
-symbol; the words are spelt in characters, a space between words and between a word and the token of another one's slot,
-none between a value and its own tokens (as in s3prl, without its end symbol).
+The stream `slots` holds the words of an utterance with `B-x` and `E-x` around the value of a slot x. Each of these is
+one symbol; the words are spelt in characters, a space between words and between a word and the token of another one's
+slot, none between a value and its own tokens (as in s3prl, without its end symbol).
 
 Loss:
   ctc   negative log-likelihood of the target, summed over utterances; counted in target symbols
@@ -47,10 +47,12 @@ class Task(ctc.CTCTask):
 
     @staticmethod
     def labels_of(config: Config, train: SpeechDataset) -> tuple[str, ...]:
-        """The characters and slot tokens of the training part, sorted. Raises `SpeechrepError` where there is no token."""
+        """The characters and slot tokens of the training part, sorted. Raises `SpeechrepError` where there is no
+        token."""
         found = {symbol for utt in train.utts for symbol in symbols_of(train.labels[config.stream][utt])}
         if not any(opens(symbol) for symbol in found):
-            raise SpeechrepError(f"{train.folder.path}/{config.stream}: no slot in it", "words with B-x and E-x around values")
+            raise SpeechrepError(f"{train.folder.path}/{config.stream}: no slot in it",
+                                 "words with B-x and E-x around values")
         return tuple(sorted(found))
 
     def target_rows(self, batch: Batch) -> list[torch.Tensor]:
@@ -65,8 +67,8 @@ class Task(ctc.CTCTask):
 
     @staticmethod
     def score(folder: Path) -> Scored:
-        """F1 of slot types, mean over utterances; character errors of slot values; word errors of the words without slot
-        tokens. Raises `SpeechrepError` where no reference has a slot."""
+        """F1 of slot types, mean over utterances; character errors of slot values; word errors of the words without
+        slot tokens. Raises `SpeechrepError` where no reference has a slot."""
         references, hypotheses = read_table(folder / "ref"), read_table(folder / "hyp")
         found = slot_scores(references, hypotheses)
         if not any(count.reference for _, count in found.values()):

@@ -18,11 +18,12 @@ def spell(symbols: list[str] | str) -> list[str]:
     return ["_" if symbol == " " else symbol for symbol in symbols]
 
 
-def symbols_of(line: str, lang: str, units: str, spoken: bool) -> list[str]:
-    """What is said in a line of `text`, or for phones of `ali`: "words", "chars" with spaces as `_`, or "phones" without
-    stress, tone or silence. spoken: the words as they are said in the language `lang`."""
+def symbols_of(line: str, lang: str, units: str, spoken: bool, stress: bool = False) -> list[str]:
+    """What is said in a line of `text`, or for phones of `ali`: "words", "chars" with spaces as `_`, or "phones"
+    without silence and, where not `stress`, without stress and tone. spoken: the words as they are said in the language
+    `lang`."""
     if units == "phones":
-        return phones(" ".join(read_ali(line)[0]), tones=False)
+        return phones(" ".join(read_ali(line)[0]), tones=stress)
     text = normalise(line, lang) if spoken else line
     return text.split() if units == "words" else spell(text)
 
@@ -33,8 +34,8 @@ def spelt_words(line: str) -> list[str]:
 
 
 def scored(folder: Path) -> Scored:
-    """The errors of `hyp` against `ref`, lines of symbols in `folder`: of phones (PER) where its file `units` says so, else
-    of characters, spaces among them (CER), and of words (WER).
+    """The errors of `hyp` against `ref`, lines of symbols in `folder`: of phones (PER) where its file `units` says so,
+    else of characters, spaces among them (CER), and of words (WER).
 
     An empty reference counts with its insertions. Raises `SpeechrepError` for a missing or doubled utterance.
     """

@@ -85,7 +85,8 @@ def test_all_voices_take_turns(folder):
 
 def test_a_folder_of_all_voices(folder, tmp_path, capsys):
     folder.write("text", dict.fromkeys(folder.utts, "x"))
-    assert main(["subset", str(folder.path), "--minutes", "1", "--voices", "all", "--folder", str(tmp_path / "small")]) == 0
+    small = str(tmp_path / "small")
+    assert main(["subset", str(folder.path), "--minutes", "1", "--voices", "all", "--folder", small]) == 0
     made = DataFolder(tmp_path / "small")
     assert made.utts == all_voices(folder, 1) and set(made.read("utt2spk").values()) == {"a", "b", "c"}
     assert f"{len(made.utts)} utterances of 3 speakers" in capsys.readouterr().out

@@ -21,8 +21,8 @@ def text():
 
 
 def test_hand_worked_bigrams():
-    """Bigrams: <s> a twice, a b, a c, b </s>, c </s> once, so D = 4 / (4 + 2) = 2/3. Different words in front: of a, b and c
-    one, of </s> two; D = 3 / (3 + 2) = 3/5, and 3/5 * 4/5 is left for 5 words alike: 0.096 each."""
+    """Bigrams: <s> a twice, a b, a c, b </s>, c </s> once, so D = 4 / (4 + 2) = 2/3. Different words in front: of a, b
+    and c one, of </s> two; D = 3 / (3 + 2) = 3/5, and 3/5 * 4/5 is left for 5 words alike: 0.096 each."""
     unigrams, bigrams = estimate(SMALL, 2)
     p = {gram: 10 ** logp for gram, (logp, _) in {**unigrams, **bigrams}.items()}
     one, two = 0.4 / 5 + 0.096, 1.4 / 5 + 0.096
@@ -83,7 +83,8 @@ def test_files_come_back(text, tmp_path):
 
 
 def test_perplexity(text):
-    # The unigram model of one sentence, "a": counts a 1, </s> 1; D = 0.9 (at its bound), 0.9 / 3 to each of three words.
+    # The unigram model of one sentence, "a": counts a 1, </s> 1; D = 0.9 (at its bound), 0.9 / 3 to each of three
+    # words.
     model = estimate([["a"]], 1)
     assert perplexity(model, [["a"]]) == pytest.approx(1 / (0.1 / 2 + 0.9 / 3))
     longer = [perplexity(estimate(text, order), text) for order in (1, 2, 3)]
@@ -113,6 +114,6 @@ def test_the_verb(tmp_path, capsys):
     assert made("--order", "2") == ["A", "The", "cat!", "cat."]
     assert made("--spoken", "--lines", str(tmp_path / "more.txt")) == ["a", "cat", "dog", "the"]
     assert made("--of", "chars", "--spoken") == sorted("_aceht")
-    assert made("--of", "phones") == ["AE", "K", "T"]
+    assert made("--of", "phones") == ["AE", "K", "T"] and made("--of", "phones", "--stress") == ["AE1", "K", "T"]
     assert "perplexity" in capsys.readouterr().out
     assert main(["ngram", str(folder), "--out", str(tmp_path / "x"), "--of", "words", "--order", "0"]) == 1

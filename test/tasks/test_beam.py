@@ -65,8 +65,8 @@ def lm_score(model, words):
 
 @pytest.mark.parametrize("seed", range(8))
 def test_words_of_a_language_model(models, seed):
-    """ln p(paths) + weight * log10 p(words) + score * words, over all sequences of words that the model knows. Spaces at the
-    ends and double ones make no words."""
+    """ln p(paths) + weight * log10 p(words) + score * words, over all sequences of words that the model knows. Spaces
+    at the ends and double ones make no words."""
     path, model = models["words"]
     log_probs, search = outputs(seed), Search(500, path, "words", 1.7, 0.4)
     known = {"a", "b", "ab"}
@@ -76,7 +76,8 @@ def test_words_of_a_language_model(models, seed):
         if set(words) <= known:
             likely[words] = likely.get(words, 0.0) + p
     truth = {words: math.log(p) + 1.7 * lm_score(model, words) + 0.4 * len(words) for words, p in likely.items()}
-    decoder = BeamDecoder(search, SYMBOLS, 3)
+    decoder = BeamDecoder(Search(500, path, "words"), SYMBOLS, 3).weighed(search.lm_weight, search.word_score)
+    assert decoder.search == search
     assert tuple("".join(decoder(log_probs)).split()) == max(truth, key=truth.get)
 
 
@@ -84,7 +85,8 @@ def test_words_of_a_language_model(models, seed):
 def test_words_of_pieces(models, seed):
     """Pieces that begin a word are marked, none ends it; the model's words are chosen among all hypotheses."""
     path, model = models["words"]
-    written = lambda pieces: list("".join({"a": " a", "b": " b", " ": "b"}[piece] for piece in pieces).strip())  # noqa: E731
+    table = {"a": " a", "b": " b", " ": "b"}
+    written = lambda pieces: list("".join(table[piece] for piece in pieces).strip())  # noqa: E731
     log_probs = outputs(seed)
     truth = {text: math.log(p) + 1.7 * lm_score(model, "".join(written(text)).split())
              + 0.4 * len("".join(written(text)).split()) for text, p in summed(log_probs).items()}
@@ -95,10 +97,11 @@ def test_words_of_pieces(models, seed):
 def test_the_language_model_decides_where_the_sound_does_not(models):
     path, _ = models["words"]
     # "ab a" or "a a" by the sound.
-    log_probs = torch.tensor([[.01, .97, .01, .01], [.49, .01, .49, .01], [.01, .01, .01, .97], [.01, .97, .01, .01]]).log()
+    log_probs = torch.tensor([[.01, .97, .01, .01], [.49, .01, .49, .01], [.01, .01, .01, .97],
+                              [.01, .97, .01, .01]]).log()
     assert "".join(BeamDecoder(Search(50, path, "words", 3.0, 0.0), SYMBOLS, 3)(log_probs)) == "ab a"
-    many, few = ("".join(BeamDecoder(Search(50, path, "words", 0.0, score), SYMBOLS, 3)(
-        torch.full((7, 4), 0.25).log())).split() for score in (3.0, -3.0))
+    decoder = BeamDecoder(Search(50, path, "words", 3.0, 0.0), SYMBOLS, 3)
+    many, few = ("".join(decoder.weighed(0.0, score)(torch.full((7, 4), 0.25).log())).split() for score in (3.0, -3.0))
     assert len(many) > len(few)
 
 

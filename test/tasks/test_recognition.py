@@ -16,7 +16,7 @@ from speechrep.metrics.score import read_per_utt, read_score
 from speechrep.tasks import asr, sf
 from speechrep.tasks.base import load_task
 from speechrep.tasks.represent import score_recognition
-from speechrep.tasks.spelling import scored
+from speechrep.tasks.spelling import scored, symbols_of
 from speechrep.upstream import Upstream
 
 TRAIN = {"steps": 200, "batch_sec": 15, "lr": 0.03, "warmup": 5, "dev_every": 100, "save_every": 200, "precision": "fp32"}
@@ -121,9 +121,11 @@ def test_words_of_pieces(root, tmp_path):
 def test_what_cannot_be_decoded(root, tmp_path, capsys):
     for name, more, why in (("phones", ("--lm", root / "words.arpa"), "spells phones"),
                             ("pieces", ("--lm", root / "chars.arpa", "--lm-of", "symbols"), "spells pieces"),
+                            ("chars", ("--dev", root / "data/dev"), "but no --lm"),
                             ("chars", ("--lm", root / "none.arpa"), "no such language model")):
         assert decoded(root, "asr", name, tmp_path / name, *more) == 1
         assert why in capsys.readouterr().err and not (tmp_path / name).exists()
+    assert decoded(root, "sf", "sf", tmp_path / "sf", "--beam", 5) == 1 and "for asr alone" in capsys.readouterr().err
 
 
 def dataset(root, needs, part="train"):
@@ -151,16 +153,29 @@ def test_targets_spell_the_text(root, units):
         assert again.tokenizer.pieces == task.tokenizer.pieces and again.encode("abk mk") == task.encode("abk mk")
 
 
+def test_stress_is_kept_where_wanted(root):
+    """The toy's first phone is A1; the spelling of `ali` and the targets agree."""
+    for stress, name in ((False, "A"), (True, "A1")):
+        task, train = make_task(root, asr, stress=stress)
+        assert task.symbols == (name, "B", "K", "M", "S")
+        batch = collate([train[i] for i in range(5)])
+        for utt, row in zip(batch["utts"], task.target_rows(batch)):
+            line = train.ali[utt]
+            assert [task.symbols[i - 1] for i in row.tolist()] == symbols_of(line, "", "phones", False, stress)
+            assert "A1" in line or name not in symbols_of(line, "", "phones", False, stress)
+
+
 def test_augmentation_is_for_training_alone_and_by_the_utterance(root):
     task, train = make_task(root, asr, units="chars", **BLSTM)
     batch = task.prepare(collate([train[i] for i in range(4)]), torch.Generator())
     assert torch.equal(task.log_probs(batch)[0], task.log_probs(batch)[0])
-    still = float(task(batch)["ctc"])
+    still = float(task(batch)["ctc"].detach())
     task.train()
     task.head.body.dropout.p = 0.0
-    moved = float(task(batch)["ctc"])
+    moved = float(task(batch)["ctc"].detach())
     alone = [task.prepare(collate([train[i]]), torch.Generator()) for i in range(4)]
-    assert abs(moved - still) > 1e-3 and moved == pytest.approx(sum(float(task(b)["ctc"]) for b in alone), rel=1e-4)
+    assert abs(moved - still) > 1e-3 and moved == pytest.approx(
+        sum(float(task(b)["ctc"].detach()) for b in alone), rel=1e-4)
 
 
 def test_low_resource(root, capsys):
@@ -175,7 +190,7 @@ def test_low_resource(root, capsys):
                "--dump", root / "dump/logmel", "--exp", root / "exp/apc", "--device", "cpu") == 0
     parts = ("--conf", root / "chars.yaml", "--upstream", root / "exp/apc/best.pt", "--train", root / "data/small", "--dev",
              root / "data/dev", "--dump", root / "dump", "--device", "cpu", "--set", "train.steps=20")
-    assert run(root, "train", *parts, "--exp", root / "exp/frozen") == 0
+    assert run(root, "train", *parts, "--exp", root / "exp/frozen", "--cache", root / "layers") == 0
     assert run(root, "train", *parts, "--exp", root / "exp/tuned", "--init", root / "exp/frozen/best.pt", "--set",
                "model.finetune=true") == 0
     frozen, tuned = (load_task(root / "exp" / name / "best.pt").upstream.state_dict() for name in ("frozen", "tuned"))

@@ -5,7 +5,8 @@ Usage: local/prepare.py CORPUS_DIR DATA_DIR
 
 Parts are divided by text: no text is in two of train, dev and test, and every speaker is in each of them. test_unseen
 has the texts of test, said by speakers who are nowhere else. Beside Kaldi's streams the folders hold `phones`,
-`ali.true` (true phone times), `intent` and `slots` (commands), `utt2sentence` (equal for the same words) and `utt2snr` in dB.
+`ali.true` (true phone times), `intent` and `slots` (commands), `utt2sentence` (equal for the same words) and `utt2snr`
+in dB.
 """
 
 import argparse

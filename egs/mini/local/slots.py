@@ -5,8 +5,8 @@ import re
 from speechrep.data.text.normalise import normalise
 
 NAMES = {
-    "en": {"lights": "lights|light(?! up)", "lamp": "lamp", "heat": "heating|heat|temperature", "volume": "volume|sound",
-           "music": "music|songs|song", "newspaper": "newspaper", "shoes": "shoes", "juice": "juice",
+    "en": {"lights": "lights|light(?! up)", "lamp": "lamp", "heat": "heating|heat|temperature",
+           "volume": "volume|sound", "music": "music|songs|song", "newspaper": "newspaper", "shoes": "shoes", "juice": "juice",
            "kitchen": "kitchen", "bedroom": "bedroom|bed", "bathroom": "bathroom"},
     "zh": {"lights": "灯", "lamp": "台灯", "heat": "温度|暖气", "volume": "音量|声音", "music": "音乐|歌",
            "newspaper": "报纸", "shoes": "鞋子|鞋", "juice": "果汁",
@@ -16,8 +16,9 @@ NAMES = {
 
 
 def mark_slots(text: str, intent: str, lang: str) -> str:
-    """The words of a command as they are said, with B-object, E-object, B-location and E-location around what names the object
-    and the place of its `intent` (action|object|location). Where a command does not name them, they are not marked."""
+    """The words of a command as they are said, with B-object, E-object, B-location and E-location around what names the
+    object and the place of its `intent` (action|object|location). Where a command does not name them, they are not
+    marked."""
     said = normalise(text, lang)
     _, thing, place = intent.split("|")
     for slot, value in (("object", thing), ("location", place)):

@@ -4,8 +4,8 @@ Kneser & Ney 1995 in the interpolated form of Chen & Goodman 1999 (Computer Spee
 discount an order, D = n1 / (n1 + 2 n2). With c the count of an n-gram in the highest order, and in the lower ones the
 number of different words in front of it (its count where it begins a sentence, since nothing stands in front),
   p(w | h) = max(c(h w) - D, 0) / c(h .) + D N(h .) / c(h .) * p(w | h')
-where N(h .) is how many different words follow h and h' is h without its first word. Below the unigrams lies the uniform
-distribution over the words, the end of a sentence and the unknown word.
+where N(h .) is how many different words follow h and h' is h without its first word. Below the unigrams lies the
+uniform distribution over the words, the end of a sentence and the unknown word.
 """
 
 import math
@@ -27,8 +27,8 @@ Gram = tuple[str, ...]
 def estimate(sentences: Iterable[Sequence[str]], order: int) -> list[dict[Gram, tuple[float, float]]]:
     """The model of `sentences`, each a sequence of words.
 
-    Returns for each order, unigrams first, n-gram -> (log10 of its interpolated probability, log10 of the weight by which
-    what follows it is backed off to). `<s>` has the probability 10^-99, as is usual.
+    Returns for each order, unigrams first, n-gram -> (log10 of its interpolated probability, log10 of the weight by
+    which what follows it is backed off to). `<s>` has the probability 10^-99, as is usual.
 
     Raises:
         SpeechrepError: an order below 1, no sentence with a word, or a word that ARPA keeps for itself.
@@ -40,8 +40,8 @@ def estimate(sentences: Iterable[Sequence[str]], order: int) -> list[dict[Gram, 
     for sentence in sentences:
         reserved = {START, END, UNKNOWN} & set(sentence)
         if reserved or any(not word or word.split() != [word] for word in sentence):
-            raise SpeechrepError(f"'{' '.join(sentence)}': a word that is {', '.join(sorted(reserved)) or 'empty or has spaces'}",
-                                 "plain words", "leave the line out")
+            which = ", ".join(sorted(reserved)) or "empty or has spaces"
+            raise SpeechrepError(f"'{' '.join(sentence)}': a word that is {which}", "plain words", "leave the line out")
         padded = (START, *sentence, END)
         empty = empty and not sentence
         for size in range(1, order + 1):
