@@ -11,6 +11,7 @@ Loss:
 
 import hashlib
 import itertools
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -73,6 +74,10 @@ class Task(BaseTask):
     Config = Config
     losses = {"main": ("am_softmax",)}
     selects = "eer"
+    parts = (("train", "dev", "test"), ("verification/train", "verification/dev", "verification/test"))
+    files = {"test": ("trials",)}
+    decode_options = {"--cohort": "train"}
+    main_metrics = ("eer",)
 
     def __init__(self, config: Config, upstream: Upstream, labels: tuple[str, ...]):
         super().__init__(config, upstream, labels)
@@ -86,6 +91,19 @@ class Task(BaseTask):
     @classmethod
     def needs_of(cls, config: Config) -> tuple[str, ...]:
         return ("label:utt2spk", *((f"label:{config.within}",) if config.within else ()))
+
+    @classmethod
+    def obstacle(cls, config: Config, folders: dict[str, DataFolder]) -> str:
+        """One speaker in training, or no pairs of both kinds in dev."""
+        if len(set(folders["train"].read("utt2spk").values())) < 2:
+            return f"one speaker in {folders['train'].path}"
+        dev = folders["dev"]
+        groups = dev.read(config.within) if config.within else dict.fromkeys(dev.utts, "")
+        said = Counter((group, dev.read("utt2spk")[utt]) for utt, group in groups.items())
+        speakers = Counter(group for group, _ in said)
+        if max(said.values()) < 2 or max(speakers.values()) < 2:
+            return f"{dev.path} has no pairs of utterances of one speaker and of two within {config.within or 'it'}"
+        return ""
 
     @staticmethod
     def labels_of(config: Config, train: SpeechDataset) -> tuple[str, ...]:

@@ -43,6 +43,23 @@ class Task(utterance_class.UtteranceClassifier):
     """Frames -> emotion."""
 
     Config = Config
+    parts = (("emotion", "emotion", "emotion"),)
+    files = {"train": ("utt2session",)}
+    main_metrics = ("accuracy",)
+    superb = {"model.reference_dev=true": "a fifth of what is not tested, drawn at seed 0, is dev: training knows its speakers"}
+
+    @classmethod
+    def obstacle(cls, config: Config, folders: dict[str, DataFolder]) -> str:
+        """As of any class of an utterance, and fewer sessions than three."""
+        sessions = len(set(folders["train"].read("utt2session").values()))
+        return super().obstacle(config, folders) or (
+            f"{sessions} sessions in {folders['train'].path}/utt2session, wanted three or more" if sessions < 3 else "")
+
+    @classmethod
+    def folds(cls, config: Config, folders: dict[str, DataFolder]) -> tuple[str, ...]:
+        """A training for each session."""
+        sessions = set(folders["train"].read("utt2session").values())
+        return tuple(f"model.fold={number + 1}" for number in range(len(sessions)))
 
     @classmethod
     def chosen_utts(cls, config: Config, folder: DataFolder, part: str) -> frozenset[str] | None:

@@ -21,3 +21,5 @@ class Task(utterance_class.UtteranceClassifier):
     """Frames -> keyword."""
 
     Config = Config
+    parts = (("keyword_train", "keyword_dev", "keyword_test"), ("train", "dev", "test"))
+    main_metrics = ("accuracy",)

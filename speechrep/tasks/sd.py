@@ -75,6 +75,9 @@ class Task(BaseTask):
     needs = ("label:rttm",)
     losses = {"main": ("pit_bce",)}
     selects = "der"
+    parts = (("mix_train", "mix_dev", "mix_test"), ("train", "dev", "test"))
+    main_metrics = ("der",)
+    superb = {"model.chunk_overlap=0": "the speakers of each chunk of a long recording stay in the order they come in"}
 
     def __init__(self, config: Config, upstream: Upstream, labels: tuple[str, ...]):
         super().__init__(config, upstream, labels)

@@ -21,6 +21,7 @@ from speechrep.tasks import asv, er, sd
 from speechrep.tasks.base import load_task
 from speechrep.tasks.folds import join_folds
 from speechrep.tasks.predict import predict, score_predictions
+from speechrep.tasks.suite import find_jobs
 from speechrep.tasks.train import train_task
 from speechrep.upstream import Upstream
 
@@ -207,9 +208,9 @@ def test_crops_are_of_training_only_and_its_own_draw(root):
     task.train()
     first, again = (task.prepare(batch, torch.Generator())["starts"] for _ in range(2))
     assert torch.equal(first, again) and task.crop_frames == 50 and first.max() > 0
-    losses = float(task(task.prepare(batch, torch.Generator()))["am_softmax"])
+    losses = float(task(task.prepare(batch, torch.Generator()))["am_softmax"].detach())
     parts = [task.prepare(collate([train[i] for i in some]), torch.Generator()) for some in (range(2), range(2, 6))]
-    assert losses == pytest.approx(sum(float(task(part)["am_softmax"]) for part in parts), rel=1e-4)
+    assert losses == pytest.approx(sum(float(task(part)["am_softmax"].detach()) for part in parts), rel=1e-4)
 
 
 def test_trials_are_of_one_language_and_other_words():
@@ -261,6 +262,15 @@ def test_a_long_recording_is_heard_in_chunks_of_one_order(root):
     assert x.shape[1] > 100
     for row, length, found in zip(whole, lengths.tolist(), chunked):
         torch.testing.assert_close(found, row[:length], rtol=1e-4, atol=1e-5)
+
+
+def test_without_overlap_chunks_stay_in_their_order(root):
+    """The habit of the reference: each chunk as it comes."""
+    task, data = task_of(root, sd, "mix_train", dim=8, chunk_frames=40, chunk_overlap=0.0)
+    batch = collate([data[0]])
+    x, lengths = task.features(batch)
+    expected = torch.cat([task.logits(x[:, start:start + 40]).sigmoid()[0] for start in range(0, int(lengths[0]), 40)])
+    torch.testing.assert_close(task.probabilities(batch)[0], expected)
 
 
 def test_targets_of_windows_are_those_of_their_frames(root):
@@ -361,6 +371,31 @@ def test_the_mean_over_folds_is_not_that_over_utterances(tmp_path):
         "fold": ["a 1", "b 2", "c 2", "d 2"], "utt2session": ["a s1", "b s2", "c s2", "d s2"]})
     found = score_predictions(made, "test", "x", 0, made)["metrics"]
     assert found["accuracy"]["value"] == 50 and found["accuracy_fold2"]["value"] == 0
+
+
+def test_what_the_suite_finds(root, tmp_path):
+    """Folders, folds and options of each task, and why one cannot be run."""
+    jobs = {job.name: job for job in find_jobs(root / "data", [root], "asv,sd")[0]}
+    assert [path.name for path in jobs["sd"].parts] == ["mix_train", "mix_dev", "mix_test"]
+    assert jobs["asv"].options == ("--cohort", str(root / "data/train"))
+    train = folder(root, "train")
+    for name in ("emotion", "keyword_train", "keyword_dev", "keyword_test"):
+        train.subset(train.utts, tmp_path / name)
+    jobs = {job.name: job for job in find_jobs(tmp_path, [root], "er,ks")[0]}
+    assert {path.name for path in jobs["er"].parts} == {"emotion"} and jobs["ks"].parts[2].name == "keyword_test"
+    assert jobs["er"].folds == tuple(f"model.fold={fold}" for fold in (1, 2, 3, 4))
+    alone = train.subset(train.utts[:20], tmp_path / "emotion")
+    alone.write("utt2session", {utt: f"s{number % 2}" for number, utt in enumerate(alone.utts)})
+    alone.write("emotion", {utt: f"e{number // 2 % 2}" for number, utt in enumerate(alone.utts)})
+    with pytest.raises(SpeechrepError, match="er: 2 sessions"):
+        find_jobs(tmp_path, [root], "er")
+    for part in ("train", "dev", "test"):
+        data = folder(root, part)
+        own = [utt for utt in data.utts if part == "train" or data.read("utt2spk")[utt] == "spk0"]
+        data.subset(own, tmp_path / part)
+    write_trials(tmp_path / "test/trials", [])
+    with pytest.raises(SpeechrepError, match="dev has no pairs of utterances of one speaker and of two"):
+        find_jobs(tmp_path, [root], "asv")
 
 
 def test_keywords(root):
