@@ -50,14 +50,17 @@ if stage 1 "prepare: data folders, checked, and phones" "40 s"; then
   speechrep phonemize data/train data/dev data/test
 fi
 
-if stage 2 "align: when each phone is said" "2 min"; then
+if stage 2 "align: when each phone is said; spoken queries are cut by it" "2 min"; then
   speechrep align --exp exp/align --nj "$nj" data/train data/dev data/test
+  for part in dev test; do
+    speechrep queries "data/$part" "data/queries_$part"
+  done
 fi
 
 if stage 3 "dump: log-mel and MFCC features" "15 s"; then
   for kind in logmel mfcc; do
     speechrep dump --conf "conf/$kind.yaml" --nj "$nj" --cmvn data/train "dump/$kind/train"
-    for part in dev test; do
+    for part in dev test queries_dev queries_test; do
       speechrep dump --conf "conf/$kind.yaml" --nj "$nj" "data/$part" "dump/$kind/$part"
     done
   done
