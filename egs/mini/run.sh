@@ -61,8 +61,11 @@ if stage 1 "prepare: data folders, checked, and phones" "40 s"; then
   speechrep check data/mix_{train,dev,test} data/keyword_{train,dev,test} data/emotion
 fi
 
-if stage 2 "align: when each phone is said" "2 min"; then
+if stage 2 "align: when each phone is said; spoken queries are cut by it" "2 min"; then
   speechrep align --exp exp/align --nj "$nj" data/train data/dev data/test
+  for part in dev test; do
+    speechrep queries "data/$part" "data/queries_$part"
+  done
 fi
 
 if stage 3 "dump: log-mel and MFCC features" "15 s"; then
@@ -70,7 +73,7 @@ if stage 3 "dump: log-mel and MFCC features" "15 s"; then
     for part in train mix_train keyword_train emotion; do
       speechrep dump --conf "conf/$kind.yaml" --nj "$nj" --cmvn "data/$part" "dump/$kind/$part"
     done
-    for part in dev test mix_dev mix_test keyword_dev keyword_test; do
+    for part in dev test mix_dev mix_test keyword_dev keyword_test queries_dev queries_test; do
       speechrep dump --conf "conf/$kind.yaml" --nj "$nj" "data/$part" "dump/$kind/$part"
     done
   done

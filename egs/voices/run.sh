@@ -65,14 +65,17 @@ if stage 1 "prepare: data folders, checked, and phones" "5 min, 20 on a busy mac
   speechrep phonemize --g2p es=espeak:es-419 data/train data/dev data/test
 fi
 
-if stage 2 "align: when each phone is said" "not yet measured"; then
+if stage 2 "align: when each phone is said; spoken queries are cut by it" "not yet measured"; then
   speechrep align --exp exp/align --nj "$nj" data/train data/dev data/test
+  for part in dev test; do
+    speechrep queries "data/$part" "data/queries_$part"
+  done
 fi
 
 if stage 3 "dump: log-mel and MFCC features" "not yet measured"; then
   for kind in logmel mfcc; do
     speechrep dump --conf "conf/$kind.yaml" --nj "$nj" --cmvn data/train "dump/$kind/train"
-    for part in dev test; do
+    for part in dev test queries_dev queries_test; do
       speechrep dump --conf "conf/$kind.yaml" --nj "$nj" "data/$part" "dump/$kind/$part"
     done
   done

@@ -21,7 +21,7 @@ MAX_WORDS = 3
 """Of a query. Words are added until it has enough phones."""
 MIN_SEC = 0.25
 COMMON = 0.5
-"""A query that more than this share of the documents in its language hold is not taken."""
+"""A query that more than this share of the documents in its language hold is taken only where there is no other."""
 ALIGNMENTS = ("ali.true", "ali")
 """Phone times, the first that a folder has."""
 
@@ -81,11 +81,11 @@ def spans_of(utt: str, text: str, phones: str, ali: str, lang: str) -> list[Span
 
 
 def cut_queries(documents: DataFolder, out: Path, count: int = 60) -> DataFolder:
-    """Write the data folder `out` of at most `count` queries with `relevance`, languages in turn. It holds no audio of its
-    own: `segments` name parts of the documents' recordings.
+    """Write the data folder `out` of at most `count` queries with `relevance`, languages in turn. It holds no audio of
+    its own: `segments` name parts of the documents' recordings.
 
-    documents: a folder with `text`, `phones`, `utt2spk`, `ali` or `ali.true`, and `utt2lang` where there is more than one
-    language. Raises `SpeechrepError` where no word is said by two speakers.
+    documents: a folder with `text`, `phones`, `utt2spk`, `ali` or `ali.true`, and `utt2lang` where there is more than
+    one language. Raises `SpeechrepError` where no word is said by two speakers.
     """
     texts, phones, speakers = (documents.read(stream) for stream in ("text", "phones", "utt2spk"))
     stream = next((name for name in ALIGNMENTS if documents.has(name)), ALIGNMENTS[-1])
@@ -98,15 +98,16 @@ def cut_queries(documents: DataFolder, out: Path, count: int = 60) -> DataFolder
             for span in spans_of(utt, texts[utt], phones[utt], times[utt], langs[utt]):
                 spans.setdefault((langs[utt], span.words), []).append(span)
     of_language = {lang: [utt for utt in said if langs[utt] == lang] for lang in set(langs.values())}
-    ranked: dict[str, list[tuple[Span, list[str]]]] = {}
+    ranked: dict[tuple[str, bool], list[tuple[Span, list[str]]]] = {}
     for lang, words in sorted(spans, key=lambda key: _digest(" ".join(key[1]))):
         holding = [utt for utt in of_language[lang] if _holds(said[utt], words)]
-        possible = [span for span in spans[lang, words]
-                    if any(speakers[utt] != speakers[span.utt] for utt in holding)]
-        if possible and len(holding) <= COMMON * len(of_language[lang]):
-            ranked.setdefault(lang, []).append((min(possible, key=lambda span: _digest(f"{span.utt} {span.start}")), holding))
-    chosen = [item for _, _, item in sorted((place, lang, item) for lang, items in ranked.items()
-                                            for place, item in enumerate(items[:count]))][:count]
+        possible = [span for span in spans[lang, words] if any(speakers[utt] != speakers[span.utt] for utt in holding)]
+        if possible:
+            span = min(possible, key=lambda span: _digest(f"{span.utt} {span.start}"))
+            ranked.setdefault((lang, len(holding) > COMMON * len(of_language[lang])), []).append((span, holding))
+    in_turn = [(place, lang, item) for (lang, common), items in ranked.items()
+               if not common or (lang, False) not in ranked for place, item in enumerate(items)]
+    chosen = [item for _, _, item in sorted(in_turn, key=lambda entry: entry[:2])][:count]
     if not chosen:
         raise SpeechrepError(f"{documents.path}: nothing to look for", "a word that two speakers say in one language",
                              "take a larger part of the corpus")

@@ -43,8 +43,8 @@ def corpus(tmp_path):
         "ali": {utt: ALI if utt in same else other[0] for utt in speakers}})
 
 
-def test_hits_are_of_other_speakers_in_the_language(tmp_path, monkeypatch):
-    monkeypatch.setattr("speechrep.data.queries.COMMON", 0.6)
+def test_hits_are_of_other_speakers_in_the_language(tmp_path):
+    """Three of five say it: there is nothing rarer."""
     documents = corpus(tmp_path)
     assert main(["queries", str(documents.path), str(tmp_path / "data/queries_test")]) == 0
     found = DataFolder(tmp_path / "data/queries_test")
@@ -62,8 +62,25 @@ def test_hits_are_of_other_speakers_in_the_language(tmp_path, monkeypatch):
     assert len(cut_queries(documents, tmp_path / "one", 1).utts) == 1
 
 
-def test_segments_of_segments(tmp_path, monkeypatch):
-    monkeypatch.setattr("speechrep.data.queries.COMMON", 1.0)
+def test_common_words_are_left_out_where_there_are_others(tmp_path):
+    documents = corpus(tmp_path)
+    speakers = {**documents.read("utt2spk"), "bob-4": "bob", "cat-4": "cat"}
+    rare = ("D AO1 G Z Z", "D 0.1000 AO1 0.2000 G 0.3000 Z 0.4000 Z 0.5000")
+    streams = {name: dict(documents.read(name)) for name in ("wav.scp", "utt2lang", "text", "phones", "ali")}
+    for utt in ("bob-4", "cat-4"):
+        for name, value in zip(streams, (f"{utt}.wav", "en", "doggies", *rare)):
+            streams[name][utt] = value
+    own = write_folder(tmp_path / "more", {**streams, "utt2spk": speakers})
+    assert set(cut_queries(own, tmp_path / "q").read("text").values()) == {"doggies", "kitchen", "the kitchen"}
+    for utt in ("ann-3", "bob-3"):
+        for table in (*streams.values(), speakers):
+            del table[utt]
+    # Three of five hold kitchen now.
+    own = write_folder(tmp_path / "less", {**streams, "utt2spk": speakers})
+    assert set(cut_queries(own, tmp_path / "q").read("text").values()) == {"doggies"}
+
+
+def test_segments_of_segments(tmp_path):
     speakers = {"ann-1": "ann", "bob-1": "bob"}
     documents = write_folder(tmp_path / "d", {
         "wav.scp": {"all": "all.wav"}, "segments": {"ann-1": "all 10 11", "bob-1": "all 20 21"}, "utt2spk": speakers,
