@@ -3,7 +3,8 @@
 | file | a line | source |
 |---|---|---|
 | trials | `UTT1 UTT2 target` or `UTT1 UTT2 nontarget`: same speaker or not | Kaldi |
-| relevance | `QUERY DOC`: this utterance holds that query of the folder; DOC is of the folder of documents | |
+| relevance | `QUERY DOC`: DOC, of the folder of documents, holds that query of the folder | |
+| relevance.all | the same, with documents that the folder of documents leaves out | |
 | rttm | `SPEAKER UTT 1 START DURATION <NA> <NA> NAME <NA> <NA>`, seconds | NIST, RT-09 |
 """
 
@@ -13,10 +14,10 @@ from pathlib import Path
 from speechrep.errors import SpeechrepError
 from speechrep.files import write_text
 
-OWN_COLUMNS = {"trials": (0, 1), "relevance": (0,), "rttm": (1,)}
+OWN_COLUMNS = {"trials": (0, 1), "relevance": (0,), "relevance.all": (0,), "rttm": (1,)}
 """List -> the columns, from 0, that name utterances of the folder it is in."""
 
-_WANTED = {"trials": "UTT1 UTT2 target|nontarget", "relevance": "QUERY DOC",
+_WANTED = {"trials": "UTT1 UTT2 target|nontarget", "relevance": "QUERY DOC", "relevance.all": "QUERY DOC",
            "rttm": "SPEAKER UTT 1 START DURATION <NA> <NA> NAME <NA> <NA>"}
 
 
@@ -24,7 +25,7 @@ def line_problem(name: str, fields: tuple[str, ...]) -> str:
     """What is wrong with a line of the list `name`, split at spaces; "" if nothing is."""
     if name == "trials":
         return "" if len(fields) == 3 and fields[2] in ("target", "nontarget") else "not a trial"
-    if name == "relevance":
+    if name.startswith("relevance"):
         return "" if len(fields) == 2 else "not a query and a document"
     if len(fields) not in (9, 10) or fields[0] != "SPEAKER":
         return "not a SPEAKER line of RTTM"
@@ -36,7 +37,7 @@ def line_problem(name: str, fields: tuple[str, ...]) -> str:
 
 
 def read_list(path: str | Path) -> list[tuple[str, ...]]:
-    """The lines of `trials`, `relevance` or `rttm` (told by the file's name), split at spaces, in the order of the file.
+    """The lines of a list, told by the file's name, split at spaces, in the order of the file.
 
     Raises `SpeechrepError` for a missing file, a line of another form, and a line that stands twice.
     """

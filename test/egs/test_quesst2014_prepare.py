@@ -11,6 +11,7 @@ recipe = load("quesst2014")
 KEYS = {"utterances": {"quesst14_00001": "nnenglish", "quesst14_00002": "nnenglish", "quesst14_00003": "basque"},
         "dev": {"quesst14_dev_0001": "nnenglish", "quesst14_dev_0002": "basque"},
         "eval": {"quesst14_eval_0001": "nnenglish", "quesst14_eval_0002": "nnenglish", "quesst14_eval_0003": "czech"}}
+RTTM = "scoring/groundtruth_quesst14_dev/quesst14_dev.rttm"
 FOLDERS = {"utterances": "Audio", "dev": "dev_queries", "eval": "eval_queries"}
 
 
@@ -44,6 +45,7 @@ def counted(monkeypatch):
 def test_english_as_superb_takes_it(published, counted, tmp_path):
     recipe.prepare(published, tmp_path)
     found = folders(tmp_path)
+    assert not list(tmp_path.rglob("relevance.all"))
     assert {name: folder.utts for name, folder in found.items()} == {
         "docs": ["quesst14_00001", "quesst14_00002"], "queries_dev": ["quesst14_dev_0001"],
         "queries_test": ["quesst14_eval_0001", "quesst14_eval_0002"]}
@@ -53,6 +55,19 @@ def test_english_as_superb_takes_it(published, counted, tmp_path):
     assert set(found["docs"].read("utt2lang").values()) == {"en"}
     assert found["queries_test"].read("wav.scp")["quesst14_eval_0001"].endswith(
         "quesst14Database/eval_queries/quesst14_eval_0001.wav")
+
+
+def test_documents_of_other_languages(published, counted, tmp_path):
+    shutil.copytree(published, tmp_path / "corpus")
+    write(tmp_path / "corpus/quesst14Database" / RTTM, *truth(("quesst14_00001", "quesst14_dev_0001"),
+                                                              ("quesst14_00003", "quesst14_dev_0001"),
+                                                              ("quesst14_00001", "quesst14_dev_0002")))
+    recipe.prepare(tmp_path / "corpus", tmp_path / "data")
+    folders(tmp_path / "data")
+    assert (tmp_path / "data/queries_dev/relevance").read_text() == "quesst14_dev_0001 quesst14_00001\n"
+    assert (tmp_path / "data/queries_dev/relevance.all").read_text() == ("quesst14_dev_0001 quesst14_00001\n"
+                                                                         "quesst14_dev_0001 quesst14_00003\n")
+    assert not (tmp_path / "data/queries_test/relevance.all").exists()
 
 
 def test_all_languages_and_one_other(published, tmp_path):
@@ -80,9 +95,6 @@ def test_a_missing_document(published, counted, tmp_path, capsys):
     assert "1 of 2 lines of relevance name utterances that are not there, such as quesst14_00002" in capsys.readouterr().err
     folders(tmp_path / "data")
     assert (tmp_path / "data/queries_test/relevance").read_text() == "quesst14_eval_0001 quesst14_00001\n"
-
-
-RTTM = "scoring/groundtruth_quesst14_dev/quesst14_dev.rttm"
 
 
 @pytest.mark.parametrize("spoil, message", [

@@ -5,7 +5,7 @@ Usage: local/prepare.py [--language NAME|all] [--partial] CORPUS_DIR DATA_DIR
 
 CORPUS_DIR holds quesst14Database as its archive unpacks: Audio, dev_queries, eval_queries, and scoring with the
 language keys and the ground truth. The evaluation queries are called test. `relevance` of the queries names the documents
-that hold them. No text and no speakers are published: each utterance is its own speaker.
+of `docs` that hold them, `relevance.all` where there are any those of other languages too. No text and no speakers are published: each utterance is its own speaker.
 """
 
 from pathlib import Path
@@ -52,12 +52,19 @@ def prepare(corpus_dir: Path, data_dir: Path, language: str = "nnenglish", parti
                 corpus.add(part, path.stem, path, {"utt2lang": LANGUAGES[spoken]})
     for part in ("queries_dev", "queries_test"):
         truth = root / f"scoring/groundtruth_quesst14_{KEYS[part]}/quesst14_{KEYS[part]}.rttm"
-        corpus.add_list(part, "relevance", relevant(truth, known[part], known["docs"], language), {1: ["docs"]})
+        pairs = relevant(truth, known[part], known["docs"], language)
+        inside = [(query, doc) for query, doc in pairs if language in ("all", known["docs"][doc])]
+        corpus.add_list(part, "relevance", inside, {1: ["docs"]})
+        if len(inside) < len(pairs):
+            corpus.add_list(part, "relevance.all", pairs)
+        else:
+            print(f"{part}: the ground truth of these queries names no document of another language")
     corpus.write(UTTERANCES.get(language), SOURCE)
 
 
 def relevant(truth: Path, queries: dict[str, str], docs: dict[str, str], language: str) -> list[tuple[str, str]]:
-    """(query, document) where the query is said, sorted, from the lines `LEXEME DOCUMENT 1 START DURATION QUERY ...`.
+    """(query, document) where a query of the language is said, whatever the document's, sorted, from the lines `LEXEME
+    DOCUMENT 1 START DURATION QUERY ...`.
 
     `queries`, `docs`: utterance -> language, of all languages. Raises `SpeechrepError` for a line that names an utterance
     which the language keys lack.
@@ -75,7 +82,7 @@ def relevant(truth: Path, queries: dict[str, str], docs: dict[str, str], languag
             if utt not in names:
                 raise SpeechrepError(f"{truth}: {utt} is in no language key", "queries and documents of the corpus",
                                      "fetch the corpus again")
-        if language in ("all", queries[query]) and language in ("all", docs[doc]):
+        if language in ("all", queries[query]):
             pairs.add((query, doc))
     return sorted(pairs)
 
