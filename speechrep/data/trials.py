@@ -50,7 +50,7 @@ def make_trials(utt2spk: Mapping[str, str], utt2lang: Mapping[str, str], each: i
     are taken hangs on their ids alone. Raises `SpeechrepError` if there is no trial of one of the kinds.
     """
     trials: dict[frozenset[str], Trial] = {}
-    for lang in sorted(set(utt2lang.values())):
+    for lang in sorted({utt2lang[utt] for utt in utt2spk}):
         utts = [utt for utt in sorted(utt2spk) if utt2lang[utt] == lang]
         if len({utt2spk[utt] for utt in utts}) < 2:
             continue

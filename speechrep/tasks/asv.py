@@ -64,6 +64,8 @@ class Config:
     """By how much the true speaker's cosine must win (SUPERB: 0.4)."""
     crop_sec: float = 8.0
     """Seconds of an utterance that training sees, drawn anew each time (SUPERB: 8)."""
+    held_out: tuple[str, ...] = ()
+    """Speakers whom neither training nor dev nor the cohort hears: those of the trials, where they are in all parts."""
     cohort_each: int = 10
     """Utterances of each speaker of a cohort that are averaged."""
 
@@ -115,14 +117,15 @@ class Task(BaseTask):
 
     @classmethod
     def chosen_utts(cls, config: Config, folder: DataFolder, part: str) -> frozenset[str] | None:
-        """Of a cohort `cohort_each` utterances of each speaker, by a hash of their ids; of the other parts all."""
-        if part != "cohort":
+        """Of the test all; of the other parts those of speakers who are not held out, of a cohort `cohort_each` of each by a
+        hash of their ids."""
+        if part == "test":
             return None
-        order = sorted(folder.utts, key=lambda utt: hashlib.sha256(utt.encode()).digest())
         own: dict[str, list[str]] = {}
-        for utt in order:
+        for utt in sorted(folder.utts, key=lambda utt: hashlib.sha256(utt.encode()).digest()):
             own.setdefault(folder.read("utt2spk")[utt], []).append(utt)
-        return frozenset(utt for utts in own.values() for utt in utts[:config.cohort_each])
+        most = config.cohort_each if part == "cohort" else len(folder.utts)
+        return frozenset(utt for name, utts in own.items() if name not in config.held_out for utt in utts[:most])
 
     def prepare(self, batch: Batch, generator: torch.Generator) -> Batch:
         """Targets [B], -1 for a speaker whom training does not know; in training the crops' first frames, `starts` [B]."""

@@ -1,5 +1,6 @@
 """egs/mini: trials, mixtures, cut words and emotions that are derived from the corpus, on a small one."""
 
+import json
 import os
 import subprocess
 import sys
@@ -9,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from speechrep.config import read_yaml
 from speechrep.data.audio import AudioReader
 from speechrep.data.check import check_folder
 from speechrep.data.folder import DataFolder
@@ -61,6 +63,11 @@ def test_trials_are_within_a_language_and_of_other_words(corpus, parts):
         assert all(langs[a] == langs[b] and said[a] != said[b] and (speakers[a] == speakers[b]) == target
                    for a, b, target in trials)
         assert {langs[a] for a, _, _ in trials} == {"en", "zh"}
+
+
+def test_the_speakers_of_the_trials_are_kept_from_training():
+    held_out = read_yaml(ROOT / "egs/mini/conf/asv.yaml")["model"]["held_out"]
+    assert f"HELD_OUT = {json.dumps(held_out)}".replace("[", "(").replace("]", ")") in (LOCAL / "derive.py").read_text()
 
 
 def test_mixtures_are_of_two_speakers_who_speak_when_it_says(corpus, parts):

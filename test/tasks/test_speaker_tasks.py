@@ -213,6 +213,17 @@ def test_crops_are_of_training_only_and_its_own_draw(root):
     assert losses == pytest.approx(sum(float(task(part)["am_softmax"].detach()) for part in parts), rel=1e-4)
 
 
+def test_speakers_held_out_are_heard_in_the_test_only(root):
+    data = folder(root, "train")
+    config = asv.Config(held_out=("spk1", "nobody"), cohort_each=3)
+    speakers = data.read("utt2spk")
+    for part, count in (("train", 20), ("dev", 20), ("cohort", 3)):
+        chosen = asv.Task.chosen_utts(config, data, part)
+        assert len(chosen) == count and {speakers[utt] for utt in chosen} == {"spk0"}
+    assert asv.Task.chosen_utts(config, data, "test") is None
+    assert len(asv.Task.chosen_utts(asv.Config(cohort_each=3), data, "cohort")) == 6
+
+
 def test_trials_are_of_one_language_and_other_words():
     rng = np.random.default_rng(0)
     utts = {f"{speaker}-{i}": speaker for speaker in ("en1", "en2", "en3", "fr1", "fr2", "de1") for i in range(8)}

@@ -18,6 +18,10 @@ from speechrep.data.trials import make_trials, write_trials
 from speechrep.errors import SpeechrepError
 
 
+HELD_OUT = ("f04", "f05", "m04", "m05")
+"""Speakers of the trials of test, whom conf/asv.yaml keeps from training; a corpus without some of them has trials of all."""
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("downloads_dir", type=Path, help="what stage 0 made")
@@ -33,7 +37,10 @@ def derive(downloads: Path, data_dir: Path) -> None:
     """Make all of it. Raises `SpeechrepError` if the corpus is not prepared."""
     for part in ("dev", "test"):
         folder = DataFolder(data_dir / part)
-        trials = make_trials(folder.read("utt2spk"), folder.read("utt2lang"), utt2content=folder.read("utt2sentence"))
+        speakers = folder.read("utt2spk")
+        if set(HELD_OUT) <= set(speakers.values()):
+            speakers = {utt: name for utt, name in speakers.items() if (name in HELD_OUT) == (part == "test")}
+        trials = make_trials(speakers, folder.read("utt2lang"), utt2content=folder.read("utt2sentence"))
         write_trials(folder.path / "trials", trials)
         print(f"{folder.path}/trials: {len(trials)}, {sum(target for _, _, target in trials)} of them targets")
     for part in ("train", "dev", "test"):
