@@ -129,10 +129,16 @@ def abx(frames: torch.Tensor, items: Sequence[Item], cells: Cells, distance: str
     sizes = np.array([len(group) for group in cells.groups])
     first, second = wanted // count, wanted % count
     offsets = np.concatenate([[0], np.cumsum(sizes[first] * sizes[second])])
-    own, other = _pairs_of_items(cells.groups, sizes, first, second, offsets)
+    own, other, direct, mirror = _pairs_of_items(cells.groups, sizes, first, second, offsets)
+    if distance == "identical":
+        # Of sums that are equal, as those of 0 and 1 often are, the path preferred is another one when mirrored.
+        direct = np.ones_like(direct)
     within = bool((cells.a == cells.x).all())
     keys = [(item.domain, item.context, item.speaker if within else "") for item in items]
-    found = _distances(_prepared(frames, distance), starts, ends - starts, keys, own, other, distance)
+    once = _distances(_prepared(frames, distance), starts, ends - starts, keys, own[direct], other[direct], distance)
+    found = np.empty(len(own), dtype=once.dtype)
+    found[direct] = once
+    found[~direct] = found[mirror[~direct]]
     # No item is an X of its own.
     found[own == other] = np.inf
     errors = _errors(cells, found, offsets[place[:len(cells)]], offsets[place[len(cells):]], sizes)
@@ -184,13 +190,20 @@ def _costs(x: torch.Tensor, y: torch.Tensor, distance: str) -> torch.Tensor:
 
 
 def _pairs_of_items(groups: list[np.ndarray], sizes: np.ndarray, first: np.ndarray, second: np.ndarray,
-                    offsets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+                    offsets: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """All items of group `first` with all of group `second`, the latter's running faster, for each pair of groups in
-    turn: two arrays of item numbers [T]; a pair of groups begins at its offset."""
+    turn (sorted): two arrays of item numbers [T]; a pair of groups begins at its offset. Whether the pair is to be
+    computed, which it is not where its groups meet the other way round too, and then where its mirror image is [T]."""
     flat, begin = np.concatenate(groups), np.concatenate([[0], np.cumsum(sizes)])
-    which = np.repeat(np.arange(len(first)), np.diff(offsets))
-    row, column = np.divmod(np.arange(offsets[-1]) - offsets[which], sizes[second[which]])
-    return flat[begin[first[which]] + row], flat[begin[second[which]] + column]
+    codes, reverse = first * len(sizes) + second, second * len(sizes) + first
+    at = np.minimum(np.searchsorted(codes, reverse), len(codes) - 1)
+    direct = (first <= second) | (codes[at] != reverse)
+    counts = np.diff(offsets)
+    row, column = np.divmod(np.arange(offsets[-1]) - np.repeat(offsets[:-1], counts), np.repeat(sizes[second], counts))
+    own = flat[np.repeat(begin[first], counts) + row]
+    other = flat[np.repeat(begin[second], counts) + column]
+    mirror = np.repeat(offsets[at], counts) + column * np.repeat(sizes[first], counts) + row
+    return own, other, np.repeat(direct, counts), mirror
 
 
 def _distances(frames: torch.Tensor, starts: np.ndarray, lengths: np.ndarray, keys: list[tuple[str, ...]],
@@ -254,15 +267,17 @@ def _aligned(cost: torch.Tensor, corner: np.ndarray, rows: np.ndarray, columns: 
     columns, its frames [P]. What lies beyond a pair belongs to others: finite, and never on a path that counts."""
     found = np.empty(len(corner), dtype=np.float32 if cost.dtype == torch.float32 else np.float64)
     order, width, flat, begin = np.lexsort((columns, rows)), cost.shape[2], cost.reshape(-1), 0
+    corners = torch.from_numpy(corner).to(cost.device)
     while begin < len(order):
         ahead = order[begin:begin + MOST_PAIRS]
         cells = rows[ahead] * np.maximum.accumulate(columns[ahead]) * np.arange(1, len(ahead) + 1)
         now = ahead[:max(1, int(np.searchsorted(cells, PATH_CELLS, side="right")))]
         n, m = rows[now].max(), columns[now].max()
-        at = corner[now] + np.arange(n)[:, None, None] * width + np.arange(m)[:, None]
-        at = torch.from_numpy(np.minimum(at, len(flat) - 1)).to(cost.device)
+        inside = torch.arange(n, device=cost.device)[:, None, None] * width + torch.arange(m, device=cost.device)[:, None]
+        at = (corners[torch.from_numpy(now).to(cost.device)] + inside).clamp_(max=len(flat) - 1)
         sizes = (torch.from_numpy(side[now]).to(cost.device) for side in (rows, columns))
-        found[now] = batch_mean_cost(flat[at], *sizes).cpu().numpy()
+        taken = flat.index_select(0, at.view(-1)).view(at.shape)
+        found[now] = batch_mean_cost(taken, *sizes).cpu().numpy()
         begin += len(now)
     return found
 

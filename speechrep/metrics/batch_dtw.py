@@ -31,9 +31,12 @@ def batch_mean_cost(cost: torch.Tensor, rows: torch.Tensor, columns: torch.Tenso
         else:
             diagonal, up, left = back2[low:high], back1[low:high], back1[low + 1:high + 1]
             side = torch.minimum(up, left)
-            side_size = torch.where(left <= up, size1[low + 1:high + 1], size1[low:high])
-            torch.add(torch.minimum(diagonal, side), here, out=now[low + 1:high + 1])
-            torch.add(torch.where(diagonal <= side, size2[low:high], side_size), 1, out=size[low + 1:high + 1])
+            # lerp by 0 or 1 chooses exactly, and several times as fast as where.
+            chosen = torch.le(left, up, out=torch.empty_like(side))
+            side_size = torch.lerp(size1[low:high], size1[low + 1:high + 1], chosen)
+            torch.le(diagonal, side, out=chosen)
+            torch.lerp(side_size, size2[low:high], chosen, out=size[low + 1:high + 1]).add_(1)
+            torch.add(torch.minimum(diagonal, side, out=side), here, out=now[low + 1:high + 1])
         now[low], now[high + 1] = infinity, infinity
         if ends[k]:
             whose = order[done:done + ends[k]]
