@@ -61,7 +61,7 @@ fi
 if stage 1 "prepare: data folders, checked, and phones" "5 min, 20 on a busy machine"; then
   python local/prepare.py ../asterisk ../tuxpaint data --more ../klettres ../ktuberling
   speechrep check data/train data/dev data/test
-  # One of the Spanish voices is Mexican; where the other is from is not known.
+  # One of the Spanish voices is Mexican; where the others are from is not known.
   speechrep phonemize --g2p es=espeak:es-419 data/train data/dev data/test
 fi
 

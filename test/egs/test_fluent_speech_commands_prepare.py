@@ -2,6 +2,7 @@
 
 import pytest
 from egs.made_sounds import load_prepare, problems, write_lines, write_sound
+from recipe_tree import run_recipe
 
 from speechrep.data.folder import DataFolder
 from speechrep.errors import SpeechrepError
@@ -84,3 +85,8 @@ def test_bad_tables(recipe, tree, tmp_path):
         recipe.prepare(tree, tmp_path / "data")
     with pytest.raises(SpeechrepError, match="no data/train_data.csv"):
         recipe.prepare(tmp_path, tmp_path / "data")
+
+
+def test_run_as_far_as_prepared(tree, tmp_path):
+    made = run_recipe("fluent_speech_commands", tmp_path / "top", "--corpus", str(tree), "--partial", "true", "--nj", "1", "--stop-stage", "1")
+    assert (made / "data/test/intent").read_text()

@@ -4,6 +4,7 @@ from collections import Counter
 
 import pytest
 from egs.made_sounds import load_prepare, problems, write_lines, write_sound
+from recipe_tree import run_recipe
 
 from speechrep.data.folder import DataFolder
 from speechrep.errors import SpeechrepError
@@ -91,3 +92,8 @@ def test_bad_input(recipe, tree, tmp_path, capsys):
     assert len(DataFolder(tmp_path / "data/emotion").utts) == 89
     with pytest.raises(SpeechrepError, match="no Session1 in it"):
         recipe.prepare(tmp_path / "data", tmp_path / "more")
+
+
+def test_run_as_far_as_prepared(tree, tmp_path):
+    made = run_recipe("iemocap", tmp_path / "top", "--corpus", str(tree), "--partial", "true", "--nj", "1", "--stop-stage", "1")
+    assert (made / "data/emotion/utt2session").read_text()

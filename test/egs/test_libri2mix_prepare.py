@@ -2,6 +2,7 @@
 
 import pytest
 from egs.made_sounds import load_prepare, problems, write_lines, write_sound
+from recipe_tree import run_recipe
 
 from speechrep.data.folder import DataFolder
 from speechrep.data.lists import read_list
@@ -104,3 +105,8 @@ def test_bad_input(recipe, tree, tmp_path):
     assert len(read_list(tmp_path / "data/mix_train/rttm")) == 3
     with pytest.raises(SpeechrepError, match="no wav16k/max"):
         recipe.prepare(tmp_path / "data", tmp_path / "more")
+
+
+def test_run_as_far_as_prepared(tree, tmp_path):
+    made = run_recipe("libri2mix", tmp_path / "top", "--corpus", str(tree), "--partial", "true", "--nj", "1", "--stop-stage", "1")
+    assert (made / "data/mix_test/rttm").read_text()

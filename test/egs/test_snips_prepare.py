@@ -2,6 +2,7 @@
 
 import pytest
 from egs.made_sounds import load_prepare, problems, write_lines, write_sound
+from recipe_tree import run_recipe
 
 from speechrep.data.folder import DataFolder
 from speechrep.errors import SpeechrepError
@@ -105,3 +106,8 @@ def test_mp3_where_there_is_no_wav(recipe, tmp_path):
     assert problems(tmp_path / "data/train") == []
     assert DataFolder(tmp_path / "data/train").read("wav.scp") == {
         "Ivy-snips-train-0": str(root / "train/Ivy-snips-train-0.mp3")}
+
+
+def test_run_as_far_as_prepared(tree, tmp_path):
+    made = run_recipe("snips", tmp_path / "top", "--corpus", str(tree), "--partial", "true", "--nj", "1", "--stop-stage", "1")
+    assert (made / "data/test/slots").read_text()

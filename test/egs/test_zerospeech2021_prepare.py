@@ -2,6 +2,7 @@
 
 import pytest
 from egs.made_sounds import load_prepare, problems, write_lines, write_sound
+from recipe_tree import run_recipe
 
 from speechrep.data.folder import DataFolder
 from speechrep.errors import SpeechrepError
@@ -102,3 +103,8 @@ def test_the_real_corpus_is_larger(tree, tmp_path):
         load_prepare("zerospeech2021").prepare(tree, tmp_path / "data")
     with pytest.raises(SpeechrepError, match="no phonetic in it"):
         load_prepare("zerospeech2021").prepare(tree / "semantic", tmp_path / "data")
+
+
+def test_run_as_far_as_prepared(tree, tmp_path):
+    made = run_recipe("zerospeech2021", tmp_path / "top", "--corpus", str(tree), "--partial", "true", "--nj", "1", "--stop-stage", "1")
+    assert (made / "data/phonetic_dev_clean/items.item").read_text()
