@@ -8,12 +8,15 @@
 # these methods, plain features and an untrained network of the first method's shape. run.sh exports method, task, seed,
 # nj and processes. $method names methods, separated by commas, or `all`; each is configured by conf/METHOD.yaml, or
 # where the recipe has none by mini's, and hubert2 is HuBERT's second iteration, on units of the first. A method that
-# builds on another's units comes behind it.
+# builds on another's units comes behind it. ctap, which learns from phones too, is the run of --method ctap at the quick
+# size.
 set -euo pipefail
 stage=$1 methods=$method
 shift
 [ "$methods" != all ] ||
-  methods=apc,vq_apc,mockingjay,tera,decoar2,pase,vqvae,cpc,vq_wav2vec,discrete_bert,wav2vec2,hubert,hubert2,wavlm,data2vec,mt4ssl
+  methods=apc,vq_apc,mockingjay,tera,decoar2,pase,vqvae,cpc,vq_wav2vec,discrete_bert,wav2vec2,hubert,hubert2,wavlm,data2vec,mt4ssl,ctap
+# Pictures are in some corpora only.
+[ "$method" != all ] || [ ! -f conf/resdavenet_vq.yaml ] || methods+=,resdavenet_vq
 IFS=, read -ra methods <<<"$methods"
 
 # A recipe's own configuration, or mini's.
@@ -25,16 +28,20 @@ units() { # NAME SPEC [OPTION ...]
   speechrep units --name "$1" --upstream "$2" --train data/train --dump dump --nj "$nj" "${@:3}" data/dev data/test
 }
 
+size() { # METHOD
+  if [ "$1" = ctap ]; then echo quick; else echo small; fi
+}
+
 pretrain() { # METHOD CONF [OPTION ...]
   speechrep pretrain --conf "$2" --train data/train --dev data/dev --dump dump/logmel --seed "$seed" \
-    --processes "$processes" --exp "exp/$1/small-$seed" "${@:3}"
+    --processes "$processes" --exp "exp/$1/$(size "$1")-$seed" "${@:3}"
 }
 
 systems() {
   for method in "${methods[@]}"; do
-    printf '%s-small=exp/%s/small-%s/best.pt,' "$method" "$method" "$seed"
+    printf '%s-%s=exp/%s/%s-%s/best.pt,' "$method" "$(size "$method")" "$method" "$(size "$method")" "$seed"
   done
-  echo "mfcc,logmel,random=random:exp/${methods[0]}/small-$seed/best.pt"
+  echo "mfcc,logmel,random=random:exp/${methods[0]}/$(size "${methods[0]}")-$seed/best.pt"
 }
 
 case $stage in
@@ -56,6 +63,7 @@ case $stage in
           units "vq-$seed" "exp/vq_wav2vec/small-$seed/best.pt" --set clusters=499
           pretrain discrete_bert "$(conf discrete_bert)" --set "model.units=vq-$seed" "$@"
           ;;
+        ctap) pretrain ctap "$(conf quick)" "$@" ;;
         *) pretrain "$method" "$(conf "$method")" "$@" ;;
       esac
     done
