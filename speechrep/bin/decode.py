@@ -13,8 +13,9 @@ def add_arguments(parser):
     parser.add_argument("--dump", required=True, help="folder of dumped features: KIND/PART")
     parser.add_argument("--out", required=True)
     parser.add_argument("--prompts", help="tts, vc, prototype: data folder that voices (or prototypes) are taken from")
-    parser.add_argument("--dev", help="prototype: data folder on which the cost of a change of phone is chosen; without, "
-                        "0. asr with --lm: on which --lm-weight and --word-score are chosen, in place of those given")
+    parser.add_argument("--dev", help="prototype: data folder on which the cost of a change of phone is chosen; "
+                        "without, 0. asr with --lm: on which --lm-weight and --word-score are chosen, in place of "
+                        "those given")
     parser.add_argument("--beam", type=int, default=0, help="asr: hypotheses of a beam search (SUPERB: 5); 0 takes the "
                         "best path; with --lm 5 where not given")
     parser.add_argument("--lm", help="asr: n-gram language model, an ARPA file (see speechrep ngram)")

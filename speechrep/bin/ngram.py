@@ -16,7 +16,7 @@ def add_arguments(parser):
     parser.add_argument("--stress", action="store_true", help="phones with stress and tone, as the task asr has them "
                         "with model.stress")
     parser.add_argument("--spoken", action="store_true", help="text as it is said: lower case, no punctuation, numbers "
-                        "spelt out, as the task asr has it with model.spoken (needs utt2lang; --lines stay as they are)")
+                        "spelt out, as the task asr has it with model.spoken (needs utt2lang; not of --lines)")
     parser.add_argument("--order", type=int, default=4, help="words of the longest n-grams (default: %(default)s)")
     parser.add_argument("--out", required=True, metavar="FILE", help="ARPA file to write")
 

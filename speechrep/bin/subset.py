@@ -13,8 +13,8 @@ recognition (10, 60 and 600 minutes in Libri-light): dump its features as of any
 def add_arguments(parser):
     parser.add_argument("data", metavar="DATA", help="data folder; with the stream ali for one voice, text for all")
     parser.add_argument("--minutes", type=float, default=15.0, help="how much speech (default: %(default)s)")
-    parser.add_argument("--voices", default="one", choices=("one", "all"), help="of one speaker, or of all in turn; then "
-                        "what fewer minutes hold is among what more hold (default: %(default)s)")
+    parser.add_argument("--voices", default="one", choices=("one", "all"), help="of one speaker, or of all in turn; "
+                        "then what fewer minutes hold is among what more hold (default: %(default)s)")
     parser.add_argument("--speaker", help="whose, of one voice (default: the speaker with the most speech)")
     parser.add_argument("--lang", help="only in this language")
     parser.add_argument("--seed", type=int, default=0, help="of the draw (default: %(default)s)")

@@ -12,7 +12,7 @@ from speechrep.metrics.wer import Edits
 
 
 def test_slots_of_a_line():
-    assert slots_of("wake at B-time half past E-time in B-room here E-room") == [("time", "half past"), ("room", "here")]
+    assert slots_of("at B-time half past E-time in B-room here E-room") == [("time", "half past"), ("room", "here")]
     assert slots_of("B-time x E-time B-time y E-time") == [("time", "x"), ("time", "y")]
     for line in ("no slot", "", "B-a E-a", "E-a x B-a", "B-a x"):
         assert slots_of(line) == []

@@ -19,10 +19,11 @@ from speechrep.tasks.represent import score_recognition
 from speechrep.tasks.spelling import scored, symbols_of
 from speechrep.upstream import Upstream
 
-TRAIN = {"steps": 200, "batch_sec": 15, "lr": 0.03, "warmup": 5, "dev_every": 100, "save_every": 200, "precision": "fp32"}
+TRAIN = {"steps": 200, "batch_sec": 15, "lr": 0.03, "warmup": 5, "dev_every": 100, "save_every": 200,
+         "precision": "fp32"}
 LINEAR = {"head": "linear", "head_dim": 32}
-BLSTM = {"head": "blstm", "head_layers": 1, "head_dim": 16, "time_warp": 2, "time_masks": 1, "time_width": 4, "dim_masks": 1,
-         "dim_width": 4}
+BLSTM = {"head": "blstm", "head_layers": 1, "head_dim": 16, "time_warp": 2, "time_masks": 1, "time_width": 4,
+         "dim_masks": 1, "dim_width": 4}
 MODELS = {"phones": LINEAR, "chars": {"units": "chars", **LINEAR},
           "pieces": {"units": "pieces", "pieces": 14, "spoken": True, **BLSTM}}
 
@@ -35,7 +36,8 @@ def root(tmp_path_factory):
     for part in ("train", "dev", "test"):
         data = folder(root, part)
         texts = {utt: " ".join(text.replace("k", "k ").split()) for utt, text in data.read("text").items()}
-        data.write("slots", {utt: " ".join(text.replace("k", " B-key k E-key ").split()) for utt, text in texts.items()})
+        data.write("slots", {utt: " ".join(text.replace("k", " B-key k E-key ").split())
+                             for utt, text in texts.items()})
         data.write("text", texts)
     for name, model in MODELS.items():
         conf = {"task": "asr", "weights": {"ctc": 1.0}, "model": model,
@@ -45,7 +47,7 @@ def root(tmp_path_factory):
                                                   "train": TRAIN | {"lr": 0.01},
                                                   "model": {"head_layers": 1, "head_dim": 32, "dropout": 0.0}}))
     for of in ("words", "chars", "phones"):
-        assert main(["ngram", str(root / "data/train"), "--of", of, "--order", "3", "--out", str(root / f"{of}.arpa")]) == 0
+        assert run(root, "ngram", root / "data/train", "--of", of, "--order", 3, "--out", root / f"{of}.arpa") == 0
     return root
 
 
@@ -53,11 +55,12 @@ def run(root, *arguments):
     return main([str(value) for value in arguments]) or 0
 
 
-def trained(root, name, *more, train="train", exp=None):
-    exp = exp or root / "exp" / name
+def trained(root, name):
+    exp = root / "exp" / name
     if not (exp / "best.pt").is_file():
-        assert run(root, "train", "--conf", root / f"{name}.yaml", "--upstream", "logmel", "--train", root / "data" / train,
-                   "--dev", root / "data/dev", "--dump", root / "dump", "--exp", exp, "--device", "cpu", *more) == 0
+        assert run(root, "train", "--conf", root / f"{name}.yaml", "--upstream", "logmel", "--train",
+                   root / "data/train", "--dev", root / "data/dev", "--dump", root / "dump", "--exp", exp, "--device",
+                   "cpu") == 0
     return exp / "best.pt"
 
 
@@ -101,8 +104,8 @@ def test_beam_search_and_its_language_model(root):
 
 @pytest.mark.parametrize("name, lm", [("phones", "phones"), ("chars", "chars")])
 def test_language_models_of_symbols(root, name, lm, tmp_path):
-    assert decoded(root, "asr", name, tmp_path / "out", "--lm", root / f"{lm}.arpa", "--lm-of", "symbols", "--lm-weight",
-                   0.5) == 0
+    assert decoded(root, "asr", name, tmp_path / "out", "--lm", root / f"{lm}.arpa", "--lm-of", "symbols",
+                   "--lm-weight", 0.5) == 0
     plain = root / "out" / f"plain-{name}"
     assert decoded(root, "asr", name, plain) == 0
     errors = [min(value["value"] for value in scored(path).metrics.values()) for path in (tmp_path / "out", plain)]
@@ -137,7 +140,8 @@ def make_task(root, module, **values):
     config = module.Config(**values)
     train = dataset(root, module.Task.needs_of(config))
     torch.manual_seed(0)
-    return module.Task(config, Upstream.open("logmel", train.inventory), module.Task.labels_of(config, train)).eval(), train
+    task = module.Task(config, Upstream.open("logmel", train.inventory), module.Task.labels_of(config, train))
+    return task.eval(), train
 
 
 @pytest.mark.parametrize("units", ["chars", "pieces"])
@@ -180,16 +184,18 @@ def test_augmentation_is_for_training_alone_and_by_the_utterance(root):
 
 def test_low_resource(root, capsys):
     """A subset of all voices, recognised on frozen features and then with the upstream trained too."""
-    assert run(root, "subset", root / "data/train", "--minutes", 0.3, "--voices", "all", "--folder", root / "data/small") == 0
+    assert run(root, "subset", root / "data/train", "--minutes", 0.3, "--voices", "all", "--folder",
+               root / "data/small") == 0
     small = DataFolder(root / "data/small")
     assert len(set(small.read("utt2spk").values())) == 2 and 8 < sum(small.seconds.values()) <= 18
     dump(root / "data/small", root / "dump/logmel/small", FEATURES, cmvn=True)
     (root / "apc.yaml").write_text(yaml.safe_dump({
-        "method": "apc", "weights": {"prediction": 1.0}, "model": {"dim": 16, "layers": 1}, "train": TRAIN | {"steps": 5}}))
-    assert run(root, "pretrain", "--conf", root / "apc.yaml", "--train", root / "data/train", "--dev", root / "data/dev",
-               "--dump", root / "dump/logmel", "--exp", root / "exp/apc", "--device", "cpu") == 0
-    parts = ("--conf", root / "chars.yaml", "--upstream", root / "exp/apc/best.pt", "--train", root / "data/small", "--dev",
-             root / "data/dev", "--dump", root / "dump", "--device", "cpu", "--set", "train.steps=20")
+        "method": "apc", "weights": {"prediction": 1.0}, "model": {"dim": 16, "layers": 1},
+        "train": TRAIN | {"steps": 5}}))
+    assert run(root, "pretrain", "--conf", root / "apc.yaml", "--train", root / "data/train", "--dev",
+               root / "data/dev", "--dump", root / "dump/logmel", "--exp", root / "exp/apc", "--device", "cpu") == 0
+    parts = ("--conf", root / "chars.yaml", "--upstream", root / "exp/apc/best.pt", "--train", root / "data/small",
+             "--dev", root / "data/dev", "--dump", root / "dump", "--device", "cpu", "--set", "train.steps=20")
     assert run(root, "train", *parts, "--exp", root / "exp/frozen", "--cache", root / "layers") == 0
     assert run(root, "train", *parts, "--exp", root / "exp/tuned", "--init", root / "exp/frozen/best.pt", "--set",
                "model.finetune=true") == 0

@@ -6,7 +6,8 @@ from speechrep.data.text.normalise import normalise
 
 NAMES = {
     "en": {"lights": "lights|light(?! up)", "lamp": "lamp", "heat": "heating|heat|temperature",
-           "volume": "volume|sound", "music": "music|songs|song", "newspaper": "newspaper", "shoes": "shoes", "juice": "juice",
+           "volume": "volume|sound",
+           "music": "music|songs|song", "newspaper": "newspaper", "shoes": "shoes", "juice": "juice",
            "kitchen": "kitchen", "bedroom": "bedroom|bed", "bathroom": "bathroom"},
     "zh": {"lights": "灯", "lamp": "台灯", "heat": "温度|暖气", "volume": "音量|声音", "music": "音乐|歌",
            "newspaper": "报纸", "shoes": "鞋子|鞋", "juice": "果汁",
