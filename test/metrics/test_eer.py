@@ -3,7 +3,9 @@
 import numpy as np
 import pytest
 
-from speechrep.metrics.eer import eer, error_rates, min_dcf
+from speechrep.metrics.bootstrap import draws
+from speechrep.metrics.eer import detection_intervals, eer, error_rates, min_dcf
+from speechrep.metrics.speaker import adaptive_norm
 
 
 def trials(seed, n=400, rounded=None):
@@ -67,3 +69,34 @@ def test_refuses(scores, targets, why):
         eer(np.array(scores, dtype=float), np.array(targets, dtype=bool))
     with pytest.raises(ValueError, match="within"):
         min_dcf(np.array([1.0, 2.0]), np.array([True, False]), p_target=0.0)
+
+
+def test_intervals_draw_groups_with_all_their_trials():
+    scores, targets = trials(5, 200, 1)
+    groups = [f"g{number}" for number in np.random.default_rng(1).integers(12, size=200)]
+    names = sorted(set(groups))
+    members = [np.flatnonzero(np.array(groups) == name) for name in names]
+    drawn = [np.concatenate([members[i] for i in row]) for row in draws(len(names))]
+    found = detection_intervals(scores, targets, groups)
+    for name, function in (("eer", eer), ("min_dcf_0.01", lambda s, t: min_dcf(s, t, 0.01)),
+                           ("min_dcf_0.001", lambda s, t: min_dcf(s, t, 0.001))):
+        values = [function(scores[some], targets[some])[0] for some in drawn]
+        assert found[name] == pytest.approx((function(scores, targets)[0], *np.quantile(values, [0.025, 0.975])), abs=1e-9)
+    # A trial a group of its own and a resample without targets is left out.
+    few = detection_intervals(np.array([1.0, 0.0, 0.5]), np.array([True, False, False]), ["a", "b", "c"])
+    assert few["eer"][0] == 0 and np.isfinite(few["eer"]).all()
+
+
+def test_adaptive_norm_is_a_plain_loop():
+    rng = np.random.default_rng(0)
+    score, enrolled, tested = rng.standard_normal(6), rng.standard_normal((6, 20)), rng.standard_normal((6, 20))
+    for top in (5, 20, 300):
+        expected = []
+        for s, e, t in zip(score, enrolled, tested):
+            sides = [sorted(side, reverse=True)[:top] for side in (e, t)]
+            expected.append(np.mean([(s - np.mean(side)) / np.std(side) for side in sides]))
+        np.testing.assert_allclose(adaptive_norm(score, enrolled, tested, top), expected)
+    with pytest.raises(ValueError, match="cohort of 1"):
+        adaptive_norm(score, enrolled[:, :1], tested[:, :1])
+    with pytest.raises(ValueError, match="all equal"):
+        adaptive_norm(score, np.ones((6, 4)), tested)
