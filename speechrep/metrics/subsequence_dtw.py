@@ -51,7 +51,7 @@ def match(queries: Sequence[torch.Tensor], documents: Sequence[torch.Tensor], le
                 buffer = block.new_empty(size)
             costs = _costs(rows, block.flatten(0, 1), distance, buffer[:size]).view(len(rows), longest, len(some))
             for k, cost in zip(group, costs.split([len(queries[k]) for k in group])):
-                found[k, some] = _least(cost, distance).cpu().numpy()
+                found[k, some] = best_path(scale(cost, distance)).cpu().numpy()
     return found
 
 
@@ -87,31 +87,36 @@ def _prepared(frames: torch.Tensor, distance: str) -> torch.Tensor:
 
 def _costs(rows: torch.Tensor, columns: torch.Tensor, distance: str, out: torch.Tensor) -> torch.Tensor:
     """Of every frame of rows [N, D] and columns [M, D]: a number that the distance is a linear function of, save the
-    exponential that `_least` takes; in `out` [N * M], whose memory is used over and over."""
+    exponential that `scale` takes; in `out` [N * M], whose memory is used over and over."""
     if distance == "euclidean":
         return torch.cdist(rows, columns, compute_mode="donot_use_mm_for_euclid_dist")
     # Scaling to 0 and 1 undoes the constants of exp(1 - cos) - 1 = e exp(-cos) - 1.
     return torch.mm(-rows, columns.T, out=out.view(len(rows), len(columns)))
 
 
-def _least(costs: torch.Tensor, distance: str) -> torch.Tensor:
-    """Mean cost of the best path of one query through B documents [B]. costs: [N, M, B] of `_costs`, used up."""
+def scale(costs: torch.Tensor, distance: str) -> torch.Tensor:
+    """costs [N, M, B] of `_costs`, brought in place to 0 for the least and 1 for the greatest over M."""
     least = LEAST_RANGE / math.e if distance == "cosine_exp" else LEAST_RANGE
+    # Row by row, which the processor's cache holds.
+    for row in costs.unbind():
+        if distance == "cosine_exp":
+            row.exp_()
+        low = row.amin(0)
+        factor = (row.amax(0) - low).clamp_(min=least).reciprocal_()
+        row.sub_(low).mul_(factor)
+    return costs
+
+
+def best_path(costs: torch.Tensor) -> torch.Tensor:
+    """Mean cost of the best path of one query through B documents [B]. costs: [N, M, B]."""
     n, m, count = costs.shape
     # Two rows in turn, behind a border of two frames that no path comes from.
     both = costs.new_full((2, m + 2, count), math.inf)
     views = [(sums[2:], sums[1:-1], sums[:-2]) for sums in both]
-    for i, row in enumerate(costs.unbind()):
-        if distance == "cosine_exp":
-            row.exp_()
-        low = row.amin(0)
-        scale = (row.amax(0) - low).clamp_(min=least).reciprocal_()
-        row.sub_(low)
+    views[0][0].copy_(costs[0])
+    for i, row in enumerate(costs.unbind()[1:]):
         (stay, one, two), (now, _, _) = views[i % 2], views[1 - i % 2]
-        if i == 0:
-            torch.mul(row, scale, out=now)
-        else:
-            torch.minimum(stay, one, out=now)
-            torch.minimum(now, two, out=now)
-            now.addcmul_(row, scale)
-    return views[n % 2][0].amin(0) / n
+        torch.minimum(stay, one, out=now)
+        torch.minimum(now, two, out=now)
+        now.add_(row)
+    return views[(n - 1) % 2][0].amin(0) / n
