@@ -47,6 +47,7 @@ class Task(ctc.CTCTask):
     """Frames -> symbols. A label is a symbol; of pieces "piece TAB log-probability"."""
 
     Config = Config
+    main_metrics = ("per", "wer", "cer")
 
     def __init__(self, config: Config, upstream: Upstream, labels: tuple[str, ...]):
         super().__init__(config, upstream, labels)

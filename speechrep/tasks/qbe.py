@@ -27,7 +27,14 @@ from speechrep.metrics.mtwv import UNREPORTED, TermWeighted, mtwv, term_weighted
 from speechrep.metrics.score import metric, write_score
 from speechrep.metrics.subsequence_dtw import match
 from speechrep.provenance import provenance
+from speechrep.tasks.base import ZeroShot
 from speechrep.upstream import Upstream
+
+RELEVANCE = {"queries_dev": ("relevance",), "queries_test": ("relevance",)}
+ZERO_SHOT = tuple(ZeroShot({"--train": train, "--dev-queries": "queries_dev", "--dev": dev, "--queries": "queries_test",
+                            "--test": test}, RELEVANCE, ("mtwv",))
+                  for train, dev, test in (("docs", "docs", "docs"), ("train", "dev", "test")))
+"""QUESST's documents are one folder; elsewhere queries are looked for in dev and test."""
 
 MIN_FRAMES = 5
 """A query of fewer frames is not looked for: all its scores are 0 (s3prl)."""

@@ -40,6 +40,7 @@ class Task(ctc.CTCTask):
     """Frames -> characters and slot tokens."""
 
     Config = Config
+    main_metrics = ("slot_type_f1", "slot_value_cer")
 
     @classmethod
     def needs_of(cls, config: Config) -> tuple[str, ...]:

@@ -24,6 +24,10 @@ from speechrep.metrics.bootstrap import draws
 from speechrep.metrics.score import metric, write_score
 from speechrep.metrics.ssimi import POOLINGS, Token, averages, pool, ssimi, word_distance
 from speechrep.provenance import provenance
+from speechrep.tasks.base import ZeroShot
+
+ZERO_SHOT = (ZeroShot({"--train": "semantic_dev", "--dev": "semantic_dev", "--test": "semantic_test"},
+                      {"semantic_dev": ("gold.csv", "pairs.csv"), "semantic_test": ("gold.csv", "pairs.csv")}),)
 
 RECORDED = "librispeech"
 """The type whose tokens are compared whoever says them."""
