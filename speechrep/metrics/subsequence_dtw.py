@@ -11,7 +11,7 @@ itself in their place, so they change no cost; nor do they change a row's least 
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import torch
@@ -97,14 +97,18 @@ def _costs(rows: torch.Tensor, columns: torch.Tensor, distance: str, out: torch.
 def scale(costs: torch.Tensor, distance: str) -> torch.Tensor:
     """costs [N, M, B] of `_costs`, brought in place to 0 for the least and 1 for the greatest over M."""
     least = LEAST_RANGE / math.e if distance == "cosine_exp" else LEAST_RANGE
-    # Row by row, which the processor's cache holds.
-    for row in costs.unbind():
-        if distance == "cosine_exp":
-            row.exp_()
-        low = row.amin(0)
-        factor = (row.amax(0) - low).clamp_(min=least).reciprocal_()
-        row.sub_(low).mul_(factor)
-    return costs
+    if distance == "cosine_exp":
+        costs.exp_()
+    low, high = (_extreme(costs, choose) for choose in (torch.minimum, torch.maximum))
+    return costs.sub_(low).mul_((high - low).clamp_(min=least).reciprocal_())
+
+
+def _extreme(values: torch.Tensor, choose: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]) -> torch.Tensor:
+    """The least or greatest of values [N, M, B] over M: [N, 1, B]. By halves, several times as fast as amin."""
+    while values.shape[1] > 1:
+        half = (values.shape[1] + 1) // 2
+        values = choose(values[:, :half], values[:, -half:])
+    return values
 
 
 def best_path(costs: torch.Tensor) -> torch.Tensor:
