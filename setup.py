@@ -34,7 +34,7 @@ extras = {
     "suite": ["flashlight-text==0.0.7", "optuna==5.0.0"],
     "dev": ["pytest==9.2.0", "pytest-xdist==3.8.0", "hypothesis==6.170.15", "scikit-learn==1.9.1", "scipy==1.17.1",
             "jiwer==4.0.0", "praatio==6.2.2", "kaldi-native-fbank==1.23.0", "librosa==0.11.0",
-            "kaldi-hmm-gmm==1.1.4", "kaldifst==1.7.17", "transformers==5.23.0", "pyannote.metrics==4.2.0",
+            "kaldi-hmm-gmm==1.1.4", "kaldifst==1.7.17", "transformers==5.23.0", "pyannote-metrics==4.2.0",
             "dtw-python==1.9.0"],
     "bench": ["lhotse==1.33.0"],
 }
