@@ -31,6 +31,8 @@ COLUMNS = ("#file", "onset", "offset", "#phone", "prev-phone", "next-phone", "sp
 CONDITIONS = {"abx_within": (False, True), "abx_across": (True, True), "abx_within_any": (False, False),
               "abx_across_any": (True, False)}
 """Metric -> (across speakers, in context)."""
+OWN_ITEMS = "items.item"
+"""The item file that a data folder without `ali` may have, as ZeroSpeech 2021's phonetic parts do."""
 DRAW = 0
 """The seed of the caps: the same tokens for every system."""
 
@@ -71,7 +73,10 @@ def write_items(path: Path, tokens: list[Token]) -> None:
 
 def read_items(path: Path) -> list[Token]:
     """The tokens of an item file. Raises `SpeechrepError` for other columns and malformed lines."""
-    lines = path.read_text(encoding="utf-8").splitlines()
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except FileNotFoundError:
+        raise SpeechrepError(f"{path}: no such file", f"the columns {' '.join(COLUMNS)}") from None
     if not lines or tuple(lines[0].split()) != COLUMNS:
         raise SpeechrepError(f"{path}: '{lines[0] if lines else ''}'", f"the columns {' '.join(COLUMNS)}")
     tokens = []
@@ -91,12 +96,16 @@ def score_abx(spec: str, train: DataFolder, test: DataFolder, dump: Path, out: P
     """ABX errors of a layer of `spec` on `test`, into out/score.json, with the tokens (triphones.item, phones.item) and
     the error of every pair of phones (pairs.tsv) beside it.
 
-    items: an item file to be used in place of those made from `ali`. cache: where layers are kept for several tasks.
+    items: an item file to be used in place of those made from `ali` (a folder without `ali` may have its own, items.item).
+    Its tokens serve in context and in any; frames are found by the upstream's hop.
+    cache: where layers are kept for several tasks.
     dev: a part on which the layer is chosen, that of the least mean error; `layer` is then not looked at.
     The intervals are over unordered pairs of phones. Raises `SpeechrepError` where there is nothing to compare and for
     tokens of unknown utterances.
     """
     upstream = open_upstream(spec, train, dump, device)
+    if items is None and not test.has("ali") and (test.path / OWN_ITEMS).is_file():
+        items = test.path / OWN_ITEMS
     if items is None:
         made = {True: tokens_of(test, True), False: tokens_of(test, False)}
         for triphones, name in ((True, "triphones.item"), (False, "phones.item")):
@@ -108,7 +117,8 @@ def score_abx(spec: str, train: DataFolder, test: DataFolder, dump: Path, out: P
         raise SpeechrepError(f"{items or test.path / 'ali'}: {len(unknown)} unknown utterances, such as '{unknown[0]}'",
                              f"utterances of {test.path}")
     if dev is not None:
-        own = {triphones: tokens_of(dev, triphones) for triphones in (True, False)}
+        own = {triphones: tokens_of(dev, triphones) for triphones in (True, False)} if dev.has("ali") else \
+            dict.fromkeys((True, False), read_items(dev.path / OWN_ITEMS))
         means = [_mean_error(_errors(spec, dev, own, train, dump, cache, upstream, number, distance)[0])
                  for number in range(len(upstream.dims))]
         layer = int(np.argmin(means))

@@ -96,6 +96,20 @@ def test_languages_are_kept_apart(root, tmp_path):
     assert "spk0:A\tspk0:B" in table and "spk0:A\tspk1:B" not in table
 
 
+def test_a_folder_may_have_its_own_items(root, tmp_path):
+    """As the data folders of ZeroSpeech 2021 do, on dev too; the hop is the upstream's."""
+    test = folder(root, "test")
+    own = write_folder(tmp_path / "data/test", {
+        name: test.read(name) for name in ("wav.scp", "utt2spk", "utt2lang", "utt2dur")})
+    abx.write_items(own.path / abx.OWN_ITEMS, abx.tokens_of(test, True))
+    named = score(root, tmp_path / "a", items=own.path / abx.OWN_ITEMS)["metrics"]
+    arguments = ("logmel", folder(root, "train"), own, root / "dump", tmp_path / "b", "x", 0)
+    assert abx.score_abx(*arguments)["metrics"] == named == abx.score_abx(*arguments, dev=own)["metrics"]
+    (own.path / abx.OWN_ITEMS).unlink()
+    with pytest.raises(SpeechrepError, match="no 'ali' in it"):
+        abx.score_abx(*arguments)
+
+
 def test_what_cannot_be_compared_is_refused(root, tmp_path):
     header = " ".join(abx.COLUMNS)
     (tmp_path / "x.item").write_text(f"{header}\nnobody 0.1 0.4 B A K spk0\n")
