@@ -37,14 +37,16 @@ case $stage in
         --set model.kind=regression
       speechrep pretrain --conf conf/vocoder.yaml "${parts[@]}" --exp "exp/vocoder/$seed"
     }
+    nj=2
     background "others-$seed" others
-    OMP_NUM_THREADS=$_job_threads speechrep pretrain --conf "$conf" "${parts[@]}" --exp "$exp" "${labelled[@]}" "$@"
+    OMP_NUM_THREADS=$(job_threads) speechrep pretrain --conf "$conf" "${parts[@]}" --exp "$exp" "${labelled[@]}" "$@"
     all_done
     ;;
   train)
     parts=(--train data/train --dev data/dev --dump dump --seed "$seed" --processes "$processes")
+    nj=2
     background "mfcc-asr-$seed" speechrep train --conf conf/asr.yaml --upstream mfcc "${parts[@]}" --exp "exp/mfcc/asr_frozen-$seed"
-    speechrep train --conf conf/asr.yaml --upstream "$best" "${parts[@]}" --exp "$exp/asr_frozen"
+    OMP_NUM_THREADS=$(job_threads) speechrep train --conf conf/asr.yaml --upstream "$best" "${parts[@]}" --exp "$exp/asr_frozen"
     speechrep train --conf conf/asr.yaml --upstream "$best" "${parts[@]}" --exp "$exp/asr_finetuned" \
       --init "$exp/asr_frozen/best.pt" --set model.finetune=true --set train.lr=5e-4 --set train.steps=300
     all_done
@@ -60,7 +62,7 @@ case $stage in
       speechrep decode "${@:3}" "${speech[@]}" --out "$2"
       [ ! -d "$2/data" ] || [ -f "$2/score/score.json" ] ||
         speechrep score synthesis --reference data/test --enroll data/train --seed "$seed" --task speech --system "$1" \
-          --cache exp/judges --threads "$_job_threads" --out "$2/score" "$2/data"
+          --cache exp/judges --threads "$(job_threads)" --out "$2/score" "$2/data"
     }
     recognise() { # FOLDER KIND [OPTION ...]
       speechrep decode "${@:2}" "${data[@]}" --out "$1/test"

@@ -1,5 +1,6 @@
 # Source this to run commands side by side. $nj says how many at a time; each gets its share of the cores as threads.
 #
+#   job_threads                              how many threads that is
 #   background NAME COMMAND [ARGUMENT ...]   runs COMMAND, a function too, as soon as fewer than $nj run; what it says goes
 #                                            to exp/log/NAME.log
 #   all_done                                 waits for all
@@ -8,8 +9,11 @@
 # with it what still runs.
 
 _job_names=() _job_pids=()
-_job_threads=$(($(nproc) / nj))
-[ "$_job_threads" -ge 1 ] || _job_threads=1
+
+job_threads() {
+  local share=$(($(nproc) / nj))
+  echo $((share > 1 ? share : 1))
+}
 
 _stop() { # PID ...
   local pid
@@ -33,7 +37,8 @@ background() {
   (
     set -euo pipefail
     began=$SECONDS
-    export OMP_NUM_THREADS=$_job_threads
+    OMP_NUM_THREADS=$(job_threads)
+    export OMP_NUM_THREADS
     "${@:2}" >"$log" 2>&1
     echo "$1: done in $((SECONDS - began)) s"
   ) &

@@ -19,6 +19,7 @@ import numpy as np
 import torch
 
 from speechrep.data.folder import DataFolder
+from speechrep.data.lists import read_list
 from speechrep.errors import SpeechrepError
 from speechrep.extract import extract, layer_features, layer_number, open_dataset, open_upstream
 from speechrep.files import write_text
@@ -59,24 +60,13 @@ class Trials:
 
 
 def read_relevance(path: Path, queries: Sequence[str]) -> list[tuple[str, str]]:
-    """The pairs of query and document in a file. Raises `SpeechrepError` for a missing file, another line, a pair that
-    stands twice, and a query that is not among `queries`."""
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except FileNotFoundError:
-        raise SpeechrepError(f"{path}: no such file", "lines 'QUERY DOCUMENT' of what matches") from None
-    known, found = set(queries), {}
-    for number, line in enumerate(lines, 1):
-        pair = tuple(line.split())
-        if len(pair) != 2:
-            raise SpeechrepError(f"{path}:{number}: '{line[:80]}'", "a query and a document")
-        if pair in found:
-            raise SpeechrepError(f"{path}:{number}: '{line[:80]}' stands twice", "each pair once")
-        if pair[0] not in known:
-            raise SpeechrepError(f"{path}:{number}: the query '{pair[0]}' is not in {path.parent}",
-                                 "queries of that folder")
-        found[pair] = None
-    return list(found)
+    """The pairs of query and document in a file. Raises `SpeechrepError` as `read_list`, and for a query that is not
+    among `queries`."""
+    known, rows = set(queries), read_list(path)
+    unknown = next((query for query, _ in rows if query not in known), None)
+    if unknown is not None:
+        raise SpeechrepError(f"{path}: the query '{unknown}' is not in {path.parent}", "queries of that folder")
+    return rows
 
 
 def read_trials(queries: DataFolder, documents: DataFolder) -> Trials:

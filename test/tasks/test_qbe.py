@@ -139,7 +139,7 @@ def test_truth_beyond_the_folder_counts_as_not_reported(root, tmp_path):
 
 @pytest.mark.parametrize("line, message", [
     ("nobody spk0-test000", "the query 'nobody' is not in"), ("QUERY nowhere", "the document 'nowhere' is not in"),
-    ("QUERY", "'QUERY"), ("QUERY spk0-test000\nQUERY spk0-test000", "stands twice")])
+    ("QUERY", "'QUERY"), ("QUERY spk0-test000\nQUERY spk0-test000", "twice in the list")])
 def test_bad_relevance_is_refused(root, tmp_path, line, message):
     queries = folder(root, "queries_test")
     own = write_folder(tmp_path / "q", {name: queries.read(name) for name in ("wav.scp", "segments", "utt2spk")})
