@@ -51,18 +51,18 @@ if stage 0 "download: the packages, unpacked here, with their attribution" "20 s
   local/download.sh ${corpus:+--corpus "$corpus"} downloads
 fi
 
-if stage 1 "prepare: data folders, checked, and phones" "40 s"; then
+if stage 1 "prepare: data folders, checked, and phones" "10 s"; then
   python local/prepare.py downloads/corpus data
   speechrep check data/train data/dev data/test
   # The Spanish voice is Mexican.
   speechrep phonemize --g2p es=espeak:es-419 data/train data/dev data/test
 fi
 
-if stage 2 "align: when each phone is said" "2 min"; then
+if stage 2 "align: when each phone is said" "75 s"; then
   speechrep align --exp exp/align --nj "$nj" data/train data/dev data/test
 fi
 
-if stage 3 "dump: log-mel and MFCC features" "15 s"; then
+if stage 3 "dump: log-mel and MFCC features" "20 s"; then
   for kind in logmel mfcc; do
     speechrep dump --conf "conf/$kind.yaml" --nj "$nj" --cmvn data/train "dump/$kind/train"
     for part in dev test; do
@@ -75,7 +75,7 @@ if stage 4 "units: clusters of MFCC, for the methods that guess them" "1 min"; t
   "$methods" units
 fi
 
-if stage 5 "pretrain: the joint space, the durations, the vocoder" "14 min"; then
+if stage 5 "pretrain: the joint space, the durations, the vocoder" "9 min"; then
   "$methods" pretrain "${set_args[@]}"
 fi
 
@@ -83,10 +83,10 @@ if stage 6 "downstream: recognition of phones, and other tasks on frozen feature
   "$evaluate" train
 fi
 
-if stage 7 "decode and score" "8 to 18 min"; then
+if stage 7 "decode and score" "4 min"; then
   "$evaluate" score
 fi
 
-if stage 8 "report: tables, plots and audio" "1 min"; then
+if stage 8 "report: tables, plots and audio" "20 s"; then
   "$evaluate" report --credits downloads/attribution/ATTRIBUTION.txt
 fi

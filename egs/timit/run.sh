@@ -89,7 +89,7 @@ if stage 4 "units: clusters of MFCC, for the methods that guess them" "1 min"; t
   "$methods" units
 fi
 
-if stage 5 "pretrain: the joint space, the durations, the vocoder" "14 min at the quick size"; then
+if stage 5 "pretrain: the joint space, the durations, the vocoder" "9 min at the quick size"; then
   "$methods" pretrain "${set_args[@]}"
 fi
 
@@ -97,7 +97,7 @@ if stage 6 "downstream: recognition of phones, and other tasks on frozen feature
   "$evaluate" train
 fi
 
-if stage 7 "decode and score" "8 to 18 min"; then
+if stage 7 "decode and score" "4 to 8 min"; then
   "$evaluate" score
 fi
 

@@ -65,14 +65,14 @@ if stage 1 "prepare: data folders, checked, and phones" "5 min, 20 on a busy mac
   speechrep phonemize --g2p es=espeak:es-419 data/train data/dev data/test
 fi
 
-if stage 2 "align: when each phone is said; spoken queries are cut by it" "not yet measured"; then
+if stage 2 "align: when each phone is said; spoken queries are cut by it" "5 min"; then
   speechrep align --exp exp/align --nj "$nj" data/train data/dev data/test
   for part in dev test; do
     speechrep queries "data/$part" "data/queries_$part"
   done
 fi
 
-if stage 3 "dump: log-mel and MFCC features" "not yet measured"; then
+if stage 3 "dump: log-mel and MFCC features" "2 min"; then
   for kind in logmel mfcc; do
     speechrep dump --conf "conf/$kind.yaml" --nj "$nj" --cmvn data/train "dump/$kind/train"
     for part in dev test queries_dev queries_test; do
@@ -85,7 +85,7 @@ if stage 4 "units: clusters of MFCC, for the methods that guess them" "1 min"; t
   "$methods" units
 fi
 
-if stage 5 "pretrain: the joint space, the durations, the vocoder" "14 min"; then
+if stage 5 "pretrain: the joint space, the durations, the vocoder" "9 min"; then
   "$methods" pretrain "${set_args[@]}"
 fi
 
@@ -93,11 +93,11 @@ if stage 6 "downstream: recognition of phones, and other tasks on frozen feature
   "$evaluate" train
 fi
 
-if stage 7 "decode and score" "8 to 18 min"; then
+if stage 7 "decode and score" "4 to 8 min"; then
   "$evaluate" score
 fi
 
-if stage 8 "report: tables, plots and audio" "not yet measured"; then
+if stage 8 "report: tables, plots and audio" "1 min"; then
   cat ../{asterisk,tuxpaint,klettres,ktuberling}/downloads/attribution/ATTRIBUTION.txt >exp/ATTRIBUTION.txt
   "$evaluate" report --credits exp/ATTRIBUTION.txt
 fi
