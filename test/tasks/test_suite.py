@@ -43,7 +43,8 @@ def relabel(recipe, part, stream, change):
 def test_what_the_corpus_has_labels_for(recipe):
     jobs, reasons = runnable(recipe)
     assert [job.name for job in jobs] == ["asr", "frame_phones", "intent", "sid", "abx"]
-    assert list(reasons) == ["lid"] and "one class in slot 0, 'en'" in reasons["lid"]
+    assert list(reasons) == ["lid", "qbe", "ssimi"] and "one class in slot 0, 'en'" in reasons["lid"]
+    assert "queries_dev" in reasons["qbe"] and "semantic_dev" in reasons["ssimi"]
     assert jobs[0].conf == recipe / "conf/asr.yaml" and jobs[0].parts[2] == recipe / "data/test"
     assert jobs[-1].conf is None and jobs[-1].options == (
         "--train", str(recipe / "data/train"), "--dev", str(recipe / "data/dev"), "--test", str(recipe / "data/test"))
