@@ -53,19 +53,19 @@ evaluate=$methods
 plan
 check_disk 1500 .
 
-if stage 0 "download: each corpus by its own recipe, prepared there" "4 min"; then
+if stage 0 "download: each corpus by its own recipe, prepared there" "4 to 10 min"; then
   local/download.sh ${asterisk:+asterisk="$asterisk"} ${tuxpaint:+tuxpaint="$tuxpaint"} \
     ${klettres:+klettres="$klettres"} ${ktuberling:+ktuberling="$ktuberling"}
 fi
 
-if stage 1 "prepare: data folders, checked, and phones" "5 min, 20 on a busy machine"; then
+if stage 1 "prepare: data folders, checked, and phones" "2 min"; then
   python local/prepare.py ../asterisk ../tuxpaint data --more ../klettres ../ktuberling
   speechrep check data/train data/dev data/test
   # One of the Spanish voices is Mexican; where the others are from is not known.
   speechrep phonemize --g2p es=espeak:es-419 data/train data/dev data/test
 fi
 
-if stage 2 "align: when each phone is said; spoken queries are cut by it" "5 min"; then
+if stage 2 "align: when each phone is said; spoken queries are cut by it" "90 s"; then
   speechrep align --exp exp/align --nj "$nj" data/train data/dev data/test
   for part in dev test; do
     speechrep queries "data/$part" "data/queries_$part"
