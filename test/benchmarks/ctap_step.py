@@ -19,6 +19,7 @@ from speechrep.data.inventory import Inventory
 from speechrep.methods import ctap
 from speechrep.nn.contrastive import symmetric_contrast
 from speechrep.nn.encoder import Encoder
+from speechrep.nn.front import MelFront
 from speechrep.nn.masking import pad_mask
 
 SECONDS, UTTERANCES, DIM, LAYERS, HEADS = 4, 8, 256, 8, 4
@@ -55,8 +56,9 @@ def ctap_step(kind: str, bf16: bool):
     inventory = Inventory(tuple(f"p{i}" for i in range(40)), ("s",), {"hop_samples": 80, "rate_hz": 8000},
                           (0.0,) * 80, (1.0,) * 80)
     method = ctap.Method(ctap.Config(kind=kind, dim=DIM, heads=HEADS, joint_dim=JOINT_DIM, prompt_dim=64,
-                                     prompt_frames=200, speech_layers=LAYERS, token_layers=3, frame_layers=2,
-                                     decoder_layers=3, contrast_frames=2048), inventory)
+                                     prompt_frames=120, speech_layers=LAYERS, token_layers=3, frame_layers=2,
+                                     decoder_layers=3, contrast_frames=1024, decoder_gradient=0.1,
+                                     instance_norm=True, voice_per_block=True), inventory)
     data = batch()
 
     def loss() -> torch.Tensor:
@@ -70,7 +72,7 @@ def ctap_step(kind: str, bf16: bool):
 
 def encoder_step(kind: str, bf16: bool):
     """CTAP's speech encoder alone, 50 frames a second."""
-    front, encoder = ctap.Front(80, DIM, 2), Encoder(kind, LAYERS, DIM, HEADS, 0.0)
+    front, encoder = MelFront(80, DIM, 2), Encoder(kind, LAYERS, DIM, HEADS, 0.0)
     data = batch()
 
     def loss() -> torch.Tensor:
