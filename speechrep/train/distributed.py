@@ -102,9 +102,13 @@ def _child(rank: int, processes: int, port: int, function: Callable[..., None], 
         time.sleep(0 if rank == 0 else 30)
         print(f"speechrep: {error}", file=sys.stderr, flush=True)
         sys.exit(1)
+    # What torch leaves to the end of the interpreter can abort it, now and then, when all is done and written.
+    sys.stdout.flush(), sys.stderr.flush()
+    os._exit(0)
 
 
 def finish(world: World) -> None:
-    """Leave the other processes."""
+    """Leave the other processes, all at once."""
     if world.size > 1 and dist.is_initialized():
+        dist.barrier()
         dist.destroy_process_group()
