@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -38,18 +39,31 @@ def tone(path: Path, seconds: float = 0.4, rate_hz: int = 16000, kind: str = "WA
     return path
 
 
+def write_sound(path: Path, seconds: float = 0.5, rate_hz: int = 16000, channels: int = 1, **options) -> None:
+    """A tone of its own, in the format that the name says."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pitch = 150 + zlib.crc32(path.name.encode()) % 3000
+    wave = 0.3 * np.sin(2 * np.pi * pitch * np.arange(int(seconds * rate_hz)) / rate_hz)
+    soundfile.write(path, np.stack([wave] * channels, 1), rate_hz, **options)
+
+
 def write(path: Path, *lines: str) -> Path:
     """A text file of these lines."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("".join(f"{line}\n" for line in lines))
+    path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
     return path
+
+
+def problems(*folders: Path) -> list[str]:
+    """What `speechrep check` would say."""
+    return [str(problem) for folder in folders for problem in check_folder(folder).problems]
 
 
 def folders(data: Path) -> dict[str, DataFolder]:
     """The prepared folders by their paths below `data`; each passes `speechrep check`."""
     found = {path.parent.relative_to(data).as_posix(): DataFolder(path.parent) for path in sorted(data.rglob("wav.scp"))}
     for name, folder in found.items():
-        assert [str(problem) for problem in check_folder(folder.path).problems] == [], name
+        assert problems(folder.path) == [], name
     return found
 
 

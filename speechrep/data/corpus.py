@@ -175,13 +175,14 @@ class Corpus:
         print(f"warning: {self.name}: {found} (wanted: {wanted})", file=sys.stderr)
 
 
-def corpus_parser(doc: str) -> argparse.ArgumentParser:
-    """The options that every such recipe's local/prepare.py has; `doc`: its docstring."""
+def corpus_parser(doc: str, partial: bool = True) -> argparse.ArgumentParser:
+    """The options of a local/prepare.py whose docstring is `doc`; partial: whether it can go on with a part of the corpus."""
     parser = argparse.ArgumentParser(description=doc.split("\n")[0])
     parser.add_argument("corpus_dir", type=Path, help="the unpacked corpus, for example downloads/corpus")
     parser.add_argument("data_dir", type=Path, help="where the data folders go, for example data")
-    parser.add_argument("--partial", action="store_true",
-                        help="go on where files are missing or counts differ from the published ones, and say so")
+    if partial:
+        parser.add_argument("--partial", action="store_true",
+                            help="go on where files are missing or counts differ from the published ones, and say so")
     return parser
 
 

@@ -8,7 +8,7 @@ import torch
 
 from speechrep.errors import SpeechrepError
 from speechrep.report import collect, listen, methods, methods_plots, plots
-from speechrep.report.page import Figure, Section, credits_of, data_section, render, runs_section, say
+from speechrep.report.page import Figure, Section, credits_of, curves_section, data_section, render, runs_section, say
 from speechrep.train import checkpoint
 
 
@@ -23,7 +23,7 @@ def make_methods_page(exp: Path, data: Path, out: Path, title: str = "", credits
         raise SpeechrepError(f"{exp}: no such folder", "an experiment folder", "run the earlier stages")
     said, runs = credits_of(credits), collect.find_runs(exp)
     pretrained = [run for run in runs if not run.name.startswith("tasks/")]
-    sections = [*_table(exp), _layers(exp), _overview(pretrained), _curves(pretrained), runs_section(runs),
+    sections = [*_table(exp), _layers(exp), _overview(pretrained), curves_section(pretrained, closed=True), runs_section(runs),
                 data_section(data, said)]
     return render(sections, title or f"{exp.resolve().parent.name}: methods", out / "methods.html")
 
@@ -93,15 +93,4 @@ def _overview(runs: list[collect.Run]) -> Section:
     section.content["figures"] = [Figure(
         listen.data_uri(plots.svg(methods_plots.overview(logs)), "image/svg+xml"), "Loss of every run by step",
         "What each run lost by step, its losses weighted and added. Losses of different methods cannot be compared.")]
-    return section
-
-
-def _curves(runs: list[collect.Run]) -> Section:
-    section = Section("curves", "Loss curves")
-    shown = [run for run in runs if any(run.log.values())]
-    if not shown:
-        section.missing = "No training runs yet. Stage 5 makes them: speechrep pretrain."
-    section.content |= {"open": 0, "runs": [
-        (run.name, bool(run.done), Figure(listen.data_uri(plots.svg(plots.loss_curves(run.log)), "image/svg+xml"),
-                                          f"Losses of {run.name} by step, training and dev")) for run in shown]}
     return section

@@ -78,7 +78,7 @@ def make_report(exp: Path, data: Path, dump: Path, out: Path, ctap: Path | None 
         upstream, problem = None, str(error)
     sections += [_similarity(upstream, data, dump, part, problem),
                  _map(upstream, data, dump, part, problem, frames, seed),
-                 _curves(runs), runs_section(runs), data_section(data, said)]
+                 curves_section(runs), runs_section(runs), data_section(data, said)]
     return render(sections, title or f"{exp.resolve().parent.name}: results", out / "index.html")
 
 
@@ -259,7 +259,8 @@ def _map(upstream: Upstream | None, data: Path, dump: Path, part: str, problem: 
     return section
 
 
-def _curves(runs: list[collect.Run]) -> Section:
+def curves_section(runs: list[collect.Run], closed: bool = False) -> Section:
+    """The losses of each run by step; closed: each is shown when it is clicked at, where there are many."""
     section = Section("curves", "Loss curves")
     shown = [run for run in runs if any(run.log.values())]
     if not shown:
@@ -267,6 +268,8 @@ def _curves(runs: list[collect.Run]) -> Section:
     section.content["runs"] = [
         (run.name, bool(run.done), Figure(listen.data_uri(plots.svg(plots.loss_curves(run.log)), "image/svg+xml"),
                                           f"Losses of {run.name} by step, training and dev")) for run in shown]
+    if closed:
+        section.content["open"] = 0
     return section
 
 

@@ -3,7 +3,7 @@
 import subprocess
 
 import pytest
-from egs.made_sounds import EGS, write_lines
+from recipe_tree import EGS, write
 
 MARKERS = {"fluent_speech_commands": "fluent_speech_commands_dataset/data/train_data.csv",
            "iemocap": "IEMOCAP_full_release/Session1/dialog/x.txt", "libri2mix": "Libri2Mix/wav16k/max/metadata/x.csv",
@@ -17,7 +17,7 @@ def download(recipe, *options):
 
 @pytest.mark.parametrize("recipe", MARKERS)
 def test_named_folder(tmp_path, recipe):
-    write_lines(tmp_path / "corpus" / MARKERS[recipe], "x")
+    write(tmp_path / "corpus" / MARKERS[recipe], "x")
     done = download(recipe, "--corpus", tmp_path / "corpus", tmp_path / "downloads")
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "downloads/corpus").resolve() == tmp_path / "corpus"

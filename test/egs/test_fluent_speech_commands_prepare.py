@@ -1,8 +1,7 @@
 """egs/fluent_speech_commands: from the layout of the archive to data folders, on a small tree of the same shape."""
 
 import pytest
-from egs.made_sounds import load_prepare, problems, write_lines, write_sound
-from recipe_tree import run_recipe
+from recipe_tree import load, problems, run_recipe, write, write_sound
 
 from speechrep.data.folder import DataFolder
 from speechrep.errors import SpeechrepError
@@ -18,7 +17,7 @@ COUNTS = {"train": {"utterances": 3, "speakers": 2, "intent": 3}, "dev": {"utter
 
 @pytest.fixture
 def recipe(monkeypatch):
-    module = load_prepare("fluent_speech_commands")
+    module = load("fluent_speech_commands")
     monkeypatch.setattr(module, "PUBLISHED", COUNTS)
     return module
 
@@ -32,7 +31,7 @@ def tree(tmp_path):
             path = f"wavs/speakers/{row.split(',')[0]}/{name}{number}-451b-11e9-a0e5-79723956ff55.wav"
             lines.append(f"{number},{path},{row}")
             write_sound(root / path, 1.0)
-        write_lines(root / f"data/{name}_data.csv", HEADER, *lines)
+        write(root / f"data/{name}_data.csv", HEADER, *lines)
     return tmp_path / "corpus"
 
 
@@ -53,7 +52,7 @@ def test_parts_and_intents(recipe, tree, tmp_path):
 
 
 def test_the_real_corpus_is_larger(tree, tmp_path, capsys):
-    module = load_prepare("fluent_speech_commands")
+    module = load("fluent_speech_commands")
     with pytest.raises(SpeechrepError, match="train has 3 utterances instead of 23132"):
         module.prepare(tree, tmp_path / "data")
     assert not (tmp_path / "data").exists()

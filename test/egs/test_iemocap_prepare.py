@@ -3,8 +3,7 @@
 from collections import Counter
 
 import pytest
-from egs.made_sounds import load_prepare, problems, write_lines, write_sound
-from recipe_tree import run_recipe
+from recipe_tree import load, problems, run_recipe, write, write_sound
 
 from speechrep.data.folder import DataFolder
 from speechrep.errors import SpeechrepError
@@ -29,20 +28,20 @@ def tree(tmp_path):
     for session in range(1, 6):
         for kind in ("impro01", "script01_1"):
             dialog = f"Ses0{session}F_{kind}"
-            write_lines(root / f"Session{session}/dialog/EmoEvaluation/{dialog}.txt", *evaluation(dialog))
+            write(root / f"Session{session}/dialog/EmoEvaluation/{dialog}.txt", *evaluation(dialog))
             for turn in range(TURNS):
                 write_sound(root / f"Session{session}/sentences/wav/{dialog}/{dialog}_{'FM'[turn % 2]}{turn // 2:03d}.wav")
         # What the release has beside them.
-        write_lines(root / f"Session{session}/dialog/EmoEvaluation/Categorical/Ses0{session}F_impro01_e2_cat.txt",
+        write(root / f"Session{session}/dialog/EmoEvaluation/Categorical/Ses0{session}F_impro01_e2_cat.txt",
                     f"Ses0{session}F_impro01_F000 :Neutral; ()")
-        write_lines(root / f"Session{session}/dialog/transcriptions/Ses0{session}F_impro01.txt",
+        write(root / f"Session{session}/dialog/transcriptions/Ses0{session}F_impro01.txt",
                     f"Ses0{session}F_impro01_F000 [006.2901-008.2357]: Excuse me.")
     return root
 
 
 @pytest.fixture
 def recipe(monkeypatch):
-    module = load_prepare("iemocap")
+    module = load("iemocap")
     # Of 12 turns 0-4 and 8-11 have one of the five labels.
     monkeypatch.setattr(module, "PUBLISHED", {"emotion": {"utterances": 90, "speakers": 10, "utt2session": 5}})
     monkeypatch.setattr(module, "BY_CLASS", {"neutral": 20, "happy": 40, "angry": 20, "sad": 10})
@@ -66,7 +65,7 @@ def test_classes_sessions_and_speakers(recipe, tree, tmp_path):
 
 
 def test_the_real_corpus_has_other_counts(tree, tmp_path):
-    module = load_prepare("iemocap")
+    module = load("iemocap")
     with pytest.raises(SpeechrepError, match="40 turns of happy instead of 1636.*18 turns of Session1 instead of 1085"):
         module.prepare(tree, tmp_path / "data")
     module.prepare(tree, tmp_path / "data", partial=True)

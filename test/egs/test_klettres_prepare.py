@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import soundfile
-from egs.made_sounds import EGS, load_prepare, problems, write_lines, write_sound
+from recipe_tree import EGS, load, problems, write, write_sound
 
 from speechrep.data.folder import DataFolder
 from speechrep.errors import SpeechrepError
@@ -18,7 +18,7 @@ def write_language(root: Path, code: str, letters: dict[str, str], syllables: di
     """letters, syllables: as written -> file below the folder of languages; .ogg files are made."""
     def sounds(table):
         return [f'\t<sound name="{name}" file="{file}" />' for name, file in table.items()]
-    write_lines(root / code / "sounds.xml", "<!-- KDE EDU KLettres -->", "<klettres>", f'<language code="{code}">',
+    write(root / code / "sounds.xml", "<!-- KDE EDU KLettres -->", "<klettres>", f'<language code="{code}">',
                 "<menuitem>", "  <label>&amp;Some language</label>", "</menuitem>", "<alphabet>", *sounds(letters),
                 "</alphabet>", "<syllables>", *sounds(syllables), "</syllables>", "</language>", "</klettres>")
     for file in [*letters.values(), *syllables.values()]:
@@ -44,7 +44,7 @@ def tree(tmp_path):
 
 
 def test_letters_and_syllables(tree, tmp_path):
-    load_prepare("klettres").prepare(tree, tmp_path / "data")
+    load("klettres").prepare(tree, tmp_path / "data")
     parts = {part: DataFolder(tmp_path / "data" / part) for part in ("train", "dev", "test")}
     assert problems(*(part.path for part in parts.values())) == []
     read = {stream: {utt: line for part in parts.values() for utt, line in part.read(stream).items()}
@@ -74,14 +74,14 @@ def test_letters_and_syllables(tree, tmp_path):
 def test_german_letters_are_another_voice(tmp_path):
     root = tmp_path / "klettres"
     write_language(root, "de", {"A": "de/alpha/a.ogg", "B": "de/alpha/b.ogg"}, {"AFFE": "de/syllab/affe.ogg"})
-    load_prepare("klettres").prepare(tmp_path, tmp_path / "data")
+    load("klettres").prepare(tmp_path, tmp_path / "data")
     speakers = {utt: line for part in ("train", "dev", "test")
                 for utt, line in DataFolder(tmp_path / "data" / part).read("utt2spk").items()}
     assert speakers == {"de_letters_letter-a": "de_letters", "de_letters_letter-b": "de_letters", "de_syllable-affe": "de"}
 
 
 def test_bad_input(tree, tmp_path):
-    recipe = load_prepare("klettres")
+    recipe = load("klettres")
     next(tree.rglob("fr/sounds.xml")).write_text("<klettres>")
     with pytest.raises(SpeechrepError, match="fr/sounds.xml: not readable"):
         recipe.prepare(tree, tmp_path / "data")
@@ -114,7 +114,7 @@ def test_real_package(tmp_path, recipe, utterances, langs):
         pytest.skip(f"the Debian package is out of reach: {done.stderr.splitlines()[-3]}")
     assert done.returncode == 0, done.stderr
     assert "GPL-2" in (tmp_path / f"downloads/attribution/{recipe}-data.copyright").read_text()
-    load_prepare(recipe).prepare(tmp_path / "downloads/corpus", tmp_path / "data")
+    load(recipe).prepare(tmp_path / "downloads/corpus", tmp_path / "data")
     parts = [DataFolder(tmp_path / "data" / part) for part in ("train", "dev", "test")]
     assert sum(len(part.utts) for part in parts) > utterances
     assert len(set(parts[0].read("utt2lang").values())) == len(set(parts[2].read("utt2lang").values())) == langs

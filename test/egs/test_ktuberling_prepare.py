@@ -1,7 +1,7 @@
 """egs/ktuberling: from the package's layout to data folders, on a small tree of the same shape."""
 
 import pytest
-from egs.made_sounds import load_prepare, problems, write_lines, write_sound
+from recipe_tree import load, problems, write, write_sound
 
 from speechrep.data.folder import DataFolder
 from speechrep.errors import SpeechrepError
@@ -21,18 +21,18 @@ THEMES = {
 def tree(tmp_path):
     root = tmp_path / "corpus/usr/share/ktuberling/sounds"
     for code, sounds in THEMES.items():
-        write_lines(root / f"{code}.soundtheme", f'<language code="{code}">', "",
+        write(root / f"{code}.soundtheme", f'<language code="{code}">', "",
                     *(f'    <sound name="{name}" file="{file}" />' for name, file in sounds.items()), "</language>")
         for file in set(sounds.values()) if code != "id" else ():
             write_sound(root / file, 1.0, 8000 if code == "es" else 44100, 2 if code == "da" else 1,
                         **({"format": "OGG", "subtype": "VORBIS"} if file.endswith(".ogg") else {}))
     write_sound(root / "fr/oeil.wav", 1.0, 8000)
-    write_lines(root.parent / "pics/egypt.theme", '<playground gameboard="egypt.svg"/>')
+    write(root.parent / "pics/egypt.theme", '<playground gameboard="egypt.svg"/>')
     return tmp_path / "corpus"
 
 
 def test_words(tree, tmp_path):
-    load_prepare("ktuberling").prepare(tree, tmp_path / "data")
+    load("ktuberling").prepare(tree, tmp_path / "data")
     parts = [DataFolder(tmp_path / "data" / part) for part in ("train", "dev", "test")]
     assert problems(*(part.path for part in parts)) == []
     texts = {utt: line for part in parts for utt, line in part.read("text").items()}
@@ -54,13 +54,13 @@ def test_words(tree, tmp_path):
 
 def test_spelling_is_used_up():
     """Every row of spelling.tsv is of a language that is prepared, and changes something or says that the word is Danish."""
-    recipe = load_prepare("ktuberling")
+    recipe = load("ktuberling")
     for (lang, named), written in recipe.read_spelling().items():
         assert lang in recipe.NAMED_IN_OWN and (lang == "da" or named != written)
 
 
 def test_bad_input(tree, tmp_path):
-    recipe = load_prepare("ktuberling")
+    recipe = load("ktuberling")
     next(tree.rglob("fr.soundtheme")).write_text('<language><sound name="eye" /></language>')
     with pytest.raises(SpeechrepError, match="fr.soundtheme: not readable: KeyError"):
         recipe.prepare(tree, tmp_path / "data")

@@ -1,8 +1,7 @@
 """egs/libri2mix: from LibriMix's layout and SUPERB's RTTM to data folders, on a small tree of the same shape."""
 
 import pytest
-from egs.made_sounds import load_prepare, problems, write_lines, write_sound
-from recipe_tree import run_recipe
+from recipe_tree import load, problems, run_recipe, write, write_sound
 
 from speechrep.data.folder import DataFolder
 from speechrep.data.lists import read_list
@@ -22,7 +21,7 @@ RTTM = {"train_clean_100": ["SPEAKER 1240-0003 1 0.48 0.31 <NA> <NA> 103 <NA> <N
 
 @pytest.fixture
 def recipe(monkeypatch):
-    module = load_prepare("libri2mix")
+    module = load("libri2mix")
     monkeypatch.setattr(module, "PUBLISHED", {"mix_train": {"utterances": 2, "rttm": 6}, "mix_dev": {"utterances": 1},
                                               "mix_test": {"utterances": 1}})
     return module
@@ -40,13 +39,13 @@ def tree(tmp_path):
                 noise = f",{old}/noise/{mix}.wav" if columns else ""
                 rows.append(f"{mix},{old}/{kind}/{mix}.wav,{old}/s1/{mix}.wav,{old}/s2/{mix}.wav{noise},16000")
                 write_sound(root / name / kind / f"{mix}.wav", 1.0)
-            write_lines(root / f"metadata/mixture_{name}_{kind}.csv",
+            write(root / f"metadata/mixture_{name}_{kind}.csv",
                         f"mixture_ID,mixture_path,source_1_path,source_2_path{columns},length", *rows)
         for kind in ("s1", "s2"):
             for mix in mixtures:
                 write_sound(root / name / kind / f"{mix}.wav", 1.0)
     for name, lines in RTTM.items():
-        write_lines(tmp_path / f"storage/metadata/LibriSpeech/{name}.rttm", *lines)
+        write(tmp_path / f"storage/metadata/LibriSpeech/{name}.rttm", *lines)
     return tmp_path / "storage"
 
 
@@ -67,7 +66,7 @@ def test_mixtures_and_who_talks_when(recipe, tree, tmp_path, mixture):
 
 
 def test_the_real_corpus_is_larger(tree, tmp_path, capsys):
-    module = load_prepare("libri2mix")
+    module = load("libri2mix")
     with pytest.raises(SpeechrepError, match="mix_train has 2 utterances instead of 13900"):
         module.prepare(tree, tmp_path / "data")
     module.prepare(tree, tmp_path / "data", partial=True)

@@ -1,8 +1,7 @@
 """egs/snips: from Audio SNIPS as SUPERB has it to data folders with slots, on a small tree of the same shape."""
 
 import pytest
-from egs.made_sounds import load_prepare, problems, write_lines, write_sound
-from recipe_tree import run_recipe
+from recipe_tree import load, problems, run_recipe, write, write_sound
 
 from speechrep.data.folder import DataFolder
 from speechrep.errors import SpeechrepError
@@ -18,7 +17,7 @@ SENTENCES = {
 
 @pytest.fixture
 def recipe(monkeypatch):
-    module = load_prepare("snips")
+    module = load("snips")
     monkeypatch.setattr(module, "PUBLISHED", {
         "train": {"utterances": 16, "speakers": 8, "intent": 2}, "dev": {"utterances": 4, "speakers": 4},
         "test": {"utterances": 4, "speakers": 4}})
@@ -36,7 +35,7 @@ def tree(tmp_path):
                 utt = f"{voice}-snips-{name}-{number}"
                 lines.append(f"{utt} BOS {said} EOS\t{tags}")
                 write_sound(root / name / f"{utt}.wav", 0.8)
-    write_lines(root / "all.iob.snips.txt", *lines)
+    write(root / "all.iob.snips.txt", *lines)
     return root
 
 
@@ -76,20 +75,20 @@ def test_bad_tags(recipe, tag):
 @pytest.mark.parametrize("line", ["Ivy-snips-train-0 BOS GO NOW EOS\tO O PlayMusic", "Ivy-snips-train-0 GO EOS\tO PlayMusic",
                                   "Ivy-snips-train-0 BOS GO EOS O O PlayMusic"])
 def test_bad_lines(recipe, tmp_path, line):
-    write_lines(tmp_path / "all.iob.snips.txt", line)
+    write(tmp_path / "all.iob.snips.txt", line)
     with pytest.raises(SpeechrepError, match="Ivy-snips-train-0: . words from BOS to EOS"):
         recipe.prepare(tmp_path, tmp_path / "data")
 
 
 def test_missing_sound_and_counts(recipe, tree, tmp_path):
     good = ["Salli-snips-train-7 BOS GO EOS\tO O PlayMusic"]
-    write_lines(tree / "all.iob.snips.txt", *good)
+    write(tree / "all.iob.snips.txt", *good)
     with pytest.raises(SpeechrepError, match="Salli-snips-train-7.wav: no such file"):
         recipe.prepare(tree, tmp_path / "data")
     write_sound(tree / "train/Salli-snips-train-7.wav")
     with pytest.raises(SpeechrepError, match="train has 1 utterances instead of 16"):
         recipe.prepare(tree, tmp_path / "data")
-    write_lines(tree / "all.iob.snips.txt", "Salli-train-7 BOS GO EOS\tO O PlayMusic")
+    write(tree / "all.iob.snips.txt", "Salli-train-7 BOS GO EOS\tO O PlayMusic")
     with pytest.raises(SpeechrepError, match="the id 'Salli-train-7'"):
         recipe.prepare(tree, tmp_path / "data")
     with pytest.raises(SpeechrepError, match="no all.iob.snips.txt"):
@@ -98,7 +97,7 @@ def test_missing_sound_and_counts(recipe, tree, tmp_path):
 
 def test_mp3_where_there_is_no_wav(recipe, tmp_path):
     root = tmp_path / "SNIPS"
-    write_lines(root / "all.iob.snips.txt", *(f"{voice}-snips-{part}-0 BOS GO EOS\tO O PlayMusic" for voice, part in (
+    write(root / "all.iob.snips.txt", *(f"{voice}-snips-{part}-0 BOS GO EOS\tO O PlayMusic" for voice, part in (
         ("Ivy", "train"), ("Amy", "valid"), ("Emma", "test"))))
     for name in ("train/Ivy-snips-train-0", "valid/Amy-snips-valid-0", "test/Emma-snips-test-0"):
         write_sound(root / f"{name}.mp3", 0.8, format="MP3")

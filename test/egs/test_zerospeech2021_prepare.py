@@ -1,8 +1,7 @@
 """egs/zerospeech2021: from the challenge's layout to data folders, on a small tree of the same shape."""
 
 import pytest
-from egs.made_sounds import load_prepare, problems, write_lines, write_sound
-from recipe_tree import run_recipe
+from recipe_tree import load, problems, run_recipe, write, write_sound
 
 from speechrep.data.folder import DataFolder
 from speechrep.errors import SpeechrepError
@@ -19,7 +18,7 @@ PAIRS = ["type,dataset,word_1,word_2,similarity,relatedness", "librispeech,simve
 
 @pytest.fixture
 def recipe(monkeypatch):
-    module = load_prepare("zerospeech2021")
+    module = load("zerospeech2021")
     monkeypatch.setattr(module, "PUBLISHED", {"phonetic_dev_clean": {"utterances": 2},
                                               "phonetic_test_clean": {"utterances": 1}})
     return module
@@ -29,7 +28,7 @@ def recipe(monkeypatch):
 def tree(tmp_path):
     root = tmp_path / "zerospeech2021_dataset"
     for name in ("dev-clean", "dev-other"):
-        write_lines(root / f"phonetic/{name}.item", HEADER, *ITEMS)
+        write(root / f"phonetic/{name}.item", HEADER, *ITEMS)
         for utt in ("84-121123-0000", "1272-128104-0000"):
             write_sound(root / f"phonetic/{name}/{utt}.wav", 0.6)
     for name in ("test-clean", "test-other"):
@@ -37,8 +36,8 @@ def tree(tmp_path):
     for row in GOLD[1:]:
         name, kind, *_ = row.split(",")
         write_sound(root / f"semantic/dev/{kind}/{name}.wav", 0.4)
-    write_lines(root / "semantic/dev/gold.csv", *GOLD)
-    write_lines(root / "semantic/dev/pairs.csv", *PAIRS)
+    write(root / "semantic/dev/gold.csv", *GOLD)
+    write(root / "semantic/dev/pairs.csv", *PAIRS)
     write_sound(root / "semantic/test/librispeech/AabWUdQiJx.wav", 0.4)
     write_sound(root / "semantic/test/synthetic/aaEGIphSpE.wav", 0.4)
     return root
@@ -71,10 +70,10 @@ def test_semantic(recipe, tree, tmp_path):
 
 
 def test_labels_of_test_where_they_are_there(recipe, tree, tmp_path):
-    write_lines(tree / "phonetic/test-clean.item", HEADER, "61-70968-0000 0.1 0.2 G IH1 Z 61")
-    write_lines(tree / "semantic/test/gold.csv", "type,word,filename", "librispeech,go,AabWUdQiJx",
+    write(tree / "phonetic/test-clean.item", HEADER, "61-70968-0000 0.1 0.2 G IH1 Z 61")
+    write(tree / "semantic/test/gold.csv", "type,word,filename", "librispeech,go,AabWUdQiJx",
                 "synthetic,go,aaEGIphSpE")
-    write_lines(tree / "semantic/test/pairs.csv", PAIRS[0], "librispeech,x,go,go,1,")
+    write(tree / "semantic/test/pairs.csv", PAIRS[0], "librispeech,x,go,go,1,")
     recipe.prepare(tree, tmp_path / "data")
     assert len(read_items(tmp_path / "data/phonetic_test_clean/items.item")) == 1
     assert DataFolder(tmp_path / "data/semantic_test").read("text")["synthetic_aaEGIphSpE"] == "go"
@@ -100,9 +99,9 @@ def test_bad_input(recipe, tree, tmp_path, name, old, new, found):
 
 def test_the_real_corpus_is_larger(tree, tmp_path):
     with pytest.raises(SpeechrepError, match="phonetic_dev_clean has 2 utterances instead of 2703"):
-        load_prepare("zerospeech2021").prepare(tree, tmp_path / "data")
+        load("zerospeech2021").prepare(tree, tmp_path / "data")
     with pytest.raises(SpeechrepError, match="no phonetic in it"):
-        load_prepare("zerospeech2021").prepare(tree / "semantic", tmp_path / "data")
+        load("zerospeech2021").prepare(tree / "semantic", tmp_path / "data")
 
 
 def test_run_as_far_as_prepared(tree, tmp_path):

@@ -7,16 +7,15 @@ Beside the parts it writes to DATA_DIR: missing_text.tsv (prompts whose text is 
 was left out, and why) and notes.tsv (kept, but worth knowing: over 20 s, or the same words under another name).
 """
 
-import argparse
 import gzip
 import hashlib
 import re
-import sys
 from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
 
 from speechrep.data.audio import file_problem, header, read_wav
+from speechrep.data.corpus import corpus_parser, run_prepare
 from speechrep.data.folder import write_folder
 from speechrep.data.text.normalise import normalise
 from speechrep.errors import SpeechrepError
@@ -54,17 +53,6 @@ class Prompt:
     @property
     def utt(self) -> str:
         return f"{self.speaker}_{self.lang}_{self.name.replace('/', '-')}"
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("corpus_dir", type=Path, help="the unpacked prompts, for example downloads/corpus")
-    parser.add_argument("data_dir", type=Path, help="where train, dev and test go, for example data")
-    args = parser.parse_args()
-    try:
-        prepare(args.corpus_dir, args.data_dir)
-    except SpeechrepError as error:
-        sys.exit(f"error: {error}")
 
 
 def prepare(corpus_dir: Path, data_dir: Path) -> None:
@@ -259,4 +247,4 @@ def table(parts: dict[str, list[Prompt]]) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    run_prepare(prepare, corpus_parser(__doc__, partial=False))

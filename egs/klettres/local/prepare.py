@@ -7,12 +7,11 @@ Each language has a folder with sounds.xml, which tells the letter or syllable o
 writes DATA_DIR/wav (mono files at 16 kHz) and DATA_DIR/left_out.tsv (every sound that was left out, and why).
 """
 
-import argparse
 import re
-import sys
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
+from speechrep.data.corpus import corpus_parser, run_prepare
 from speechrep.data.recorded import Recording, summary, write_parts
 from speechrep.data.text.normalise import normalise
 from speechrep.data.text.tables import LETTER_NAMES
@@ -30,17 +29,6 @@ OTHER_VOICES = {("de", "letter"): "de_letters"}
 """German letters were recorded later and by another voice, as a speaker encoder hears it (README.md)."""
 
 VOWELLESS = re.compile(r"[bcdfghjklmnpqrstvwxz]+")
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("corpus_dir", type=Path, help="the unpacked package, for example downloads/corpus")
-    parser.add_argument("data_dir", type=Path, help="where train, dev and test go, for example data")
-    args = parser.parse_args()
-    try:
-        prepare(args.corpus_dir, args.data_dir)
-    except SpeechrepError as error:
-        sys.exit(f"error: {error}")
 
 
 def prepare(corpus_dir: Path, data_dir: Path) -> None:
@@ -132,4 +120,4 @@ def distinct(recordings: list[Recording], left_out: dict[str, str]) -> list[Reco
 
 
 if __name__ == "__main__":
-    main()
+    run_prepare(prepare, corpus_parser(__doc__, partial=False))

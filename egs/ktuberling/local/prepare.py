@@ -9,12 +9,11 @@ name tells the word, which spelling.tsv gives back its accents. Beside the parts
 16 kHz) and DATA_DIR/left_out.tsv (every sound that was left out, and why).
 """
 
-import argparse
 import re
-import sys
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
+from speechrep.data.corpus import corpus_parser, run_prepare
 from speechrep.data.recorded import Recording, summary, write_parts
 from speechrep.data.text.normalise import normalise
 from speechrep.errors import SpeechrepError
@@ -27,17 +26,6 @@ PLAYGROUND = re.compile(r"(?:egypte?|lune|moon|noel|papillons|patate|pizza|pizze
 
 SOUNDS = (".wav", ".ogg", ".opus")
 SPELLING = Path(__file__).resolve().parent / "spelling.tsv"
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("corpus_dir", type=Path, help="the unpacked package, for example downloads/corpus")
-    parser.add_argument("data_dir", type=Path, help="where train, dev and test go, for example data")
-    args = parser.parse_args()
-    try:
-        prepare(args.corpus_dir, args.data_dir)
-    except SpeechrepError as error:
-        sys.exit(f"error: {error}")
 
 
 def prepare(corpus_dir: Path, data_dir: Path) -> None:
@@ -111,4 +99,4 @@ def spoken_text(file: str, names: list[str], voice: str, spelling: dict[tuple[st
 
 
 if __name__ == "__main__":
-    main()
+    run_prepare(prepare, corpus_parser(__doc__, partial=False))

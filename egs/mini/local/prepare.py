@@ -9,28 +9,16 @@ has the texts of test, said by speakers who are nowhere else. Beside Kaldi's str
 in dB.
 """
 
-import argparse
-import sys
 from collections import defaultdict
 from pathlib import Path
 
+from speechrep.data.corpus import corpus_parser, run_prepare
 from speechrep.data.folder import write_folder
 from speechrep.errors import SpeechrepError
 from slots import mark_slots
 from texts import Text, assign_parts, read_speakers
 
 PARTS = ("test_unseen", "test", "dev", "train")
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("corpus_dir", type=Path, help="what stage 0 made, for example downloads/corpus")
-    parser.add_argument("data_dir", type=Path, help="where train, dev, test and test_unseen go, for example data")
-    args = parser.parse_args()
-    try:
-        prepare(args.corpus_dir, args.data_dir)
-    except SpeechrepError as error:
-        sys.exit(f"error: {error}")
 
 
 def prepare(corpus_dir: Path, data_dir: Path) -> None:
@@ -92,4 +80,4 @@ def _rows(path: Path) -> list[list[str]]:
 
 
 if __name__ == "__main__":
-    main()
+    run_prepare(prepare, corpus_parser(__doc__, partial=False))

@@ -7,11 +7,9 @@ Beside the parts it writes to DATA_DIR: wav/ (the descriptions as mono files), p
 left_out.tsv (every sound that was left out, and why) and notes.tsv (kept, but worth knowing).
 """
 
-import argparse
 import hashlib
 import os
 import re
-import sys
 from collections import Counter, defaultdict
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +18,7 @@ import numpy as np
 
 from speechrep.data.audio import read_mixed, resample, write_wav
 from speechrep.data.check import MAX_CHARS_PER_SEC
+from speechrep.data.corpus import corpus_parser, run_prepare
 from speechrep.data.folder import write_folder
 from speechrep.data.picture import fit_square, read_picture, write_picture
 from speechrep.data.text.normalise import normalise, remarks
@@ -56,17 +55,6 @@ class Utterance:
     @property
     def utt(self) -> str:
         return f"{self.speaker}_{self.sound.lang}_{self.sound.stamp.replace('/', '-')}"
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("corpus_dir", type=Path, help="the unpacked package, for example downloads/corpus")
-    parser.add_argument("data_dir", type=Path, help="where train, dev and test go, for example data")
-    args = parser.parse_args()
-    try:
-        prepare(args.corpus_dir, args.data_dir)
-    except SpeechrepError as error:
-        sys.exit(f"error: {error}")
 
 
 def prepare(corpus_dir: Path, data_dir: Path) -> None:
@@ -263,4 +251,4 @@ def table(parts: dict[str, list[Utterance]]) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    run_prepare(prepare, corpus_parser(__doc__, partial=False))
