@@ -62,6 +62,16 @@ def test_attention_one_by_one_is_attention_padded(gated):
     torch.testing.assert_close(one[:5], (scores.softmax(-1) @ value).transpose(0, 1).flatten(1), atol=1e-5, rtol=1e-4)
 
 
+def test_attention_in_half_precision_is_attention():
+    torch.manual_seed(0)
+    attention, rows = Attention(16, 4), Rows(torch.tensor([5, 2]))
+    x = torch.randn(7, 16)
+    with torch.autocast("cpu", torch.bfloat16):
+        half = attention(x, rows)
+    assert half.dtype == torch.bfloat16
+    torch.testing.assert_close(half.float(), attention(x, rows), atol=2e-2, rtol=2e-2)
+
+
 def test_attention_with_dropout_expects_the_same():
     torch.manual_seed(0)
     attention = Attention(16, 4)
