@@ -4,9 +4,10 @@ HuBERT guesses units that k-means made before training and that never change; da
 itself, which changes all the time. Here one student does both on the same hidden frames: it has the units' stability
 early and the teacher's context late.
 
-Losses, over the same hidden frames, with weights of 1 (released code):
+Losses, with weights of 1 (released code), the first two over the same hidden frames:
   units         cross-entropy of a linear head over units; no cosine, no temperature, other than HuBERT
   regression    squared error to the teacher's targets summed over dimensions, divided by their square root, as data2vec
+  visible       the units' loss over visible frames, left out unless `visible` is set
 
 Where this file goes its own way. Every utterance is whole; the released code crops to the shortest. Units may have any
 rate: a frame takes the one that is said at its middle. The paper's number of units is not known here: 500 is an
@@ -18,14 +19,14 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
-import torch.nn.functional as F
 from torch import nn
 
 from speechrep.data.inventory import Inventory
 from speechrep.methods.base import Batch, Method as BaseMethod
+from speechrep.nn.packing import Rows
 from speechrep.nn.speech_encoder import EncoderSizes, SpeechEncoder
 from speechrep.nn.teacher import Teacher, decay_at, spread, spread_collapsed
-from speechrep.nn.unit_labels import frame_labels, guesses_collapsed, unit_metrics
+from speechrep.nn.unit_labels import frame_labels, guesses, guesses_collapsed, unit_losses, unit_metrics
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,8 @@ class Config(EncoderSizes):
     """What it rises to."""
     decay_steps: int = 30000
     """Steps of the rise."""
+    visible: bool = False
+    """Whether the units of visible frames are guessed, too (HuBERT's eq. 3 with alpha below 1)."""
     guard_steps: int = 5000
     """Steps behind which targets, predictions or guesses that hardly vary stop the run."""
 
@@ -69,7 +72,7 @@ class Method(BaseMethod):
 
     Config = Config
     needs = ("audio", "feats", "units:mfcc")
-    losses = {"main": ("units", "regression")}
+    losses = {"main": ("regression", "units", "visible")}
 
     def __init__(self, config: Config, inventory: Inventory):
         super().__init__(config, inventory)
@@ -82,6 +85,10 @@ class Method(BaseMethod):
     def needs_of(cls, config: Config) -> tuple[str, ...]:
         return config.stream, f"units:{config.units}"
 
+    @classmethod
+    def losses_of(cls, config: Config) -> dict[str, tuple[str, ...]]:
+        return cls.losses if config.visible else {"main": ("regression", "units")}
+
     def prepare(self, batch: Batch, generator: torch.Generator) -> Batch:
         """Draw the hidden spans and look up the units of all frames."""
         c, features = self.config, self.inventory.features
@@ -91,24 +98,26 @@ class Method(BaseMethod):
 
     def counts(self, batch: Batch, phase: str = "main") -> dict[str, float]:
         hidden = int(batch["hidden"].sum())
-        return {"units": hidden, "regression": hidden}
+        counts = {"regression": hidden, "units": hidden,
+                  "visible": int(self.encoder.lengths_of(batch).sum()) - hidden}
+        return {name: counts[name] for name in self.losses["main"]}
 
     def forward(self, batch: Batch, phase: str = "main") -> dict[str, torch.Tensor]:
-        """audio [B, T] or feats [B, N, D], hidden and labels [B, N'] -> sums of the two losses."""
-        logits, labels, predictions, targets = self.predict(batch)
-        return {"units": F.cross_entropy(logits, labels, reduction="sum"),
-                "regression": (predictions - targets).square().sum() / math.sqrt(self.config.dim)}
+        """audio [B, T] or feats [B, N, D], hidden and labels [B, N'] -> sums of the losses."""
+        last, rows, targets = self.encode(batch)
+        errors = self.regression_head(last[rows.pack(batch["hidden"])]).float() - targets
+        return unit_losses(self.unit_head, last, rows, batch, self.losses["main"][1:]) | {
+            "regression": errors.square().sum() / math.sqrt(self.config.dim)}
 
-    def predict(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Logits [M, K], labels [M], predictions and targets [M, D] of a prepared batch's hidden frames, in float32."""
+    def encode(self, batch: Batch) -> tuple[torch.Tensor, Rows, torch.Tensor]:
+        """The last layer of a prepared batch with its spans hidden [M, D], its rows, and the teacher's targets of the
+        hidden frames [K, D] in float32."""
         frames, rows = self.encoder.hear(batch)
         _, x = self.encoder.enter(frames)
         hidden = rows.pack(batch["hidden"])
         targets = self.teacher.targets(x.detach(), rows)[hidden]
         outputs, _ = self.encoder.trunk.rows(self.encoder.hide(x, hidden), rows)
-        last = outputs[-1][hidden]
-        return (self.unit_head(last).float(), batch["labels"][batch["hidden"]], self.regression_head(last).float(),
-                targets)
+        return outputs[-1], rows, targets
 
     def phase_parameters(self, phase: str) -> list[nn.Parameter]:
         """All but the teacher's, which follow."""
@@ -121,10 +130,11 @@ class Method(BaseMethod):
     @torch.no_grad()
     def metrics(self, batch: Batch) -> dict[str, tuple[float, float]]:
         """HuBERT's metrics of units and data2vec's of the regression."""
-        logits, labels, predictions, targets = self.predict(batch)
+        last, rows, targets = self.encode(batch)
+        predictions = self.regression_head(last[rows.pack(batch["hidden"])]).float()
         count = len(targets)
-        return unit_metrics(logits, labels) | {"target_std": (spread(targets) * count, count),
-                                               "prediction_std": (spread(predictions) * count, count)}
+        return unit_metrics(*guesses(self.unit_head, last, rows, batch["labels"], batch["hidden"])) | {
+            "target_std": (spread(targets) * count, count), "prediction_std": (spread(predictions) * count, count)}
 
     def collapsed(self, values: dict[str, float], step: int) -> str | None:
         if step < self.config.guard_steps:

@@ -7,6 +7,7 @@ relative position bias, which each query weighs by a gate of its own.
 Losses, as HuBERT's (2.2 there):
   masked     cross-entropy over hidden frames of cosine over temperature between a projected frame and a learned vector
              for each unit
+  visible    the same over visible frames (HuBERT's eq. 3), left out unless `visible` is set
   penalty    squared activations of the front end, over frames and channels
 
 Where this file goes its own way. The paper also overlays noise of a recorded collection, half as often as speech; here
@@ -17,15 +18,15 @@ is evaluated is never overlaid. The gate looks at the layer's input, as in the r
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 
 from speechrep.data.inventory import Inventory
 from speechrep.errors import SpeechrepError
 from speechrep.methods.base import Batch, Method as BaseMethod
 from speechrep.nn.masking import generators_of
 from speechrep.nn.mixing import draw_overlays, mix_audio, mix_log_mel
+from speechrep.nn.packing import Rows
 from speechrep.nn.speech_encoder import EncoderSizes, SpeechEncoder
-from speechrep.nn.unit_labels import CosineHead, frame_labels, guesses_collapsed, unit_metrics
+from speechrep.nn.unit_labels import CosineHead, frame_labels, guesses, guesses_collapsed, unit_losses, unit_metrics
 
 EXPONENTS = {"logmel": 2.0, "fbank": 1.0}
 """What powers of the features' exponentials are energies: logmel is of magnitudes, fbank of powers."""
@@ -55,6 +56,8 @@ class Config(EncoderSizes):
     """Buckets of distances, half of them for each direction (3.1)."""
     farthest: int = 800
     """Distance in frames from which on all fall into one bucket (3.1)."""
+    visible: bool = False
+    """Whether the units of visible frames are guessed, too (HuBERT's eq. 3 with alpha below 1)."""
     guard_steps: int = 5000
     """Steps behind which guesses that are all one unit stop the run (assumption: data2vec's number)."""
 
@@ -64,7 +67,7 @@ class Method(BaseMethod):
 
     Config = Config
     needs = ("audio", "feats", "units:mfcc")
-    losses = {"main": ("masked", "penalty")}
+    losses = {"main": ("masked", "visible", "penalty")}
 
     def __init__(self, config: Config, inventory: Inventory):
         super().__init__(config, inventory)
@@ -78,6 +81,10 @@ class Method(BaseMethod):
     @classmethod
     def needs_of(cls, config: Config) -> tuple[str, ...]:
         return config.stream, f"units:{config.units}"
+
+    @classmethod
+    def losses_of(cls, config: Config) -> dict[str, tuple[str, ...]]:
+        return cls.losses if config.visible else {"main": ("masked", "penalty")}
 
     def prepare(self, batch: Batch, generator: torch.Generator) -> Batch:
         """Draw the hidden spans, look up the units of all frames and, in training, overlay utterances."""
@@ -94,25 +101,27 @@ class Method(BaseMethod):
         return prepared
 
     def counts(self, batch: Batch, phase: str = "main") -> dict[str, float]:
-        return {"masked": int(batch["hidden"].sum()),
-                "penalty": int(self.encoder.lengths_of(batch).sum()) * self.config.front_dim}
+        frames, hidden = int(self.encoder.lengths_of(batch).sum()), int(batch["hidden"].sum())
+        counts = {"masked": hidden, "visible": frames - hidden, "penalty": frames * self.config.front_dim}
+        return {name: counts[name] for name in self.losses["main"]}
 
     def forward(self, batch: Batch, phase: str = "main") -> dict[str, torch.Tensor]:
-        """audio [B, T] or feats [B, N, D], hidden and labels [B, N'] -> sums of the two losses."""
-        logits, labels, frames = self.guess(batch)
-        return {"masked": F.cross_entropy(logits, labels, reduction="sum"), "penalty": frames.float().square().sum()}
+        """audio [B, T] or feats [B, N, D], hidden and labels [B, N'] -> sums of the losses."""
+        last, rows, frames = self.encode(batch)
+        return unit_losses(self.head, last, rows, batch, self.losses["main"][:-1]) | {
+            "penalty": frames.float().square().sum()}
 
-    def guess(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Logits [M, K] and labels [M] of a prepared batch's hidden frames, and all frames of the front end."""
+    def encode(self, batch: Batch) -> tuple[torch.Tensor, Rows, torch.Tensor]:
+        """The last layer of a prepared batch with its spans hidden [M, D], its rows, and the front end's frames."""
         frames, rows = self.encoder.hear(batch)
-        hidden = rows.pack(batch["hidden"])
-        outputs, _ = self.encoder.trunk.rows(self.encoder.hide(self.encoder.enter(frames)[1], hidden), rows)
-        return self.head(outputs[-1][hidden]), batch["labels"][batch["hidden"]], frames
+        x = self.encoder.hide(self.encoder.enter(frames)[1], rows.pack(batch["hidden"]))
+        return self.encoder.trunk.rows(x, rows)[0][-1], rows, frames
 
     @torch.no_grad()
     def metrics(self, batch: Batch) -> dict[str, tuple[float, float]]:
         """Accuracy over hidden frames, that of the most frequent unit, perplexity of the units guessed."""
-        return unit_metrics(*self.guess(batch)[:2])
+        last, rows, _ = self.encode(batch)
+        return unit_metrics(*guesses(self.head, last, rows, batch["labels"], batch["hidden"]))
 
     def collapsed(self, values: dict[str, float], step: int) -> str | None:
         return guesses_collapsed(values) if step >= self.config.guard_steps else None

@@ -1,4 +1,5 @@
-"""Units as the targets of masked prediction: which unit a frame shows, HuBERT's logits over them (arXiv 2106.07447)."""
+"""Units as the targets of masked prediction: which unit a frame shows, HuBERT's logits over them and its loss over
+hidden and visible frames (arXiv 2106.07447)."""
 
 from typing import Any
 
@@ -7,6 +8,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from speechrep.errors import SpeechrepError
+from speechrep.nn.packing import Rows
 from speechrep.nn.quantizers import perplexity
 from speechrep.nn.speech_encoder import SpeechEncoder
 
@@ -62,6 +64,22 @@ class CosineHead(nn.Module):
         """x [M, D] -> logits [M, K] in float32."""
         cosines = F.normalize(self.project(x).float(), dim=-1) @ F.normalize(self.codes.float(), dim=-1).T
         return cosines.float() / self.temperature
+
+
+def guesses(head: nn.Module, frames: torch.Tensor, rows: Rows, labels: torch.Tensor,
+            picked: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Logits [K, C] in float32 and units [K] of the frames `picked` [B, N]: frames [M, D] and their rows, labels
+    [B, N]."""
+    return head(frames[rows.pack(picked)]).float(), labels[picked]
+
+
+def unit_losses(head: nn.Module, frames: torch.Tensor, rows: Rows, batch: dict[str, Any],
+                names: tuple[str, ...]) -> dict[str, torch.Tensor]:
+    """Sums of the cross-entropies of frames [M, D] to the batch's "labels": under the first of `names` over "hidden"
+    frames, under the second, if there is one, over visible ones."""
+    parts = zip(names, (batch["hidden"], rows.inside & ~batch["hidden"]))
+    return {name: F.cross_entropy(*guesses(head, frames, rows, batch["labels"], picked), reduction="sum")
+            for name, picked in parts}
 
 
 def unit_metrics(logits: torch.Tensor, labels: torch.Tensor) -> dict[str, tuple[float, float]]:

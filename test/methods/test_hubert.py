@@ -132,3 +132,23 @@ def test_defaults_are_the_paper_s_base():
     method = hubert.Method(hubert.Config(codes=100), INVENTORY)
     # torchaudio's hubert_pretrain_base(num_classes=100), without the biases on the keys of 12 layers.
     assert sum(p.numel() for p in method.parameters()) == 94_594_176 - 12 * 768
+
+def test_visible_frames_are_guessed_where_that_is_asked_for():
+    method = small(visible=True, front="mel")
+    torch.manual_seed(1)
+    lengths = torch.tensor([40, 26])
+    feats = torch.randn(2, 40, 4)
+    hidden = torch.arange(20) % 3 == torch.tensor([[0], [1]])
+    hidden[1, 13:] = False
+    batch = {"feats": feats, "feats_lengths": lengths, "hidden": hidden, "labels": torch.randint(9, (2, 20))}
+    sums, counts = method(batch), method.counts(batch)
+    last, rows, _ = method.encode(batch)
+    logits = rows.unpack(method.head(last))
+    for name, picked in (("masked", hidden), ("visible", rows.inside & ~hidden)):
+        wanted = sum(-logits[b, n].log_softmax(-1)[batch["labels"][b, n]] for b, n in picked.nonzero().tolist())
+        torch.testing.assert_close(sums[name], wanted)
+        assert counts[name] == picked.sum()
+    plain = small(front="mel")
+    plain.load_state_dict(method.state_dict())
+    assert set(plain.losses["main"]) == {"masked", "penalty"}
+    torch.testing.assert_close(plain(batch)["masked"], sums["masked"])
