@@ -130,8 +130,9 @@ def export(method: Method, path: str | Path) -> None:
         raise SpeechrepError(f"{name} that hears {getattr(c, 'front', 'something else')}",
                              f"one of {', '.join(kinds)} with front: wave", "only these have a counterpart there")
     wanted = {"hubert": "conv", "wav2vec2": "conv", "wavlm": "conv", "data2vec": "stack"}[name]
-    if c.positions != wanted or name == "data2vec" and (c.front_norm != "layer" or c.norm_first):
-        raise SpeechrepError(f"{name} with positions {c.positions}, front_norm {c.front_norm}", "what its paper has",
+    if c.local or c.positions != wanted or name == "data2vec" and (c.front_norm != "layer" or c.norm_first):
+        raise SpeechrepError(f"{name} with local {c.local}, positions {c.positions}, front_norm {c.front_norm}",
+                             "what its paper has",
                              "transformers knows no other")
     folder = Path(path)
     folder.mkdir(parents=True, exist_ok=True)

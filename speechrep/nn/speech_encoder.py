@@ -50,6 +50,8 @@ class EncoderSizes:
     """Width of the feed-forward networks."""
     norm_first: bool = False
     """Whether norms stand before the branches (large sizes) or behind them (base sizes)."""
+    local: bool = False
+    """Whether every layer begins with a time-delay block; no paper's, for small sizes."""
     positions: Literal["conv", "stack"] = "conv"
     """Positions from one wide convolution or from a stack of narrow ones."""
     position_kernel: int = 128
@@ -111,7 +113,7 @@ class SpeechEncoder(nn.Module):
         self.hidden_vector = nn.Parameter(torch.rand(s.dim))
         self.trunk = Trunk(s.layers, s.dim, s.heads, s.ffn_dim, s.dropout, s.attention_dropout, s.activation_dropout,
                            s.layerdrop, s.norm_first, s.positions, s.position_kernel, s.position_groups,
-                           s.position_layers, bias, buckets, farthest)
+                           s.position_layers, bias, buckets, farthest, s.local)
 
     def frame_lengths(self, lengths: torch.Tensor) -> torch.Tensor:
         """Frames given for so many samples or feature frames [B]."""

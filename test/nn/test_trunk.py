@@ -12,7 +12,8 @@ from speechrep.nn.grouped_conv import grouped_conv
 from speechrep.nn.packing import Rows
 from speechrep.nn.trunk import Trunk
 
-KINDS = [{}, {"norm_first": True}, {"positions": "stack", "kernel": 5, "position_layers": 3}, {"bias": "gated"}]
+KINDS = [{}, {"norm_first": True}, {"positions": "stack", "kernel": 5, "position_layers": 3}, {"bias": "gated"},
+         {"local": True}, {"local": True, "norm_first": True}]
 
 
 def trunk(**changes) -> Trunk:
