@@ -57,7 +57,7 @@ class TrainConfig:
     clip_norm: float = 1.0
     """Bound of the gradient's norm."""
     ema: float = 0.0
-    """Decay of the moving average of the weights that is evaluated and kept; 0 keeps the weights themselves."""
+    """Decay of the moving average of the weights learnt that is evaluated and kept; 0 keeps the weights themselves."""
     ramps: dict[str, tuple[int, int]] = dataclasses.field(default_factory=dict)
     """Loss name -> (first, last) step between which its weight rises from 0 to full."""
     precision: Literal["auto", "fp32", "bf16"] = "auto"
@@ -203,6 +203,7 @@ class _Run:
         self.optimisers = {phase: self._optimiser(phase) for phase in self.phases}
         self.average = {key: value.detach().clone() for key, value in self.method.state_dict().items()} \
             if config.ema else None
+        self.learnt = [name for name, parameter in method.named_parameters() if parameter.requires_grad]
         bf16 = config.precision == "bf16" or (config.precision == "auto" and native_bf16(world.device))
         self.autocast = (lambda: torch.autocast(world.device.type, torch.bfloat16)) if bf16 else nullcontext
         self.step, self.best = 0, math.inf
@@ -274,9 +275,9 @@ class _Run:
             decay = min(self.config.ema, (1 + self.step) / (10 + self.step))
             state = {key: shard.local(value) for key, value in self.method.state_dict().items()}
             average = {key: shard.local(value) for key, value in self.average.items()}
-            floating = [key for key, value in state.items() if value.is_floating_point()]
-            torch._foreach_lerp_([average[key] for key in floating], [state[key] for key in floating], 1 - decay)
-            for key in state.keys() - set(floating):
+            torch._foreach_lerp_([average[key] for key in self.learnt], [state[key] for key in self.learnt], 1 - decay)
+            # What moves by itself, a codebook or a teacher, is taken as it is.
+            for key in state.keys() - set(self.learnt):
                 average[key].copy_(state[key])
         return results
 

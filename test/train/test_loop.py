@@ -227,3 +227,14 @@ def test_wrong_weights_a_foreign_folder_and_a_bad_gradient_are_refused(corpus, t
     (tmp_path / "d/last.pt").write_bytes(b"not a checkpoint")
     with pytest.raises(SpeechrepError, match="not readable as a checkpoint"):
         run(corpus, tmp_path / "d", write_conf(tmp_path))
+
+
+def test_what_moves_by_itself_is_not_averaged_again(corpus, tmp_path):
+    small = yaml.safe_load((Path(__file__).parents[1] / "methods/small/vqvae.yaml").read_text())
+    path = write_conf(tmp_path, steps=4)
+    path.write_text(yaml.safe_dump(yaml.safe_load(path.read_text()) | {
+        "method": "vqvae", "model": small["model"], "weights": {"reconstruction": 1.0, "commitment": 0.25}}))
+    left = run(corpus, tmp_path / "exp", path)
+    codebook = [key for key in left["model"] if "quantizer" in key and left["model"][key].is_floating_point()]
+    assert codebook and all(torch.equal(left["model"][key], left["ema"][key]) for key in codebook)
+    assert any(not torch.equal(left["model"][key], left["ema"][key]) for key in left["model"].keys() - set(codebook))
