@@ -87,6 +87,8 @@ class BaseTask(Method):
         self.dim = upstream.dims[self.chosen[0]]
         self.settled: dict[str, float] = {}
         """What evaluation on dev chose beside the weights, such as a threshold; kept in the checkpoint."""
+        self.best: dict[str, Any] = {}
+        """By what the weights in a checkpoint were chosen on dev (see `speechrep.train.loop.Trained`)."""
 
     def train(self, mode: bool = True) -> "BaseTask":
         super().train(mode)
@@ -206,4 +208,5 @@ def load_task(path: str | Path, device: str | torch.device = "cpu") -> BaseTask:
     task = cls(build(cls.Config, content["config"], f"{path}: config"), upstream, tuple(content["labels"]))
     task.load_state_dict(content["model"])
     task.take_extras(content)
+    task.best = content.get("best", {})
     return task.to(device).eval()

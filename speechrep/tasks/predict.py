@@ -28,7 +28,7 @@ def predict(task: BaseTask, folder: DataFolder, dump: Path, out: Path, cohort: D
         for name, text in ({name: table_text(table) for name, table in files.items()} | beside).items():
             (tmp / name).write_text(text, encoding="utf-8")
         write_json(tmp / "made.json", {"task": type(task).__module__.rpartition(".")[2], "config": plain(task.config),
-                                       "settled": task.settled, "labels": list(task.labels),
+                                       "settled": task.settled, "best": task.best, "labels": list(task.labels),
                                        "upstream": task.upstream.spec})
 
 
@@ -70,6 +70,6 @@ def score_predictions(folder: Path, part: str, system: str, seed: int, out: Path
     return write_score(out / "score.json", task=made["task"], part=part, system=system, seed=seed,
                        metrics=scored.metrics, per_utt=scored.per_utt, notes=scored.notes,
                        provenance=provenance(sys.argv, {"predictions": str(folder), "upstream": made["upstream"],
-                                                        "model": made["config"],
+                                                        "model": made["config"], "best": made.get("best"),
                                                         "lr": learning_rate(folder.parent)}, seed,
                                              {part: {"utterances": len(scored.per_utt)}}))

@@ -66,9 +66,10 @@ def score_recognition(hypotheses: Path, part: str, system: str, seed: int, out: 
     """The error rates of `hyp` against `ref` in a folder that `speechrep decode` left, into out/score.json."""
     found = scored(hypotheses)
     units = (hypotheses / "units").read_text(encoding="utf-8").strip()
-    searched = hypotheses / "decoding.json"
+    searched, made = hypotheses / "decoding.json", hypotheses / "made.json"
     config = {"hypotheses": str(hypotheses), "units": units, "lr": learning_rate(hypotheses.parent)} | (
-        {"decoding": read_json(searched)} if searched.is_file() else {})
+        {"decoding": read_json(searched)} if searched.is_file() else {}) | (
+        {"best": read_json(made).get("best")} if made.is_file() else {})
     total = sum(row["reference"] for row in found.per_utt.values())
     write_score(out / "score.json", task="recognition", part=part, system=system, seed=seed, metrics=found.metrics,
                 per_utt=found.per_utt, notes=found.notes,

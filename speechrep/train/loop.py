@@ -79,14 +79,24 @@ class TrainConfig:
             raise ValueError("steps, batch_sec and micro_sec must be positive")
 
 
+@dataclass(frozen=True)
+class Trained:
+    """What a finished run tells."""
+
+    dev: dict[str, float]
+    """Losses and metrics of the last evaluation."""
+    best: dict[str, Any]
+    """Of the weights that were kept: `by`, what was compared, its `value`, the `loss` and the `step`."""
+
+
 def fit(name: str, method: Method, weights: dict[str, float], config: TrainConfig, train: SpeechDataset,
         dev: SpeechDataset, folder: Path, seed: int, world: World,
-        watch: Callable[[int, dict[str, float]], None] | None = None) -> dict[str, float]:
+        watch: Callable[[int, dict[str, float]], None] | None = None) -> "Trained":
     """Train `method` to `config.steps`, resuming from `folder/last.pt` where there is one.
 
-    Leaves `last.pt` (everything to go on), `best.pt` (the weights of the least dev loss, or of what the
-    method `selects` by; their moving average where `ema` is set) and `log.jsonl`. Returns the last dev values. Raises `SpeechrepError` on a loss that is not finite,
-    on weights that name other losses than the method's, and on a checkpoint of another run.
+    Leaves `last.pt` (everything to go on), `best.pt` (the weights of the least dev loss, or of what the method
+    `selects` by; their moving average where `ema` is set) and `log.jsonl`. Raises `SpeechrepError` on a loss that is not
+    finite, on weights that name other losses than the method's, and on a checkpoint of another run.
     watch: told step and values of every evaluation, once its line is logged; what it raises stops the run.
     """
     check_weights(name, method, weights)
@@ -99,16 +109,16 @@ def fit(name: str, method: Method, weights: dict[str, float], config: TrainConfi
     log = RunLog(folder, run.step, config.steps, name) if world.first else None
     try:
         with _TermSignal() as term:
-            return _steps(run, batches, loader, dev, log, term, watch)
+            _steps(run, batches, loader, dev, log, term, watch)
     finally:
         if log:
             log.close()
+    return Trained(run.dev_values, run.best)
 
 
 def _steps(run: "_Run", batches: Iterator[list[Batch]], loader, dev: SpeechDataset, log: RunLog | None,
-           term: "_TermSignal", watch: Callable[[int, dict[str, float]], None] | None = None) -> dict[str, float]:
+           term: "_TermSignal", watch: Callable[[int, dict[str, float]], None] | None = None) -> None:
     config, world = run.config, run.world
-    values: dict[str, float] = run.dev_values
     sums: dict[str, torch.Tensor] = {}
     while run.step < config.steps:
         for key, value in run.train_step(next(batches)).items():
@@ -140,7 +150,6 @@ def _steps(run: "_Run", batches: Iterator[list[Batch]], loader, dev: SpeechDatas
             if stopping and not done:
                 raise SpeechrepError(f"stopped at step {run.step} by a signal; the checkpoint is written",
                                      cure="run the same command to go on")
-    return values
 
 
 def check_weights(name: str, method: Method, weights: dict[str, float]) -> None:
@@ -205,7 +214,8 @@ class _Run:
             if config.ema else None
         bf16 = config.precision == "bf16" or (config.precision == "auto" and native_bf16(world.device))
         self.autocast = (lambda: torch.autocast(world.device.type, torch.bfloat16)) if bf16 else nullcontext
-        self.step, self.best = 0, math.inf
+        self.step = 0
+        self.best: dict[str, Any] = {"by": method.selects, "value": math.inf, "loss": math.inf, "step": 0}
         self.dev_values: dict[str, float] = {}
         self._rng: dict[str, Any] | None = None
 
@@ -318,12 +328,13 @@ class _Run:
         return values
 
     def keep_best(self, values: dict[str, float]) -> None:
-        if values[self.method.selects] < self.best:
-            self.best = values[self.method.selects]
+        value, loss = values[self.method.selects], values["loss"]
+        if (value, loss) < (self.best["value"], self.best["loss"]):
+            self.best = {"by": self.method.selects, "value": value, "loss": loss, "step": self.step}
             state = shard.whole(self.average if self.average is not None else self.method.state_dict())
             if self.world.first:
                 checkpoint.save(self.folder / "best.pt", checkpoint.content_of(self.name, self.method, state)
-                                | {"step": self.step, "dev": values})
+                                | {"step": self.step, "dev": values, "best": self.best})
 
     def save(self, loader) -> None:
         """`last.pt`: all that the next process needs to go on as if nothing had happened."""
@@ -351,6 +362,13 @@ class _Run:
             raise SpeechrepError(f"{path}: seed {content['seed']} on {len(content['processes'])} processes",
                                  f"seed {self.seed} on {self.world.size}",
                                  "start it as it was started, or choose another --exp")
+        best = content["best"]
+        if isinstance(best, float):  # an earlier version kept the value alone
+            best = {"by": "loss" if self.method.selects == "loss" else "another value", "value": best, "loss": best,
+                    "step": None}
+        if best["by"] != self.method.selects:
+            raise SpeechrepError(f"{path}: a run whose best weights are chosen by {best['by']}",
+                                 f"by {self.method.selects}", "choose another --exp, or remove the folder to start anew")
         own = content["processes"][self.world.rank]
         state = self.method.state_dict()
         self.method.load_state_dict({key: shard.like(value, state.get(key, value))
@@ -359,7 +377,7 @@ class _Run:
             optimiser.load_state_dict(shard.moments_like(content["optimisers"][phase], optimiser))
         if self.average is not None:
             self.average = {key: shard.like(value, state[key]) for key, value in content["ema"].items()}
-        self.step, self.best, self.dev_values = content["step"], content["best"], content["dev"]
+        self.step, self.best, self.dev_values = content["step"], best, content["dev"]
         self.method.take_extras(content)
         loader.load_state_dict(own["loader"])
         self._rng = own["rng"]

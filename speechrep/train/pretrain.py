@@ -111,15 +111,16 @@ def conduct(name: str, resolved: dict[str, Any], model: Any, config: TrainConfig
     own = seed * 1000 + world.rank
     torch.manual_seed(own), np.random.seed(own % 2 ** 32), random.seed(own)
     started = time.monotonic()
-    values = fit(name, method, weights, config, *datasets, exp, seed, world, watch)
+    trained = fit(name, method, weights, config, *datasets, exp, seed, world, watch)
     if world.first:
         data = {folder.path.name: {"utterances": len(dataset), "seconds": round(float(dataset.seconds.sum()), 2)}
                 for folder, dataset in zip(folders, datasets)}
         write_json(exp / "done.json", {
-            "dev": values, "parameters": sum(p.numel() for p in method.parameters()),
+            "dev": trained.dev, "best": trained.best, "parameters": sum(p.numel() for p in method.parameters()),
             "last_session_sec": round(time.monotonic() - started, 1),
             "provenance": provenance(sys.argv, resolved, seed, data)})
-        print(f"{exp}: done; dev loss {values['loss']:.4f}")
+        print(f"{exp}: done; dev loss {trained.dev['loss']:.4f}, "
+              f"best {trained.best['by']} {trained.best['value']:.4f}")
     distributed.finish(world)
 
 

@@ -198,6 +198,41 @@ def test_what_is_divided_block_by_block():
     assert blocks(net) == [first, second]
 
 
+def test_the_best_weights_are_those_of_what_the_method_selects(corpus, tmp_path, monkeypatch):
+    """The least, of equal ones that of the least loss, then the first; a run that was stopped knows them."""
+    from speechrep.methods import ctap
+    from speechrep.train import loop
+    values = {2: (0.5, 3.0), 4: (0.4, 2.0), 6: (0.4, 1.0), 8: (0.4, 1.0), 10: (0.6, 0.1), 12: (0.4, 1.5)}
+    monkeypatch.setattr(ctap.Method, "selects", "errors")
+
+    def evaluate(self, dev):
+        self.dev_values = dict(zip(("errors", "loss"), values[self.step]))
+        return self.dev_values
+
+    monkeypatch.setattr(loop._Run, "evaluate", evaluate)
+    wanted = {"by": "errors", "value": 0.4, "loss": 1.0, "step": 6}
+    conf = write_conf(tmp_path, dev_every=2, save_every=100)
+    for name, last in (("whole", 0), ("cut", 9)):
+        seen = []
+        with monkeypatch.context() as patch:
+            if last:
+                patch.setattr(loop.World, "any", lambda self, flag: seen.append(None) or len(seen) == last)
+                with pytest.raises(SpeechrepError, match="stopped at step 9"):
+                    run(corpus, tmp_path / name, conf)
+            else:
+                run(corpus, tmp_path / name, conf)
+        assert run(corpus, tmp_path / name, conf)["best"] == wanted
+        best = torch.load(tmp_path / name / "best.pt", weights_only=True)
+        assert best["step"] == 6 and best["best"] == wanted
+        assert json.loads((tmp_path / name / "done.json").read_text())["best"] == wanted
+    content = torch.load(tmp_path / "whole/last.pt", weights_only=True)
+    (tmp_path / "whole/done.json").unlink()
+    for best, told in ((0.1, "another value"), (wanted | {"by": "loss"}, "loss")):
+        torch.save(content | {"best": best}, tmp_path / "whole/last.pt")
+        with pytest.raises(SpeechrepError, match=f"chosen by {told}"):
+            run(corpus, tmp_path / "whole", conf)
+
+
 def test_a_run_of_an_earlier_version_goes_on(corpus, tmp_path, capsys):
     """Fields that it did not know have their defaults; what it knew and this version does not makes it another."""
     run(corpus, tmp_path / "a", write_conf(tmp_path, steps=2))
