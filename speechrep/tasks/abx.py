@@ -16,7 +16,7 @@ import torch
 from speechrep.data.alignment import read_ali
 from speechrep.data.folder import DataFolder
 from speechrep.errors import SpeechrepError
-from speechrep.extract import extract, layer_features, layer_number, open_dataset, open_upstream
+from speechrep.extract import extract, fingerprint, layer_features, layer_number, open_dataset, open_upstream
 from speechrep.files import write_text
 from speechrep.metrics.abx import MAX_GROUP, MAX_X_SPEAKERS, Abx, Cells, Item, abx, frame_range, make_cells
 from speechrep.metrics.bootstrap import ratio_interval
@@ -130,7 +130,7 @@ def score_abx(spec: str, train: DataFolder, test: DataFolder, dump: Path, out: P
         notes.append("each system's layer is the one of least error on dev")
     notes.append("the intervals are over pairs of phones")
     write_text(out / "pairs.tsv", _pairs_table(found))
-    settings = {"upstream": spec, "layer": layer_number(upstream, layer), "distance": distance, "max_group": MAX_GROUP,
+    settings = {"upstream": spec, "upstream_digest": fingerprint(spec, train, dump), "layer": layer_number(upstream, layer), "distance": distance, "max_group": MAX_GROUP,
                 "max_x_speakers": MAX_X_SPEAKERS, "items": str(items) if items else None,
                 "dev": str(dev.path) if dev else None}
     data = {test.path.name: {name: {"cells": len(result.cells), "triplets": result.triplets}

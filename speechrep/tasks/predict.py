@@ -11,7 +11,7 @@ from speechrep.errors import SpeechrepError
 from speechrep.extract import batches
 from speechrep.files import atomic_folder, read_json, write_json
 from speechrep.metrics.score import write_score
-from speechrep.provenance import provenance
+from speechrep.provenance import made_from, provenance
 from speechrep.tasks.base import BaseTask, find_task
 
 
@@ -66,10 +66,12 @@ def score_predictions(folder: Path, part: str, system: str, seed: int, out: Path
         raise SpeechrepError(f"{folder}: no made.json", "a folder that `speechrep decode` left for a trained task",
                              "for asr and prototype use `speechrep score recognition`")
     made = read_json(folder / "made.json")
+    sources = [made_from(Path(path)) for path in made.get("folds", [folder])]
     scored = find_task(made["task"]).score(folder)
     return write_score(out / "score.json", task=made["task"], part=part, system=system, seed=seed,
                        metrics=scored.metrics, per_utt=scored.per_utt, notes=scored.notes,
-                       provenance=provenance(sys.argv, {"predictions": str(folder), "upstream": made["upstream"],
+                       provenance=provenance(sys.argv, {"predictions": str(folder), "source": sources,
+                                                        "upstream": made["upstream"],
                                                         "model": made["config"], "best": made.get("best"),
                                                         "lr": learning_rate(folder.parent)}, seed,
                                              {part: {"utterances": len(scored.per_utt)}}))

@@ -14,7 +14,7 @@ from speechrep.metrics.probe import ProbeResult, probe_error
 from speechrep.metrics.retrieval import retrieval_top1
 from speechrep.metrics.score import metric, write_score
 from speechrep.nn.length_regulator import token_of_frame
-from speechrep.provenance import provenance
+from speechrep.provenance import made_from, provenance
 from speechrep.tasks.frames import LabelledFrames, labelled_frames, open_upstream
 from speechrep.tasks.generate import some
 from speechrep.tasks.predict import learning_rate
@@ -67,7 +67,8 @@ def score_recognition(hypotheses: Path, part: str, system: str, seed: int, out: 
     found = scored(hypotheses)
     units = (hypotheses / "units").read_text(encoding="utf-8").strip()
     searched, made = hypotheses / "decoding.json", hypotheses / "made.json"
-    config = {"hypotheses": str(hypotheses), "units": units, "lr": learning_rate(hypotheses.parent)} | (
+    config = {"hypotheses": str(hypotheses), "source": [made_from(hypotheses)], "units": units,
+              "lr": learning_rate(hypotheses.parent)} | (
         {"decoding": read_json(searched)} if searched.is_file() else {}) | (
         {"best": read_json(made).get("best")} if made.is_file() else {})
     total = sum(row["reference"] for row in found.per_utt.values())

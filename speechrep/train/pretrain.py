@@ -84,6 +84,9 @@ def conduct(name: str, resolved: dict[str, Any], model: Any, config: TrainConfig
     resolved = resolved | {"seed": seed}
     if (exp / "last.pt").is_file() and (exp / "config.yaml").is_file():
         before = _with_defaults(read_yaml(exp / "config.yaml"), {"train": type(config), "model": type(model)})
+        if "upstream_digest" in resolved:
+            # An earlier version did not note it.
+            before.setdefault("upstream_digest", resolved["upstream_digest"])
         if differing := _differing(before, resolved):
             raise SpeechrepError(f"{exp}: a run of another configuration or seed ({differing})",
                                  cure="choose another --exp, or remove the folder")
