@@ -8,7 +8,6 @@ weights.
 
 import dataclasses
 import math
-import signal
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -23,9 +22,11 @@ from speechrep.data.dataset import SpeechDataset, collate_step, to_device
 from speechrep.errors import Diverged, SpeechrepError
 from speechrep.methods.base import Batch, Method
 from speechrep.train import checkpoint, shard
+from speechrep.train.clock import Clock
 from speechrep.train.distributed import World
 from speechrep.train.log import RunLog
 from speechrep.train.schedule import rate_at
+from speechrep.train.term import TermSignal
 
 
 @dataclass(frozen=True)
@@ -87,16 +88,19 @@ class Trained:
     """Losses and metrics of the last evaluation."""
     best: dict[str, Any]
     """Of the weights that were kept: `by`, what was compared, its `value`, the `loss` and the `step`."""
+    seconds: float
+    """How long all sessions took."""
 
 
 def fit(name: str, method: Method, weights: dict[str, float], config: TrainConfig, train: SpeechDataset,
         dev: SpeechDataset, folder: Path, seed: int, world: World,
-        watch: Callable[[int, dict[str, float]], None] | None = None) -> "Trained":
+        watch: Callable[[int, dict[str, float]], None] | None = None) -> Trained:
     """Train `method` to `config.steps`, resuming from `folder/last.pt` where there is one.
 
     Leaves `last.pt` (everything to go on), `best.pt` (the weights of the least dev loss, or of what the method
-    `selects` by; their moving average where `ema` is set) and `log.jsonl`. Raises `SpeechrepError` on a loss that is not
-    finite, on weights that name other losses than the method's, and on a checkpoint of another run.
+    `selects` by; their moving average where `ema` is set), `log.jsonl` and `time.json` (how long it took). Raises
+    `SpeechrepError` on a loss that is not finite, on weights that name other losses than the method's, and on a
+    checkpoint of another run.
     watch: told step and values of every evaluation, once its line is logged; what it raises stops the run.
     """
     check_weights(name, method, weights)
@@ -108,16 +112,16 @@ def fit(name: str, method: Method, weights: dict[str, float], config: TrainConfi
     run.restore_rng()
     log = RunLog(folder, run.step, config.steps, name) if world.first else None
     try:
-        with _TermSignal() as term:
+        with TermSignal() as term:
             _steps(run, batches, loader, dev, log, term, watch)
     finally:
         if log:
             log.close()
-    return Trained(run.dev_values, run.best)
+    return Trained(run.dev_values, run.best, run.clock.seconds)
 
 
 def _steps(run: "_Run", batches: Iterator[list[Batch]], loader, dev: SpeechDataset, log: RunLog | None,
-           term: "_TermSignal", watch: Callable[[int, dict[str, float]], None] | None = None) -> None:
+           term: TermSignal, watch: Callable[[int, dict[str, float]], None] | None = None) -> None:
     config, world = run.config, run.world
     sums: dict[str, torch.Tensor] = {}
     while run.step < config.steps:
@@ -166,26 +170,6 @@ def _loader(dataset: SpeechDataset, config: TrainConfig, seed: int, world: World
     return StatefulDataLoader(dataset, batch_sampler=sampler, collate_fn=collate_step, num_workers=config.workers)
 
 
-class _TermSignal:
-    """Notices SIGTERM, a queue's notice before it kills; `came` says so."""
-
-    came = False
-
-    def __enter__(self) -> "_TermSignal":
-        try:
-            self.before = signal.signal(signal.SIGTERM, self._note)
-        except ValueError:  # signals can be handled in the main thread only
-            self.before = None
-        return self
-
-    def _note(self, *_) -> None:
-        self.came = True
-
-    def __exit__(self, *_) -> None:
-        if self.before is not None:
-            signal.signal(signal.SIGTERM, self.before)
-
-
 def native_bf16(device: torch.device) -> bool:
     """Whether `device` multiplies bfloat16 in hardware."""
     if device.type == "cuda":
@@ -199,7 +183,7 @@ class _Run:
     def __init__(self, name: str, method: Method, weights: dict[str, float], config: TrainConfig, folder: Path,
                  seed: int, world: World):
         self.name, self.weights, self.config, self.folder = name, weights, config, folder
-        self.seed, self.world = seed, world
+        self.seed, self.world, self.clock = seed, world, Clock(folder / "time.json")
         self.method = method.to(world.device)
         self.phases = tuple(method.losses)
         self.sharded = config.shard == "full" and world.size > 1
@@ -345,6 +329,7 @@ class _Run:
             checkpoint.save(self.folder / "last.pt", checkpoint.content_of(self.name, self.method, model) | {
                 "step": self.step, "ema": average, "best": self.best, "dev": self.dev_values, "seed": self.seed,
                 "processes": processes, "optimisers": optimisers})
+            self.clock.save()
 
     def resume(self, loader) -> None:
         """Go back to `last.pt`, where there is one of this very run."""
@@ -379,6 +364,7 @@ class _Run:
             self.average = {key: shard.like(value, state[key]) for key, value in content["ema"].items()}
         self.step, self.best, self.dev_values = content["step"], best, content["dev"]
         self.method.take_extras(content)
+        self.clock.resume()
         loader.load_state_dict(own["loader"])
         self._rng = own["rng"]
 

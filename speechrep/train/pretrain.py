@@ -2,7 +2,6 @@
 
 import random
 import sys
-import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field, fields
@@ -113,15 +112,13 @@ def conduct(name: str, resolved: dict[str, Any], model: Any, config: TrainConfig
     # Each process draws its own dropout.
     own = seed * 1000 + world.rank
     torch.manual_seed(own), np.random.seed(own % 2 ** 32), random.seed(own)
-    started = time.monotonic()
     trained = fit(name, method, weights, config, *datasets, exp, seed, world, watch)
     if world.first:
         data = {folder.path.name: {"utterances": len(dataset), "seconds": round(float(dataset.seconds.sum()), 2)}
                 for folder, dataset in zip(folders, datasets)}
         write_json(exp / "done.json", {
             "dev": trained.dev, "best": trained.best, "parameters": sum(p.numel() for p in method.parameters()),
-            "last_session_sec": round(time.monotonic() - started, 1),
-            "provenance": provenance(sys.argv, resolved, seed, data)})
+            "train_sec": round(trained.seconds, 1), "provenance": provenance(sys.argv, resolved, seed, data)})
         print(f"{exp}: done; dev loss {trained.dev['loss']:.4f}, "
               f"best {trained.best['by']} {trained.best['value']:.4f}")
     distributed.finish(world)

@@ -95,7 +95,11 @@ def test_a_stopped_run_goes_on_to_the_same_weights(corpus, tmp_path, monkeypatch
         with pytest.raises(SpeechrepError, match="stopped at step 8"):
             run(corpus, tmp_path / "cut", write_conf(tmp_path))
     assert torch.load(tmp_path / "cut/last.pt", weights_only=True)["step"] == 8
+    assert 0 < json.loads((tmp_path / "cut/time.json").read_text())["seconds"] < 1000
+    (tmp_path / "cut/time.json").write_text('{"seconds": 1000.0}')
     cut = run(corpus, tmp_path / "cut", write_conf(tmp_path))
+    took = [json.loads((tmp_path / name / "done.json").read_text())["train_sec"] for name in ("whole", "cut")]
+    assert 0 < took[0] < 1000 < took[1] < 2000
     assert same(whole["model"], cut["model"]) and same(whole["ema"], cut["ema"])
     logs = [[json.loads(line) for line in open(tmp_path / name / "log.jsonl")] for name in ("whole", "cut")]
     assert logs[0] == logs[1] and [line["step"] for line in logs[0] if line["part"] == "train"] == list(range(1, 13))
