@@ -36,7 +36,9 @@ def add_arguments(parser):
         own.add_argument("--seed", default="0", help="a number, or several by commas (default: %(default)s)")
         own.add_argument("--dump", default="dump", help="folder of dumped features: KIND/PART (default: %(default)s)")
         own.add_argument("--superb-compatible", action="store_true", help="take on the reference's habits that change "
-                         "numbers, as far as a task has them; each is named")
+                         "numbers, as far as a task has them, into TASK.superb; each is named when it runs: "
+                         "er model.reference_dev=true; sd model.chunk_overlap=0, model.best_by=frames and "
+                         "model.test_chooses=true; sid model.within=")
     made["train"].add_argument("--nj", type=int, default=1, help="jobs at a time that compute features (default: 1)")
     made["train"].add_argument("--processes", type=int, default=1, help="processes that share a training (default: 1)")
     made["train"].add_argument("--sweep", action="store_true",

@@ -12,7 +12,7 @@ from speechrep.bin import main
 from speechrep.errors import SpeechrepError
 from speechrep.files import read_json
 from speechrep.tasks import sid, suite
-from speechrep.tasks.base import ZeroShot, load_task
+from speechrep.tasks.base import ZeroShot, find_task, load_task, task_names, zero_shot_tasks
 from speechrep.tasks.suite import find_jobs, stream_of, task_confs
 from speechrep.tasks.systems import find_systems, name_of
 from speechrep.tasks.train import train_task
@@ -129,6 +129,15 @@ def test_tasks_say_what_they_need(recipe, monkeypatch):
     (recipe / "data/test/trials").unlink()
     assert runnable(recipe)[1]["qbe"] == f"no relevance in {recipe / 'data/queries'}; or no trials in {recipe / 'data/test'}"
     assert [stream_of(need) for need in ("phones", "label:ali", "units:x", "feats", "text")] == ["ali", "ali", "units.x", "", "text"]
+
+
+def test_habits_are_named_in_the_help(capsys):
+    with pytest.raises(SystemExit):
+        main(["suite", "train", "--help"])
+    told = capsys.readouterr().out
+    habits = [setting for name in task_names() for setting in find_task(name).superb]
+    habits += [setting for tasks in zero_shot_tasks().values() for task in tasks for setting in task.superb]
+    assert len(habits) > 4 and [setting for setting in habits if setting not in told] == []
 
 
 def find(recipe, name):
