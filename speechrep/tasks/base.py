@@ -50,6 +50,8 @@ class ZeroShot:
     """The metrics by which systems are compared; the score's first where none is named."""
     superb: dict[str, str] = field(default_factory=dict)
     """As of `BaseTask`, of options of the verb: "--option=value" -> the habit."""
+    paths: dict[str, str] = field(default_factory=dict)
+    """Option of `speechrep score` -> the file below data/ that it names, such as {"--items": "test/items.item"}."""
 
 
 class BaseTask(Method):
