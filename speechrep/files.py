@@ -93,13 +93,21 @@ def read_json(path: str | Path):
 
 
 def fingerprint(*things: Any) -> str:
-    """SHA-256 of plain values and of the contents of files, which are given as `Path`; a missing file counts as such.
+    """SHA-256 of plain values and of the contents of files, which are given as `Path`, a folder for all in it; a missing
+    file counts as such.
 
     What a finished stage remembers of its inputs and outputs, so that it is done again only when one has changed.
     """
     digest = hashlib.sha256()
     for thing in things:
-        if isinstance(thing, Path):
-            thing = hashlib.sha256(thing.read_bytes()).hexdigest() if thing.is_file() else None
+        if isinstance(thing, Path) and thing.is_dir():
+            thing = {path.relative_to(thing).as_posix(): _digest(path) for path in thing.rglob("*") if path.is_file()}
+        elif isinstance(thing, Path):
+            thing = _digest(thing) if thing.is_file() else None
         digest.update(json.dumps(thing, sort_keys=True).encode() + b"\n")
     return digest.hexdigest()
+
+
+def _digest(path: Path) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

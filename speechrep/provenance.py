@@ -8,6 +8,8 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+from speechrep.files import read_json
+
 PACKAGES = ("torch", "torchaudio", "numpy", "soundfile", "kaldiio", "sentencepiece", "torchdata")
 
 
@@ -19,6 +21,12 @@ def provenance(command: list[str] | None, config: dict[str, Any] | None, seed: i
             "commit": commit, "uncommitted_changes": changed, "python": platform.python_version(),
             "versions": {name: _version(name) for name in PACKAGES},
             "time": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")}
+
+
+def made_from(folder: Path) -> str | None:
+    """The fingerprint of what `speechrep decode` made a folder from; None where it did not finish one."""
+    path = folder / "done.json"
+    return read_json(path).get("source") if path.is_file() else None
 
 
 def _version(package: str) -> str | None:

@@ -44,7 +44,7 @@ def make_recipe(root: Path) -> Path:
     checkpoint.save(run / "best.pt", checkpoint.content_of("apc", method, method.state_dict()))
     write_conf(run, "config", {"method": "apc", "train": {"steps": 90, "batch_sec": 20.0}})
     (run / "done.json").write_text(json.dumps({
-        "parameters": sum(p.numel() for p in method.parameters()), "last_session_sec": 12.5,
+        "parameters": sum(p.numel() for p in method.parameters()), "train_sec": 12.5,
         "provenance": {"data": {"train": {"utterances": 20, "seconds": 36.0}}}}))
     lines = [{"step": step, "part": part, "reconstruction": 1 / step} for step in (30, 60, 90) for part in ("train", "dev")]
     (run / "log.jsonl").write_text("".join(json.dumps(line | {"loss": line["reconstruction"]}) + "\n" for line in lines))

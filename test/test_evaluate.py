@@ -17,6 +17,7 @@ from speechrep.bin import main
 from speechrep.data.folder import read_table
 from speechrep.files import read_json
 from speechrep.metrics.score import read_score
+from speechrep.train import checkpoint
 
 ROOT = Path(__file__).resolve().parents[1]
 UPSTREAM = "mfcc,apc=exp/apc/small-0/best.pt"
@@ -101,6 +102,43 @@ def test_what_is_done_is_left_alone(top, monkeypatch, capsys):
     assert provenance["command"].startswith("speechrep score predictions") and provenance["config"]["lr"] == 0.02
     trained = read_json("twice/tasks/mfcc-1/sid/done.json")["provenance"]
     assert trained["command"].startswith("speechrep train --conf conf/sid.yaml --upstream mfcc") and trained["seed"] == 1
+
+
+def test_what_came_from_another_checkpoint(top, monkeypatch, capsys):
+    """A task's checkpoint that has changed is decoded and scored anew; an upstream's is scored anew where nothing is
+    trained, and refused where something was, until that is removed."""
+    monkeypatch.chdir(top / "egs/toy")
+    shutil.copytree("exp/apc", "other/apc")
+    options = ["--upstream", "apc=other/apc/small-0/best.pt", "--task", "intent,abx", "--exp", "stale"]
+    exp = Path("stale/tasks/apc-0")
+    hyp, intent, abx = exp / "intent/test/hyp", exp / "intent/test/score.json", exp / "abx/score.json"
+
+    def times():
+        return [path.stat().st_mtime_ns for path in (hyp, intent, abx)]
+
+    assert main(["suite", "train", *options]) == 0 and main(["suite", "score", *options]) == 0
+    before = times()
+    assert main(["suite", "score", *options]) == 0 and times() == before
+    content = checkpoint.load(exp / "intent/best.pt")
+    content["model"]["out.bias"] = 100.0 * torch.arange(len(content["labels"]))
+    checkpoint.save(exp / "intent/best.pt", content)
+    assert main(["suite", "score", *options]) == 0
+    assert [old == new for old, new in zip(before, times())] == [False, False, True]
+    assert len(set(read_table(hyp).values())) == 1, "the last class of each slot is said of all"
+
+    content = checkpoint.load("other/apc/small-0/best.pt")
+    content["model"] = {key: 1.1 * value if value.is_floating_point() else value for key, value in content["model"].items()}
+    checkpoint.save("other/apc/small-0/best.pt", content)
+    caches = set(Path("dump/layers").glob("small-0-*"))
+    before, worth = times(), read_score(abx)["metrics"]
+    assert main(["suite", "score", *options]) == 0
+    assert [old == new for old, new in zip(before, times())] == [True, True, False]
+    assert read_score(abx)["metrics"] != worth and len(set(Path("dump/layers").glob("small-0-*")) - caches) == 1
+    capsys.readouterr()
+    assert main(["suite", "train", *options]) == 1
+    assert "another configuration or seed (upstream_digest was" in capsys.readouterr().err
+    shutil.rmtree(exp / "intent")
+    assert main(["suite", "train", *options]) == 0
 
 
 def test_one_that_fails_does_not_keep_the_others(top, monkeypatch, capsys):

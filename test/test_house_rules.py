@@ -285,6 +285,8 @@ def test_recipes_are_alike(recipe):
     assert answer.returncode == 0, answer.stderr
     for option in ("--stage", "--stop-stage", "--nj", "--conf", "--set"):
         assert f"\n{option} " in answer.stdout
+    if 5 in numbers:
+        assert re.search(r"\n--upstream SPEC .*\b4 and 5 are left out", answer.stdout)
 
 
 def test_shell_is_sound():

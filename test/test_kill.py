@@ -26,16 +26,17 @@ FINAL = {"score.json", "done.json"}
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    """What every file says, less the time and place at which a score or a run was made; logs of jobs and events aside."""
+    """What every file says, less the time and place at which a score or a run was made, and how long it took; logs of jobs and events aside."""
     found = {}
     for path in sorted(folder.rglob("*")):
         name = path.relative_to(folder)
-        if not path.is_file() or "tensorboard" in name.parts or "log" in name.parts or path.suffix == ".log":
+        if not path.is_file() or "tensorboard" in name.parts or "log" in name.parts or path.suffix == ".log" \
+                or path.name == "time.json":
             continue
         found[str(name)] = path.read_bytes()
         if path.name in FINAL:
             values = json.loads(found[str(name)])
-            values.pop("provenance", None), values.pop("last_session_sec", None)
+            values.pop("provenance", None), values.pop("train_sec", None)
             found[str(name)] = json.dumps(values).encode()
     return found
 

@@ -1,5 +1,6 @@
 """Units and extracted features through files: from a toy corpus to the streams that methods learn from."""
 
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -113,6 +114,16 @@ def test_layers_are_extracted_once(root):
     dump(root / "data/dev", root / "dump/logmel/dev", FEATURES)
     extract(spec, folder(root, "dev"), train, root / "dump", root / "cache", [-1])
     assert len(list((root / "cache").rglob("feats.scp"))) == 4
+    # Another checkpoint under the same name is another upstream.
+    (root / "same").mkdir()
+    shutil.copy(spec, root / "same/best.pt")
+    named = str(root / "same/best.pt"), train, train, root / "dump", root / "cache", [-1]
+    one = extract(*named)[-1][dataset.utts[3]]
+    content = checkpoint.load(spec)
+    content["model"] = {key: 1.1 * value if value.is_floating_point() else value for key, value in content["model"].items()}
+    checkpoint.save(root / "same/best.pt", content)
+    assert np.array_equal(one, found[-1][dataset.utts[3]])
+    assert not np.allclose(extract(*named)[-1][dataset.utts[3]], one)
     with pytest.raises(SpeechrepError, match="from 0 to"):
         extract(spec, train, train, root / "dump", root / "cache", [99])
 

@@ -112,6 +112,22 @@ def test_plan_lists_the_stages_of_the_script(tmp_path):
         ["0", "first", "(not", "now)"], ["1", "second", "10", "min"], ["2", "third,", "no", "estimate"]]
 
 
+@pytest.mark.parametrize("options, ran", [
+    ([], "0123456"), (["--upstream", "mfcc"], "01236"), (["--upstream", "mfcc", "--stage", "4"], "6"),
+    (["--upstream", "mfcc", "--stop-stage", "5"], "0123"), (["--stage", "4", "--stop-stage", "5"], "45"),
+])
+def test_nothing_is_pretrained_for_another_upstream(tmp_path, options, ran):
+    stages = [f'if stage {number} "stage {number}" "1 s"; then :; fi' for number in range(7)]
+    script = tmp_path / "run.sh"
+    script.write_text("\n".join([
+        "# --upstream SPEC   what is compared", "stage=0 stop_stage=100 upstream=", f". {ROOT}/utils/parse_options.sh",
+        f". {ROOT}/utils/stage.sh", "plan", *stages, ""]))
+    answer = subprocess.run(["bash", str(script), *options], capture_output=True, text=True)
+    assert answer.returncode == 0, answer.stderr
+    assert "".join(re.findall(r"^== stage (\d)", answer.stdout, re.MULTILINE)) == ran
+    assert "".join(re.findall(r"^   (\d) .* 1 s$", answer.stdout, re.MULTILINE)) == ran
+
+
 def test_disk(tmp_path):
     script = f"stage=0 stop_stage=1; . {ROOT}/utils/stage.sh; check_disk $1 {tmp_path}; echo went on"
     fine = subprocess.run(["bash", "-c", script, "x", "1"], capture_output=True, text=True)

@@ -60,7 +60,7 @@ case $stage in
     # Each system speaks and is judged in a job of its own.
     speak() { # SYSTEM FOLDER KIND [OPTION ...]
       speechrep decode "${@:3}" "${speech[@]}" --out "$2"
-      [ ! -d "$2/data" ] || [ -f "$2/score/score.json" ] ||
+      [ ! -d "$2/data" ] || [ "$2/score/score.json" -nt "$2/done.json" ] ||
         speechrep score synthesis --reference data/test --enroll data/train --seed "$seed" --task speech --system "$1" \
           --cache exp/judges --threads "$(job_threads)" --out "$2/score" "$2/data"
     }

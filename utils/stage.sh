@@ -2,6 +2,7 @@
 #
 #   plan                              what will run: the stages of this script from $stage to $stop_stage
 #   if stage N TITLE [ESTIMATE]       true when stage N is to run; prints a heading
+#                                     (where $upstream says what is compared, nothing is pretrained: not the stages 4 and 5)
 #   check_disk MB [FOLDER]            stops here when less than that is free
 #
 # and tells, when the script ends, how long it took or at which stage to go on.
@@ -18,8 +19,13 @@ _stage_close() {
   _stage_now=""
 }
 
+_wanted() {
+  [ "$1" -ge "$stage" ] && [ "$1" -le "$stop_stage" ] || return 1
+  [ -z "${upstream:-}" ] || [[ $1 != [45] ]]
+}
+
 stage() {
-  [ "$1" -ge "$stage" ] && [ "$1" -le "$stop_stage" ] || { _stage_close; return 1; }
+  _wanted "$1" || { _stage_close; return 1; }
   _stage_close
   _stage_now=$1 _stage_title=$2 _stage_began=$SECONDS
   echo "== stage $1: $2${3:+ (about $3)}, $(_clock $SECONDS) since the start"
@@ -28,9 +34,11 @@ stage() {
 # The list is read from the script itself, so that it cannot differ from what runs.
 plan() {
   echo "Stages of ${0##*/}, with what each takes:"
-  sed -nE 's/^ *if stage +([0-9]+) +"([^"]*)"( +"([^"]*)")?.*/\1\t\2\t\4/p' "${_script:-$0}" |
-    awk -F'\t' -v from="$stage" -v to="$stop_stage" '{
-      printf "  %2d  %-58s %s\n", $1, $2, ($1 < from || $1 > to) ? "(not now)" : $3 }'
+  local number title estimate
+  while IFS='|' read -r number title estimate; do
+    _wanted "$number" || estimate="(not now)"
+    printf '  %2d  %-58s %s\n' "$number" "$title" "$estimate"
+  done < <(sed -nE 's/^ *if stage +([0-9]+) +"([^"]*)"( +"([^"]*)")?.*/\1|\2|\4/p' "${_script:-$0}")
 }
 
 check_disk() {

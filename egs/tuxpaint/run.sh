@@ -12,8 +12,9 @@
 # --stage N             begin with this stage
 # --stop-stage N        end with this one
 # --method METHOD       the representation: ctap; or methods of speech alone (hubert,cpc ... or all), compared with each other
-# --upstream SPEC       stages 6 to 8 are for these instead: mfcc, logmel, a checkpoint, random:CHECKPOINT, or a folder in
-#                       transformers' format; several by commas, each SPEC or NAME=SPEC, paths as from this folder
+# --upstream SPEC       stages 6 to 8 are for these instead, and 4 and 5 are left out: mfcc, logmel, a checkpoint,
+#                       random:CHECKPOINT, or a folder in transformers' format; several by commas, each SPEC or
+#                       NAME=SPEC, paths as from this folder
 # --task TASK           what --upstream, and methods of speech alone, are compared by: asr,sid,abx ...; all: what the corpus has
 # --superb-compatible B true: take on the reference's habits that change numbers, each of which is named
 # --sweep B             true: choose each task's learning rate on dev

@@ -2,8 +2,12 @@
 
 tts, vc, vocoded (natural speech through the vocoder) and natural (the same utterances untouched) leave a data folder of speech at OUT/data; prototype
 and the trained tasks leave files keyed by utterance, such as OUT/hyp and OUT/ref.
-`speechrep score` reads them. What is already there is left alone.
+`speechrep score` reads them. What is already there is left alone, unless a checkpoint that it was made from, or an option,
+is another than OUT/done.json says; then it is made anew.
 """
+
+MODELS = ("checkpoint", "lm", "duration", "vocoder")
+"""Options that name files which may change under their names."""
 
 
 def add_arguments(parser):
@@ -41,11 +45,13 @@ def main(args):
 
     from speechrep.data.folder import DataFolder
     from speechrep.errors import SpeechrepError
-    from speechrep.files import remove_leftovers
+    from speechrep.files import remove_leftovers, write_json
+    from speechrep.provenance import made_from
     data, dump, out = DataFolder(args.data), Path(args.dump), Path(args.out)
     remove_leftovers(out)
     remove_leftovers(out.parent, of=out.name)
-    if any((out / name).is_file() for name in ("data/wav.scp", "hyp", "made.json")):
+    source, done = _source(args), out / "done.json"
+    if made_from(out) == source:
         print(f"{out}: already there")
         return
     needed = {"tts": ("checkpoint", "prompts"), "vc": ("checkpoint", "prompts"), "vocoded": (), "natural": (),
@@ -57,6 +63,9 @@ def main(args):
         raise SpeechrepError(f"decode {args.task} with --beam or --lm", "them for asr alone")
     if args.task == "asr" and args.dev and not args.lm:
         raise SpeechrepError("decode asr with --dev, but no --lm", "a language model, whose weight dev chooses")
+    if done.is_file():
+        print(f"{out}: a checkpoint or an option has changed since it was made; it is made anew")
+        done.unlink()
     if args.task == "natural":
         from speechrep.tasks import generate
         generate.natural_speech(out, data, generate.tts_items(data, data, args.count, args.min_sec))
@@ -93,7 +102,20 @@ def main(args):
             raise SpeechrepError(f"{args.checkpoint}: of the task {type(task).__module__.rpartition('.')[2]}",
                                  f"a checkpoint of {args.task}")
         predict(task, data, dump, out, DataFolder(args.cohort) if args.cohort else None)
+    write_json(done, {"source": source})
     print(f"{out}: written")
+
+
+def _source(args) -> str:
+    """A fingerprint of what the output follows from: the options, and what is in the models that they name."""
+    from pathlib import Path
+
+    from speechrep.files import fingerprint
+    values = {name: value for name, value in vars(args).items() if name not in ("out", "device")}
+    for name in MODELS:
+        if values[name] and Path(values[name]).exists():
+            values[name] = fingerprint(Path(values[name]))
+    return fingerprint(values)
 
 
 def _speak(args, data, dump, out):

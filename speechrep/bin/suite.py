@@ -7,9 +7,9 @@
 
 Run it in a recipe's folder, behind its stages 1 to 3 (utils/evaluate.sh does). `tasks` lists what the data folders have
 labels for, and the reason for each task that they cannot run. `train` and `score` do, one after another, what
-`speechrep train`, `decode` and `score` do, and print each command; what is done is left alone, what was interrupted
-goes on. A task that fails does not keep the others from running: it is named at the end. They leave
-EXP/tasks/SYSTEM-SEED/TASK, and `score` the table of all systems, EXP/METHODS.md and EXP/METHODS.json.
+`speechrep train`, `decode` and `score` do, and print each command. What is done is left alone, what was interrupted goes
+on; what was decoded and scored from a checkpoint that has changed since is done again, what was trained on one refused.
+A task that fails does not keep the others from running: it is named at the end. They leave EXP/tasks/SYSTEM-SEED/TASK, and `score` the table of all systems, EXP/METHODS.md and EXP/METHODS.json.
 `report` leaves EXP/report/methods.html.
 
 An upstream is mfcc, fbank, logmel, a checkpoint, random:CHECKPOINT or a folder in transformers' format, with a name of
@@ -36,7 +36,9 @@ def add_arguments(parser):
         own.add_argument("--seed", default="0", help="a number, or several by commas (default: %(default)s)")
         own.add_argument("--dump", default="dump", help="folder of dumped features: KIND/PART (default: %(default)s)")
         own.add_argument("--superb-compatible", action="store_true", help="take on the reference's habits that change "
-                         "numbers, as far as a task has them; each is named")
+                         "numbers, as far as a task has them, into TASK.superb; each is named when it runs: "
+                         "er model.reference_dev=true; sd model.chunk_overlap=0, model.best_by=frames and "
+                         "model.test_chooses=true; sid model.within=")
     made["train"].add_argument("--nj", type=int, default=1, help="jobs at a time that compute features (default: 1)")
     made["train"].add_argument("--processes", type=int, default=1, help="processes that share a training (default: 1)")
     made["train"].add_argument("--sweep", action="store_true",
@@ -92,6 +94,7 @@ def score(args):
     """Decode and score every task of every system, then the table."""
     from pathlib import Path
 
+    from speechrep.provenance import made_from
     from speechrep.report.methods import write_table
     runs = _Runs()
     for system, jobs in _rows(args):
@@ -99,17 +102,16 @@ def score(args):
         for job in jobs:
             out = _out(args, system, job)
             folder = out / job.parts[2].name if job.conf else out
-            if (folder / "score.json").is_file():
-                continue
             if job.conf is None:
-                runs.run("score", job.task, "--upstream", system.spec, "--dump", args.dump, "--cache",
-                         f"{args.dump}/layers", *job.options, *_habits(args, job), *named, "--out", out)
+                if not _says(folder, "upstream_digest", _digest(args, system, job)):
+                    runs.run("score", job.task, "--upstream", system.spec, "--dump", args.dump, "--cache",
+                             f"{args.dump}/layers", *job.options, *_habits(args, job), *named, "--out", out)
                 continue
             trainings = [run for run, _ in _trainings(args, system, job)]
             made = [run / folder.name for run in trainings if runs.run(
                 "decode", job.task, "--data", job.parts[2], "--dump", args.dump, "--checkpoint", run / "best.pt",
                 *job.options, "--out", run / folder.name)]
-            if len(made) == len(trainings):
+            if len(made) == len(trainings) and not _says(folder, "source", [made_from(run) for run in made]):
                 kind = "predictions" if (made[0] / "made.json").is_file() else "recognition"
                 runs.run("score", kind, "--part", folder.name, *named, "--out", folder, *made)
     path = write_table(Path(args.exp))
@@ -189,6 +191,22 @@ def _rows(args):
             for setting, habit in job.superb or [("as it is", "none of the reference's habits is implemented")]:
                 print(f"superb-compatible: {job.name}: {setting}: {habit}", file=sys.stderr)
     return [(system, jobs) for system in systems]
+
+
+def _says(folder, key: str, value) -> bool:
+    """Whether there is a score in the folder, made from what there is now."""
+    from speechrep.metrics.score import read_score
+    path = folder / "score.json"
+    return path.is_file() and (read_score(path)["provenance"].get("config") or {}).get(key) == value
+
+
+def _digest(args, system, job) -> str:
+    from pathlib import Path
+
+    from speechrep.data.folder import DataFolder
+    from speechrep.extract import fingerprint
+    train = dict(zip(job.options[::2], job.options[1::2]))["--train"]
+    return fingerprint(system.spec, DataFolder(train), Path(args.dump))
 
 
 def _habits(args, job) -> list[str]:

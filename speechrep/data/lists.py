@@ -11,6 +11,7 @@
 from collections.abc import Collection, Iterable
 from pathlib import Path
 
+from speechrep.data.rttm import FORMAT, turn_of
 from speechrep.errors import SpeechrepError
 from speechrep.files import write_text
 
@@ -18,7 +19,7 @@ OWN_COLUMNS = {"trials": (0, 1), "relevance": (0,), "relevance.all": (0,), "rttm
 """List -> the columns, from 0, that name utterances of the folder it is in."""
 
 _WANTED = {"trials": "UTT1 UTT2 target|nontarget", "relevance": "QUERY DOC", "relevance.all": "QUERY DOC",
-           "rttm": "SPEAKER UTT 1 START DURATION <NA> <NA> NAME <NA> <NA>"}
+           "rttm": FORMAT}
 
 
 def line_problem(name: str, fields: tuple[str, ...]) -> str:
@@ -27,13 +28,11 @@ def line_problem(name: str, fields: tuple[str, ...]) -> str:
         return "" if len(fields) == 3 and fields[2] in ("target", "nontarget") else "not a trial"
     if name.startswith("relevance"):
         return "" if len(fields) == 2 else "not a query and a document"
-    if len(fields) not in (9, 10) or fields[0] != "SPEAKER":
-        return "not a SPEAKER line of RTTM"
     try:
-        start, duration = float(fields[3]), float(fields[4])
-    except ValueError:
-        return "no start and duration in seconds"
-    return "" if start >= 0 and duration > 0 else "a negative start or no duration"
+        _, _, seconds = turn_of(fields)
+    except ValueError as error:
+        return str(error)
+    return "" if seconds > 0 else "no duration"
 
 
 def read_list(path: str | Path) -> list[tuple[str, ...]]:

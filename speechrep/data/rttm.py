@@ -1,10 +1,11 @@
 """Who speaks when: NIST's RTTM files, and the same as one line an utterance.
 
 A line of RTTM is `SPEAKER FILE CHANNEL START DURATION <NA> <NA> NAME <NA> <NA>`, times in seconds (NIST, RT-09 evaluation
-plan, appendix A); lines of other types are passed over. As one line an utterance, turns are triples `NAME START END`.
+plan, appendix A; before, without the last field); lines of other types are passed over. As one line an utterance, turns are triples `NAME START END`.
 """
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from speechrep.errors import SpeechrepError
@@ -16,6 +17,21 @@ Turn = tuple[str, float, float]
 
 SHORTEST_SEC = 1e-4
 """Turns shorter than what is written of times are none."""
+FORMAT = "SPEAKER FILE CHANNEL START DURATION <NA> <NA> NAME <NA> <NA>"
+
+
+def turn_of(fields: Sequence[str]) -> tuple[str, float, float]:
+    """Speaker, start and duration in seconds, in the fields of a SPEAKER line. Raises `ValueError`, which says what is
+    wrong."""
+    if len(fields) not in (9, 10) or fields[0] != "SPEAKER":
+        raise ValueError("not a SPEAKER line of RTTM")
+    try:
+        start, seconds = float(fields[3]), float(fields[4])
+    except ValueError:
+        raise ValueError("no start and duration in seconds") from None
+    if not (0 <= start < math.inf and 0 <= seconds < math.inf):
+        raise ValueError("a negative or endless start or duration")
+    return fields[7], start, seconds
 
 
 def read_turns(line: str) -> list[Turn]:
@@ -46,12 +62,9 @@ def read_rttm(path: str | Path) -> dict[str, str]:
         if not words or words[0] != "SPEAKER":
             continue
         try:
-            start, seconds, name = float(words[3]), float(words[4]), words[7]
-            if start < 0 or seconds < 0:
-                raise ValueError
-        except (IndexError, ValueError):
-            raise SpeechrepError(f"{path}:{number}: '{line[:80]}'",
-                                 "SPEAKER FILE CHANNEL START DURATION <NA> <NA> NAME <NA> <NA>, times not below 0") from None
+            name, start, seconds = turn_of(words)
+        except ValueError as error:
+            raise SpeechrepError(f"{path}:{number}: {error}: '{line[:80]}'", f"{FORMAT}, times not below 0") from None
         if seconds >= SHORTEST_SEC:
             found.setdefault(words[1], []).append((name, start, start + seconds))
     return {recording: format_turns(found[recording]) for recording in sorted(found)}

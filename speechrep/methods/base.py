@@ -36,14 +36,15 @@ class Method(nn.Module):
     losses: ClassVar[dict[str, tuple[str, ...]]]
     across_batch: ClassVar[frozenset[str]] = frozenset()
     selects: ClassVar[str] = "loss"
-    """The value of the dev part by which the best weights are chosen; the least wins."""
+    """The value of the dev part by which the best weights are chosen: the least wins, of equal ones that of the least
+    loss, then the first."""
     partial: bool = False
     """Whether a step may leave some parameters without a gradient."""
 
     def __init__(self, config: Any, inventory: Inventory):
         super().__init__()
         self.config, self.inventory = config, inventory
-        self.needs, self.losses = self.needs_of(config), self.losses_of(config)
+        self.needs, self.losses, self.selects = self.needs_of(config), self.losses_of(config), self.selects_of(config)
 
     @classmethod
     def needs_of(cls, config: Any) -> tuple[str, ...]:
@@ -54,6 +55,11 @@ class Method(nn.Module):
     def losses_of(cls, config: Any) -> dict[str, tuple[str, ...]]:
         """The phases and losses of a method so configured; all of `losses`, unless a method can leave some out."""
         return cls.losses
+
+    @classmethod
+    def selects_of(cls, config: Any) -> str:
+        """By what the best weights of a method so configured are chosen; `selects`, unless a configuration decides."""
+        return cls.selects
 
     @property
     def prompt_frames(self) -> int:

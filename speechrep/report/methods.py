@@ -98,8 +98,8 @@ def _joined(by_seed: dict[int, dict]) -> dict[str, Any]:
 
 def cost(upstreams: list[str], runs: list[Path]) -> dict[str, Any]:
     """What a system took: parameters, hours of the speech it was trained on, hours it heard in all its steps (steps
-    times batch, the greatest that batches can hold), seconds of training (of the last session, where it was
-    interrupted).
+    times batch, the greatest that batches can hold), seconds of training (over all sessions; of runs of earlier
+    versions, which did not add them up, of the last).
 
     Known of upstreams that this project trained, from their run; 0 hours for an untrained network; None where nobody
     says. upstreams: specs, one a seed, whose means are given; runs: folders of tasks, from whose checkpoints parameters
@@ -117,7 +117,7 @@ def cost(upstreams: list[str], runs: list[Path]) -> dict[str, Any]:
         found["parameters"].append(record["parameters"])
         found["heard_hours"].append(0 if untrained else train["steps"] * train["batch_sec"] / 3600)
         found["data_hours"].append(0 if untrained else parts[0]["seconds"] / 3600 if parts else None)
-        found["train_sec"].append(0 if untrained else record.get("last_session_sec"))
+        found["train_sec"].append(0 if untrained else record.get("train_sec", record.get("last_session_sec")))
     means = {name: statistics.fmean(known) if (known := [value for value in values if value is not None]) else None
              for name, values in found.items()}
     if means["parameters"] is None:
@@ -192,7 +192,7 @@ def legend(found: dict[str, Any]) -> list[str]:
              "of phones). Several: mean and Student's 95 % interval over seeds. Bold: the best.",
              "beats: in how many columns the value is better than the floor's, and in how many clearly, the intervals "
              "apart; ▽ behind a value that does not beat MFCC.",
-             "heard: steps times the batch; training: seconds of the run's last session."]
+             "heard: steps times the batch; training: seconds over all sessions of the run."]
     rates = {column["task"]: sorted({rate for row in found["systems"] for rate in (row["scores"].get(column["key"]) or
              {"lr": []})["lr"]}) for column in found["columns"]}
     told = [f"{task} {', '.join(f'{rate:g}' for rate in own)}" for task, own in rates.items() if own]

@@ -281,7 +281,7 @@ def runs_section(runs: list[collect.Run]) -> Section:
     section.content["details"] = [
         {"name": run.name, "config": run.config, "done": json.dumps(run.done, indent=1, ensure_ascii=False),
          "finished": bool(run.done), "parameters": run.done.get("parameters"),
-         "seconds": run.done.get("last_session_sec"),
+         "seconds": run.done.get("train_sec"),
          "steps": max((points[-1][0] for values in run.log.values() for points in values.values()), default=0),
          **origin(run.done.get("provenance") or {})} for run in runs]
     return section

@@ -16,7 +16,7 @@ import torch
 from speechrep.data.alignment import read_ali
 from speechrep.data.folder import DataFolder
 from speechrep.errors import SpeechrepError
-from speechrep.extract import extract, layer_features, layer_number, open_dataset, open_upstream
+from speechrep.extract import extract, fingerprint, layer_features, layer_number, open_dataset, open_upstream
 from speechrep.files import write_text
 from speechrep.metrics.abx import MAX_GROUP, MAX_X_SPEAKERS, Abx, Cells, Item, abx, frame_range, make_cells
 from speechrep.metrics.bootstrap import ratio_interval
@@ -24,15 +24,29 @@ from speechrep.metrics.score import metric, write_score
 from speechrep.provenance import provenance
 from speechrep.tasks.base import ZeroShot
 
-ZERO_SHOT = (ZeroShot({"--train": "train", "--dev": "dev", "--test": "test"},
-                      {"dev": ("ali", "utt2spk"), "test": ("ali", "utt2spk")}, ("abx_within", "abx_across")),)
-
 COLUMNS = ("#file", "onset", "offset", "#phone", "prev-phone", "next-phone", "speaker")
 CONDITIONS = {"abx_within": (False, True), "abx_across": (True, True), "abx_within_any": (False, False),
               "abx_across_any": (True, False)}
 """Metric -> (across speakers, in context)."""
 OWN_ITEMS = "items.item"
-"""The item file that a data folder without `ali` may have, as ZeroSpeech 2021's phonetic parts do."""
+"""The item file that a data folder may have, as ZeroSpeech 2021's phonetic parts do."""
+MAIN = ("abx_within", "abx_across")
+PARTS = {"--train": "train", "--dev": "dev", "--test": "test"}
+CLEAN = "phonetic_dev_clean"
+
+
+def own_items(options: dict[str, str]) -> ZeroShot:
+    """ABX of a corpus that has its own items for the test, and for dev where a layer is chosen on it."""
+    listed = {part: (OWN_ITEMS,) for option, part in options.items() if option == "--dev"}
+    return ZeroShot(options, listed, MAIN, paths={"--items": f"{options['--test']}/{OWN_ITEMS}"})
+
+
+ZERO_SHOT = (own_items(PARTS), own_items({"--train": CLEAN, "--dev": CLEAN, "--test": "phonetic_test_clean"}),
+             own_items({"--train": CLEAN, "--test": CLEAN}),
+             ZeroShot(PARTS, {"dev": ("ali", "utt2spk"), "test": ("ali", "utt2spk")}, MAIN))
+"""A corpus' own items before those of its `ali`. Of ZeroSpeech 2021 here the clean parts, whose test items were published
+later than dev's (egs/zerospeech2021 scores all four parts)."""
+
 DRAW = 0
 """The seed of the caps: the same tokens for every system."""
 
@@ -96,10 +110,11 @@ def score_abx(spec: str, train: DataFolder, test: DataFolder, dump: Path, out: P
     """ABX errors of a layer of `spec` on `test`, into out/score.json, with the tokens (triphones.item, phones.item) and
     the error of every pair of phones (pairs.tsv) beside it.
 
-    items: an item file to be used in place of those made from `ali` (a folder without `ali` may have its own, items.item).
-    Its tokens serve in context and in any; frames are found by the upstream's hop.
+    items: an item file to be used in place of those made from `ali` (a folder without `ali` may have its own,
+    items.item). Its tokens serve in context and in any; frames are found by the upstream's hop.
     cache: where layers are kept for several tasks.
-    dev: a part on which the layer is chosen, that of the least mean error; `layer` is then not looked at.
+    dev: a part on which the layer is chosen, that of the least mean error; `layer` is then not looked at. Its tokens are
+    made as those of `test` are: from its own items.item, where it has one and `items` is given, or from `ali`.
     The intervals are over unordered pairs of phones. Raises `SpeechrepError` where there is nothing to compare and for
     tokens of unknown utterances.
     """
@@ -117,8 +132,9 @@ def score_abx(spec: str, train: DataFolder, test: DataFolder, dump: Path, out: P
         raise SpeechrepError(f"{items or test.path / 'ali'}: {len(unknown)} unknown utterances, such as '{unknown[0]}'",
                              f"utterances of {test.path}")
     if dev is not None:
-        own = {triphones: tokens_of(dev, triphones) for triphones in (True, False)} if dev.has("ali") else \
-            dict.fromkeys((True, False), read_items(dev.path / OWN_ITEMS))
+        listed = not dev.has("ali") or items is not None and (dev.path / OWN_ITEMS).is_file()
+        own = dict.fromkeys((True, False), read_items(dev.path / OWN_ITEMS)) if listed else \
+            {triphones: tokens_of(dev, triphones) for triphones in (True, False)}
         means = [_mean_error(_errors(spec, dev, own, train, dump, cache, upstream, number, distance)[0])
                  for number in range(len(upstream.dims))]
         layer = int(np.argmin(means))
@@ -130,7 +146,7 @@ def score_abx(spec: str, train: DataFolder, test: DataFolder, dump: Path, out: P
         notes.append("each system's layer is the one of least error on dev")
     notes.append("the intervals are over pairs of phones")
     write_text(out / "pairs.tsv", _pairs_table(found))
-    settings = {"upstream": spec, "layer": layer_number(upstream, layer), "distance": distance, "max_group": MAX_GROUP,
+    settings = {"upstream": spec, "upstream_digest": fingerprint(spec, train, dump), "layer": layer_number(upstream, layer), "distance": distance, "max_group": MAX_GROUP,
                 "max_x_speakers": MAX_X_SPEAKERS, "items": str(items) if items else None,
                 "dev": str(dev.path) if dev else None}
     data = {test.path.name: {name: {"cells": len(result.cells), "triplets": result.triplets}

@@ -20,6 +20,7 @@ from speechrep.data.text.normalise import normalise
 from speechrep.data.text.tokenizer import SentencePieceTokenizer
 from speechrep.errors import SpeechrepError
 from speechrep.methods.base import Batch
+from speechrep.metrics.wer import edits
 from speechrep.nn.masking import pad_mask
 from speechrep.tasks import ctc
 from speechrep.tasks.base import Scored
@@ -41,6 +42,13 @@ class Config(ctc.Config):
     """How many pieces at most (an assumption; SUPERB has characters only)."""
     spoken: bool = False
     """Spell the transcript as it is said, lower case and without punctuation, numbers spelt out (needs utt2lang)."""
+    best_by: Literal["symbols", "words"] = "symbols"
+    """By the errors of what on dev, on the best path, the best weights are chosen: of phones, characters or pieces; of
+    words (SUPERB's recognition)."""
+
+    def __post_init__(self):
+        if self.units == "phones" and self.best_by == "words":
+            raise ValueError("phones make no words: best_by must be symbols")
 
 
 class Task(ctc.CTCTask):
@@ -65,6 +73,10 @@ class Task(ctc.CTCTask):
             return ("phones",)
         return ("text", "label:utt2lang") if config.spoken else ("text",)
 
+    @classmethod
+    def selects_of(cls, config: Config) -> str:
+        return "word_error_rate" if config.best_by == "words" else cls.selects
+
     @staticmethod
     def labels_of(config: Config, train: SpeechDataset) -> tuple[str, ...]:
         """The symbols of the training part: sorted, or pieces in SentencePiece's order."""
@@ -83,9 +95,20 @@ class Task(ctc.CTCTask):
             units = self.unit_of_phone[batch["phones"]].masked_fill(
                 pad_mask(batch["phones_lengths"], batch["phones"].shape[1]), 0)
             return [row[row > 0] for row in units]
+        return [torch.tensor(self.encode(text), dtype=torch.long) for text in self.texts(batch)]
+
+    def texts(self, batch: Batch) -> list[str]:
+        """What is spelt, for each utterance."""
         langs = batch["labels"]["utt2lang"] if self.config.spoken else [""] * len(batch["texts"])
-        texts = [said(self.config, text, lang) for text, lang in zip(batch["texts"], langs)]
-        return [torch.tensor(self.encode(text), dtype=torch.long) for text in texts]
+        return [said(self.config, text, lang) for text, lang in zip(batch["texts"], langs)]
+
+    def path_metrics(self, batch: Batch, paths: list[list[str]]) -> dict[str, tuple[float, float]]:
+        """`word_error_rate` where it is chosen by."""
+        if self.config.best_by == "symbols":
+            return {}
+        counts = [edits(text.split(), "".join(self.spelt(path)).split()) for text, path in zip(self.texts(batch), paths)]
+        return {"word_error_rate": (float(sum(count.errors for count in counts)),
+                                    float(sum(count.reference for count in counts)))}
 
     def encode(self, text: str) -> list[int]:
         """The ids of a text, those of symbols that training never saw left out."""

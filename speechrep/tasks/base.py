@@ -50,6 +50,8 @@ class ZeroShot:
     """The metrics by which systems are compared; the score's first where none is named."""
     superb: dict[str, str] = field(default_factory=dict)
     """As of `BaseTask`, of options of the verb: "--option=value" -> the habit."""
+    paths: dict[str, str] = field(default_factory=dict)
+    """Option of `speechrep score` -> the file below data/ that it names, such as {"--items": "test/items.item"}."""
 
 
 class BaseTask(Method):
@@ -87,6 +89,8 @@ class BaseTask(Method):
         self.dim = upstream.dims[self.chosen[0]]
         self.settled: dict[str, float] = {}
         """What evaluation on dev chose beside the weights, such as a threshold; kept in the checkpoint."""
+        self.best: dict[str, Any] = {}
+        """By what the weights in a checkpoint were chosen on dev (see `speechrep.train.loop.Trained`)."""
 
     def train(self, mode: bool = True) -> "BaseTask":
         super().train(mode)
@@ -206,4 +210,5 @@ def load_task(path: str | Path, device: str | torch.device = "cpu") -> BaseTask:
     task = cls(build(cls.Config, content["config"], f"{path}: config"), upstream, tuple(content["labels"]))
     task.load_state_dict(content["model"])
     task.take_extras(content)
+    task.best = content.get("best", {})
     return task.to(device).eval()

@@ -56,6 +56,7 @@ class CTCTask(BaseTask):
     """
 
     losses = {"main": ("ctc",)}
+    selects = "error_rate"
 
     def __init__(self, config: Config, upstream: Upstream, labels: tuple[str, ...]):
         super().__init__(config, upstream, labels)
@@ -98,11 +99,16 @@ class CTCTask(BaseTask):
         return {"ctc": loss}
 
     def metrics(self, batch: Batch) -> dict[str, tuple[float, float]]:
-        """Errors of the best path against the target, over its symbols."""
+        """Errors of the best path against the target, over its symbols, and what `path_metrics` makes of it."""
         targets = zip(batch["targets"].tolist(), batch["targets_lengths"].tolist())
-        counts = [edits([self.symbols[i - 1] for i in row[:length]], best_path(said, self.symbols))
-                  for (row, length), said in zip(targets, self.emissions(batch))]
-        return {"error_rate": (float(sum(count.errors for count in counts)), self.counts(batch)["ctc"])}
+        paths = [best_path(row, self.symbols) for row in self.emissions(batch)]
+        errors = sum(edits([self.symbols[i - 1] for i in row[:length]], path).errors
+                     for (row, length), path in zip(targets, paths))
+        return {"error_rate": (float(errors), self.counts(batch)["ctc"])} | self.path_metrics(batch, paths)
+
+    def path_metrics(self, batch: Batch, paths: list[list[str]]) -> dict[str, tuple[float, float]]:
+        """Other (sum, count) pairs, of the symbols of each utterance's best path."""
+        return {}
 
     @torch.no_grad()
     def emissions(self, batch: Batch) -> list[torch.Tensor]:

@@ -18,7 +18,7 @@ def join_folds(folders: list[Path], out: Path) -> None:
         raise SpeechrepError(f"{out}: {inside[0]} lies in it and would be replaced", "another --out")
     made = [read_json(folder / "made.json") for folder in folders]
     same = [some | {"config": {key: value for key, value in some["config"].items() if key != "fold"},
-                    "settled": {}, "labels": []} for some in made]
+                    "settled": {}, "best": {}, "labels": []} for some in made]
     odd = next((folder for folder, some in zip(folders, same) if some != same[0]), None)
     if odd is not None:
         raise SpeechrepError(f"{odd}: made by another task, configuration or upstream than {folders[0]}",
@@ -43,4 +43,5 @@ def join_folds(folders: list[Path], out: Path) -> None:
         for name, table in (joined | {"utt2session": everything}).items():
             (tmp / name).write_text(table_text(table), encoding="utf-8")
         write_json(tmp / "made.json", made[0] | {"folds": [str(folder) for folder in folders],
+                                                 "best": [some.get("best") for some in made],
                                                  "config": same[0]["config"]})

@@ -9,7 +9,7 @@ Loss:
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -47,6 +47,7 @@ class Task(BaseTask):
 
     Config = Config
     losses = {"main": ("cross_entropy",)}
+    selects = "error"
 
     def __init__(self, config: Config, upstream: Upstream, labels: tuple[str, ...]):
         super().__init__(config, upstream, labels)
@@ -87,6 +88,10 @@ class Task(BaseTask):
     def metrics(self, batch: Batch) -> dict[str, tuple[float, float]]:
         right = self.out(self.features(batch)[0]).argmax(-1) == batch["targets"]
         return {"accuracy": (float(right.sum()), self.counts(batch)["cross_entropy"])}
+
+    def dev_values(self, values: dict[str, float], shares: list[Any]) -> dict[str, float]:
+        """`error`, 1 - accuracy over frames."""
+        return {"error": 1 - values["accuracy"]}
 
     @torch.no_grad()
     def predict(self, batch: Batch) -> dict[str, list[str]]:

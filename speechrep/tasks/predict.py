@@ -11,7 +11,7 @@ from speechrep.errors import SpeechrepError
 from speechrep.extract import batches
 from speechrep.files import atomic_folder, read_json, write_json
 from speechrep.metrics.score import write_score
-from speechrep.provenance import provenance
+from speechrep.provenance import made_from, provenance
 from speechrep.tasks.base import BaseTask, find_task
 
 
@@ -28,7 +28,7 @@ def predict(task: BaseTask, folder: DataFolder, dump: Path, out: Path, cohort: D
         for name, text in ({name: table_text(table) for name, table in files.items()} | beside).items():
             (tmp / name).write_text(text, encoding="utf-8")
         write_json(tmp / "made.json", {"task": type(task).__module__.rpartition(".")[2], "config": plain(task.config),
-                                       "settled": task.settled, "labels": list(task.labels),
+                                       "settled": task.settled, "best": task.best, "labels": list(task.labels),
                                        "upstream": task.upstream.spec})
 
 
@@ -66,10 +66,12 @@ def score_predictions(folder: Path, part: str, system: str, seed: int, out: Path
         raise SpeechrepError(f"{folder}: no made.json", "a folder that `speechrep decode` left for a trained task",
                              "for asr and prototype use `speechrep score recognition`")
     made = read_json(folder / "made.json")
+    sources = [made_from(Path(path)) for path in made.get("folds", [folder])]
     scored = find_task(made["task"]).score(folder)
     return write_score(out / "score.json", task=made["task"], part=part, system=system, seed=seed,
                        metrics=scored.metrics, per_utt=scored.per_utt, notes=scored.notes,
-                       provenance=provenance(sys.argv, {"predictions": str(folder), "upstream": made["upstream"],
-                                                        "model": made["config"],
+                       provenance=provenance(sys.argv, {"predictions": str(folder), "source": sources,
+                                                        "upstream": made["upstream"],
+                                                        "model": made["config"], "best": made.get("best"),
                                                         "lr": learning_rate(folder.parent)}, seed,
                                              {part: {"utterances": len(scored.per_utt)}}))

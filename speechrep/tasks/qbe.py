@@ -21,7 +21,7 @@ import torch
 from speechrep.data.folder import DataFolder
 from speechrep.data.lists import read_list
 from speechrep.errors import SpeechrepError
-from speechrep.extract import extract, layer_features, layer_number, open_dataset, open_upstream
+from speechrep.extract import extract, fingerprint, layer_features, layer_number, open_dataset, open_upstream
 from speechrep.files import write_text
 from speechrep.metrics.bootstrap import mean_interval
 from speechrep.metrics.mtwv import UNREPORTED, TermWeighted, mtwv, term_weighted_value
@@ -187,7 +187,7 @@ def score_qbe(spec: str, train: DataFolder, queries: DataFolder, documents: Data
             f"{number}\t{value.value:.6f}\t{value.threshold:.4f}\n" for number, value in tried.items()))
     # JSON knows no infinity, the threshold of a system that should detect nothing.
     threshold = best.threshold if np.isfinite(best.threshold) else None
-    settings = {"upstream": spec, "layer": layer, "distance": distance, "threshold": threshold,
+    settings = {"upstream": spec, "upstream_digest": fingerprint(spec, train, dump), "layer": layer, "distance": distance, "threshold": threshold,
                 "dev": [str(folder.path) for folder in dev] if dev else None}
     data = {queries.name: {"queries": len(trials.queries), "counted": len(best.queries)},
             documents.name: {"documents": len(trials.documents), "trials": int(trials.judged.sum()),

@@ -82,7 +82,7 @@ def recognise(recogniser: Recogniser | tuple[Method, Prototypes], folder: DataFo
             (tmp / name).write_text(table_text(lines), encoding="utf-8")
         (tmp / "units").write_text(units + "\n", encoding="utf-8")
         if not isinstance(recogniser, tuple):
-            write_json(tmp / "made.json", {"task": "asr", "config": plain(recogniser.config),
+            write_json(tmp / "made.json", {"task": "asr", "config": plain(recogniser.config), "best": recogniser.best,
                                            "labels": list(recogniser.labels), "upstream": recogniser.upstream.spec})
         if search is not None:
             write_json(tmp / "decoding.json", plain(replace(search, lm=None)) | {

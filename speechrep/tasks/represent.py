@@ -14,7 +14,7 @@ from speechrep.metrics.probe import ProbeResult, probe_error
 from speechrep.metrics.retrieval import retrieval_top1
 from speechrep.metrics.score import metric, write_score
 from speechrep.nn.length_regulator import token_of_frame
-from speechrep.provenance import provenance
+from speechrep.provenance import made_from, provenance
 from speechrep.tasks.frames import LabelledFrames, labelled_frames, open_upstream
 from speechrep.tasks.generate import some
 from speechrep.tasks.predict import learning_rate
@@ -66,9 +66,11 @@ def score_recognition(hypotheses: Path, part: str, system: str, seed: int, out: 
     """The error rates of `hyp` against `ref` in a folder that `speechrep decode` left, into out/score.json."""
     found = scored(hypotheses)
     units = (hypotheses / "units").read_text(encoding="utf-8").strip()
-    searched = hypotheses / "decoding.json"
-    config = {"hypotheses": str(hypotheses), "units": units, "lr": learning_rate(hypotheses.parent)} | (
-        {"decoding": read_json(searched)} if searched.is_file() else {})
+    searched, made = hypotheses / "decoding.json", hypotheses / "made.json"
+    config = {"hypotheses": str(hypotheses), "source": [made_from(hypotheses)], "units": units,
+              "lr": learning_rate(hypotheses.parent)} | (
+        {"decoding": read_json(searched)} if searched.is_file() else {}) | (
+        {"best": read_json(made).get("best")} if made.is_file() else {})
     total = sum(row["reference"] for row in found.per_utt.values())
     write_score(out / "score.json", task="recognition", part=part, system=system, seed=seed, metrics=found.metrics,
                 per_utt=found.per_utt, notes=found.notes,

@@ -10,6 +10,7 @@ Loss:
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
@@ -20,7 +21,7 @@ from speechrep.errors import SpeechrepError
 from speechrep.methods.base import Batch
 from speechrep.metrics.bootstrap import mean_interval
 from speechrep.metrics.score import metric
-from speechrep.metrics.slots import closes, opens, slot_scores
+from speechrep.metrics.slots import closes, opens, slot_scores, slots_of, type_f1
 from speechrep.metrics.wer import corpus_edits
 from speechrep.tasks import ctc
 from speechrep.tasks.base import Scored
@@ -34,6 +35,9 @@ class Config(ctc.Config):
 
     stream: str = "slots"
     """The stream of the data folder that holds the words with slot tokens."""
+    best_by: Literal["symbols", "slots"] = "symbols"
+    """By what on dev, on the best path, the best weights are chosen: errors of characters and slot tokens; F1 of slot
+    types (SUPERB)."""
 
 
 class Task(ctc.CTCTask):
@@ -45,6 +49,10 @@ class Task(ctc.CTCTask):
     @classmethod
     def needs_of(cls, config: Config) -> tuple[str, ...]:
         return (f"label:{config.stream}",)
+
+    @classmethod
+    def selects_of(cls, config: Config) -> str:
+        return "slot_type_error" if config.best_by == "slots" else cls.selects
 
     @staticmethod
     def labels_of(config: Config, train: SpeechDataset) -> tuple[str, ...]:
@@ -59,6 +67,14 @@ class Task(ctc.CTCTask):
     def target_rows(self, batch: Batch) -> list[torch.Tensor]:
         return [torch.tensor([self.ids[symbol] for symbol in symbols_of(line) if symbol in self.ids], dtype=torch.long)
                 for line in batch["labels"][self.config.stream]]
+
+    def path_metrics(self, batch: Batch, paths: list[list[str]]) -> dict[str, tuple[float, float]]:
+        """`slot_type_error`, 1 - the mean F1 of slot types, where it is chosen by."""
+        if self.config.best_by == "symbols":
+            return {}
+        missed = [1 - type_f1(slots_of(line), slots_of(line_of(path)))
+                  for line, path in zip(batch["labels"][self.config.stream], paths)]
+        return {"slot_type_error": (sum(missed), float(len(missed)))}
 
     @torch.no_grad()
     def predict(self, batch: Batch) -> dict[str, list[str]]:

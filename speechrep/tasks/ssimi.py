@@ -18,7 +18,7 @@ import numpy as np
 
 from speechrep.data.folder import DataFolder
 from speechrep.errors import SpeechrepError
-from speechrep.extract import extract, layer_features, layer_number, open_dataset, open_upstream
+from speechrep.extract import extract, fingerprint, layer_features, layer_number, open_dataset, open_upstream
 from speechrep.files import write_text
 from speechrep.metrics.bootstrap import draws
 from speechrep.metrics.score import metric, write_score
@@ -152,7 +152,7 @@ def score_ssimi(spec: str, train: DataFolder, test: DataFolder, dump: Path, out:
     if tried:
         write_text(out / "choices.tsv", "layer\tpooling\tssimi\n" + "".join(
             f"{number}\t{name}\t{value:.4f}\n" for (number, name), value in tried.items()))
-    settings = {"upstream": spec, "layer": layer, "pooling": pooling, "distance": distance,
+    settings = {"upstream": spec, "upstream_digest": fingerprint(spec, train, dump), "layer": layer, "pooling": pooling, "distance": distance,
                 "dev": str(dev.path) if dev else None}
     data = {test.path.name: {"tokens": sum(map(len, words.tokens.values())),
                              "pairs": {f"{kind}/{dataset}": len(pairs.human)

@@ -113,7 +113,10 @@ def _zero_shot_on(name: str, task: ZeroShot, data: Path) -> Job | str:
         why = _lacking(data / part, task.files.get(part, ()))
         if why:
             return why
-    options = (word for option, part in task.options.items() for word in (option, str(data / part)))
+    missing = [path for path in task.paths.values() if not (data / path).is_file()]
+    if missing:
+        return f"no {', '.join(missing)} in {data}"
+    options = (word for option, path in (task.options | task.paths).items() for word in (option, str(data / path)))
     return Job(name, name, None, None, tuple(options), superb=tuple(task.superb.items()))
 
 

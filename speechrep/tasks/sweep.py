@@ -4,8 +4,8 @@ hyperparameter tuning, arXiv 1810.05934), as optuna's pruner does it.
 Rates are tried one after another, each by the run that `speechrep train` would make. At the steps of the rungs, the
 first evaluation behind the warm-up and those `reduction` times as far each time, a run goes on only while its dev value
 is among the best 1/`reduction` of those that came so far (the best alone of few). A run that diverges is out. Of those
-that reach the end the least dev value over all evaluations wins, the value by which the task's best weights are chosen
-too.
+that reach the end the least dev value over all evaluations wins, of equal ones the less loss there, as the task's best
+weights are chosen too.
 
 All that is known stands in the runs' own logs, which are told to the pruner anew whenever the sweep is started: what
 was done is not done again, and a sweep that was killed ends as one that nobody disturbed.
@@ -41,14 +41,14 @@ class _Watch:
 
     def __init__(self, trial, run: Path, by: str):
         self.trial, self.run, self.by = trial, run, by
-        self.values: dict[int, float] = {}
+        self.values: dict[int, tuple[float, float]] = {}
 
     def __call__(self, step: int = 0, values: dict[str, float] | None = None) -> None:
         path = self.run / "log.jsonl"
         for line in read_lines(path) if path.is_file() else ():
             if line.get("part") != "dev" or line["step"] in self.values:
                 continue
-            self.values[line["step"]] = float(line[self.by])
+            self.values[line["step"]] = float(line[self.by]), float(line["loss"])
             self.trial.report(float(line[self.by]), line["step"])
             if self.trial.should_prune():
                 raise _Pruned
@@ -67,7 +67,7 @@ def sweep(conf: Path, upstream: str, train: Path, dev: Path, dump: Path, exp: Pa
     if len(set(grid)) < 2 or min(grid) <= 0 or reduction < 2:
         raise SpeechrepError(f"a grid of {grid} cut by {reduction}", "two rates or more above 0, cut by 2 or more")
     asked = {"experiment": plain(experiment) | {"model": plain(config)}, "upstream": upstream, "seed": seed,
-             "grid": list(grid), "reduction": reduction, "by": getattr(cls, "selects", "loss")}
+             "grid": list(grid), "reduction": reduction, "by": cls.selects_of(config)}
     record = exp / "sweep.json"
     if record.is_file() and read_json(record)["asked"] != asked:
         raise SpeechrepError(f"{record}: a sweep of another configuration, grid or seed",
@@ -76,11 +76,11 @@ def sweep(conf: Path, upstream: str, train: Path, dev: Path, dump: Path, exp: Pa
         if (exp / "last.pt").is_file():
             raise SpeechrepError(f"{exp}: a run, made without a sweep", cure="choose another --exp, or remove the folder")
         trials = _try_all(asked, conf, train, dev, dump, exp, device, overrides or [], cache)
-        whole = [trial for trial in trials if trial["state"] == "finished" and math.isfinite(trial["best"])]
+        whole = [trial for trial in trials if trial["state"] == "finished" and trial["best"] is not None]
         if not whole:
             raise SpeechrepError(f"{exp}: every learning rate of {', '.join(f'{rate:g}' for rate in grid)} diverged",
                                  "one that learns", "name lower ones with --grid, or look at the data")
-        best = min(whole, key=lambda trial: trial["best"])
+        best = min(whole, key=lambda trial: (trial["best"], trial["loss"]))
         data = {path.name: {"utterances": len(DataFolder(path).utts)} for path in (train, dev)}
         write_json(record, {"asked": asked, "lr": best["lr"], "trials": trials,
                             "provenance": provenance(sys.argv, asked, seed, data)})
@@ -95,8 +95,8 @@ def _run_of(exp: Path, rate: float) -> Path:
 
 def _try_all(asked: dict[str, Any], conf: Path, train: Path, dev: Path, dump: Path, exp: Path, device: str,
              overrides: list[str], cache: Path | None) -> list[dict[str, Any]]:
-    """Every rate of the grid, in its order: lr, state (finished, pruned or diverged), its last step and best dev
-    value."""
+    """Every rate of the grid, in its order: lr, state (finished, pruned or diverged), its last step, best dev value and
+    the loss there."""
     try:
         import optuna
     except ImportError:
@@ -123,11 +123,11 @@ def _try_all(asked: dict[str, Any], conf: Path, train: Path, dev: Path, dump: Pa
             state = "pruned"
         except Diverged as error:
             state, why = "diverged", error.found
-        best = min((value for value in watch.values.values() if math.isfinite(value)), default=None)
+        best, loss = min((pair for pair in watch.values.values() if all(map(math.isfinite, pair))), default=(None, None))
         study.tell(trial, best if state == "finished" else None, state=optuna.trial.TrialState.COMPLETE
                    if state == "finished" and best is not None else optuna.trial.TrialState.PRUNED)
         trials.append({"lr": rate, "state": state, "step": max(watch.values, default=0), "best": best,
-                       "why": why})
+                       "loss": loss, "why": why})
         print(f"lr {rate:g}: {state} at step {trials[-1]['step']}, best dev {asked['by']} {best}{': ' * bool(why)}{why}",
               flush=True)
     return trials

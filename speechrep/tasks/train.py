@@ -9,6 +9,7 @@ from speechrep.config import apply_overrides, build, plain, read_yaml
 from speechrep.data.dataset import SpeechDataset
 from speechrep.data.folder import DataFolder
 from speechrep.errors import SpeechrepError
+from speechrep.extract import fingerprint
 from speechrep.tasks import cached
 from speechrep.tasks.base import BaseTask, find_task, load_task
 from speechrep.tasks.frames import open_upstream
@@ -77,7 +78,8 @@ def train_task(conf: Path, upstream: str, train_path: Path, dev_path: Path, dump
                                      "a checkpoint on the same upstream with the same head") from None
         return task
 
-    resolved = plain(experiment) | {"model": plain(config), "upstream": upstream}
+    resolved = plain(experiment) | {"model": plain(config), "upstream": upstream,
+                                    "upstream_digest": fingerprint(upstream, train, dump)}
     if init is not None:
         resolved |= {"init": str(init)}
     use = cache is not None and cached.serves(upstream, config)

@@ -14,7 +14,7 @@ Loss:
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -60,6 +60,7 @@ class UtteranceClassifier(BaseTask):
     """Frames -> classes. A label is "slot TAB class", with `within` also "TAB group" for each that may choose it."""
 
     losses = {"main": ("cross_entropy",)}
+    selects = "error"
     closed = False
     """Whether a class that training never saw is refused."""
 
@@ -165,6 +166,10 @@ class UtteranceClassifier(BaseTask):
     def metrics(self, batch: Batch) -> dict[str, tuple[float, float]]:
         said = torch.stack([scores.argmax(1) for scores in self.logits(batch)], 1)
         return {"accuracy": (float((said == batch["targets"]).all(1).sum()), float(len(said)))}
+
+    def dev_values(self, values: dict[str, float], shares: list[Any]) -> dict[str, float]:
+        """`error`, 1 - accuracy."""
+        return {"error": 1 - values["accuracy"]}
 
     @torch.no_grad()
     def predict(self, batch: Batch) -> dict[str, list[str]]:

@@ -8,7 +8,6 @@ weights.
 
 import dataclasses
 import math
-import signal
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -23,9 +22,11 @@ from speechrep.data.dataset import SpeechDataset, collate_step, to_device
 from speechrep.errors import Diverged, SpeechrepError
 from speechrep.methods.base import Batch, Method
 from speechrep.train import checkpoint, shard
+from speechrep.train.clock import Clock
 from speechrep.train.distributed import World
 from speechrep.train.log import RunLog
 from speechrep.train.schedule import rate_at
+from speechrep.train.term import TermSignal
 
 
 @dataclass(frozen=True)
@@ -79,14 +80,27 @@ class TrainConfig:
             raise ValueError("steps, batch_sec and micro_sec must be positive")
 
 
+@dataclass(frozen=True)
+class Trained:
+    """What a finished run tells."""
+
+    dev: dict[str, float]
+    """Losses and metrics of the last evaluation."""
+    best: dict[str, Any]
+    """Of the weights that were kept: `by`, what was compared, its `value`, the `loss` and the `step`."""
+    seconds: float
+    """How long all sessions took."""
+
+
 def fit(name: str, method: Method, weights: dict[str, float], config: TrainConfig, train: SpeechDataset,
         dev: SpeechDataset, folder: Path, seed: int, world: World,
-        watch: Callable[[int, dict[str, float]], None] | None = None) -> dict[str, float]:
+        watch: Callable[[int, dict[str, float]], None] | None = None) -> Trained:
     """Train `method` to `config.steps`, resuming from `folder/last.pt` where there is one.
 
-    Leaves `last.pt` (everything to go on), `best.pt` (the weights of the least dev loss, or of what the
-    method `selects` by; their moving average where `ema` is set) and `log.jsonl`. Returns the last dev values. Raises `SpeechrepError` on a loss that is not finite,
-    on weights that name other losses than the method's, and on a checkpoint of another run.
+    Leaves `last.pt` (everything to go on), `best.pt` (the weights of the least dev loss, or of what the method
+    `selects` by; their moving average where `ema` is set), `log.jsonl` and `time.json` (how long it took). Raises
+    `SpeechrepError` on a loss that is not finite, on weights that name other losses than the method's, and on a
+    checkpoint of another run.
     watch: told step and values of every evaluation, once its line is logged; what it raises stops the run.
     """
     check_weights(name, method, weights)
@@ -98,17 +112,17 @@ def fit(name: str, method: Method, weights: dict[str, float], config: TrainConfi
     run.restore_rng()
     log = RunLog(folder, run.step, config.steps, name) if world.first else None
     try:
-        with _TermSignal() as term:
-            return _steps(run, batches, loader, dev, log, term, watch)
+        with TermSignal() as term:
+            _steps(run, batches, loader, dev, log, term, watch)
     finally:
         if log:
             log.close()
+    return Trained(run.dev_values, run.best, run.clock.seconds)
 
 
 def _steps(run: "_Run", batches: Iterator[list[Batch]], loader, dev: SpeechDataset, log: RunLog | None,
-           term: "_TermSignal", watch: Callable[[int, dict[str, float]], None] | None = None) -> dict[str, float]:
+           term: TermSignal, watch: Callable[[int, dict[str, float]], None] | None = None) -> None:
     config, world = run.config, run.world
-    values: dict[str, float] = run.dev_values
     sums: dict[str, torch.Tensor] = {}
     while run.step < config.steps:
         for key, value in run.train_step(next(batches)).items():
@@ -140,7 +154,6 @@ def _steps(run: "_Run", batches: Iterator[list[Batch]], loader, dev: SpeechDatas
             if stopping and not done:
                 raise SpeechrepError(f"stopped at step {run.step} by a signal; the checkpoint is written",
                                      cure="run the same command to go on")
-    return values
 
 
 def check_weights(name: str, method: Method, weights: dict[str, float]) -> None:
@@ -157,26 +170,6 @@ def _loader(dataset: SpeechDataset, config: TrainConfig, seed: int, world: World
     return StatefulDataLoader(dataset, batch_sampler=sampler, collate_fn=collate_step, num_workers=config.workers)
 
 
-class _TermSignal:
-    """Notices SIGTERM, a queue's notice before it kills; `came` says so."""
-
-    came = False
-
-    def __enter__(self) -> "_TermSignal":
-        try:
-            self.before = signal.signal(signal.SIGTERM, self._note)
-        except ValueError:  # signals can be handled in the main thread only
-            self.before = None
-        return self
-
-    def _note(self, *_) -> None:
-        self.came = True
-
-    def __exit__(self, *_) -> None:
-        if self.before is not None:
-            signal.signal(signal.SIGTERM, self.before)
-
-
 def native_bf16(device: torch.device) -> bool:
     """Whether `device` multiplies bfloat16 in hardware."""
     if device.type == "cuda":
@@ -190,7 +183,7 @@ class _Run:
     def __init__(self, name: str, method: Method, weights: dict[str, float], config: TrainConfig, folder: Path,
                  seed: int, world: World):
         self.name, self.weights, self.config, self.folder = name, weights, config, folder
-        self.seed, self.world = seed, world
+        self.seed, self.world, self.clock = seed, world, Clock(folder / "time.json")
         self.method = method.to(world.device)
         self.phases = tuple(method.losses)
         self.sharded = config.shard == "full" and world.size > 1
@@ -206,7 +199,8 @@ class _Run:
         self.learnt = [name for name, parameter in method.named_parameters() if parameter.requires_grad]
         bf16 = config.precision == "bf16" or (config.precision == "auto" and native_bf16(world.device))
         self.autocast = (lambda: torch.autocast(world.device.type, torch.bfloat16)) if bf16 else nullcontext
-        self.step, self.best = 0, math.inf
+        self.step = 0
+        self.best: dict[str, Any] = {"by": method.selects, "value": math.inf, "loss": math.inf, "step": 0}
         self.dev_values: dict[str, float] = {}
         self._rng: dict[str, Any] | None = None
 
@@ -319,12 +313,13 @@ class _Run:
         return values
 
     def keep_best(self, values: dict[str, float]) -> None:
-        if values[self.method.selects] < self.best:
-            self.best = values[self.method.selects]
+        value, loss = values[self.method.selects], values["loss"]
+        if (value, loss) < (self.best["value"], self.best["loss"]):
+            self.best = {"by": self.method.selects, "value": value, "loss": loss, "step": self.step}
             state = shard.whole(self.average if self.average is not None else self.method.state_dict())
             if self.world.first:
                 checkpoint.save(self.folder / "best.pt", checkpoint.content_of(self.name, self.method, state)
-                                | {"step": self.step, "dev": values})
+                                | {"step": self.step, "dev": values, "best": self.best})
 
     def save(self, loader) -> None:
         """`last.pt`: all that the next process needs to go on as if nothing had happened."""
@@ -335,6 +330,7 @@ class _Run:
             checkpoint.save(self.folder / "last.pt", checkpoint.content_of(self.name, self.method, model) | {
                 "step": self.step, "ema": average, "best": self.best, "dev": self.dev_values, "seed": self.seed,
                 "processes": processes, "optimisers": optimisers})
+            self.clock.save()
 
     def resume(self, loader) -> None:
         """Go back to `last.pt`, where there is one of this very run."""
@@ -352,6 +348,13 @@ class _Run:
             raise SpeechrepError(f"{path}: seed {content['seed']} on {len(content['processes'])} processes",
                                  f"seed {self.seed} on {self.world.size}",
                                  "start it as it was started, or choose another --exp")
+        best = content["best"]
+        if isinstance(best, float):  # an earlier version kept the value alone
+            best = {"by": "loss" if self.method.selects == "loss" else "another value", "value": best, "loss": best,
+                    "step": None}
+        if best["by"] != self.method.selects:
+            raise SpeechrepError(f"{path}: a run whose best weights are chosen by {best['by']}",
+                                 f"by {self.method.selects}", "choose another --exp, or remove the folder to start anew")
         own = content["processes"][self.world.rank]
         state = self.method.state_dict()
         self.method.load_state_dict({key: shard.like(value, state.get(key, value))
@@ -360,8 +363,9 @@ class _Run:
             optimiser.load_state_dict(shard.moments_like(content["optimisers"][phase], optimiser))
         if self.average is not None:
             self.average = {key: shard.like(value, state[key]) for key, value in content["ema"].items()}
-        self.step, self.best, self.dev_values = content["step"], content["best"], content["dev"]
+        self.step, self.best, self.dev_values = content["step"], best, content["dev"]
         self.method.take_extras(content)
+        self.clock.resume()
         loader.load_state_dict(own["loader"])
         self._rng = own["rng"]
 

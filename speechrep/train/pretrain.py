@@ -2,7 +2,6 @@
 
 import random
 import sys
-import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field, fields
@@ -84,6 +83,9 @@ def conduct(name: str, resolved: dict[str, Any], model: Any, config: TrainConfig
     resolved = resolved | {"seed": seed}
     if (exp / "last.pt").is_file() and (exp / "config.yaml").is_file():
         before = _with_defaults(read_yaml(exp / "config.yaml"), {"train": type(config), "model": type(model)})
+        if "upstream_digest" in resolved:
+            # An earlier version did not note it.
+            before.setdefault("upstream_digest", resolved["upstream_digest"])
         if differing := _differing(before, resolved):
             raise SpeechrepError(f"{exp}: a run of another configuration or seed ({differing})",
                                  cure="choose another --exp, or remove the folder")
@@ -110,16 +112,15 @@ def conduct(name: str, resolved: dict[str, Any], model: Any, config: TrainConfig
     # Each process draws its own dropout.
     own = seed * 1000 + world.rank
     torch.manual_seed(own), np.random.seed(own % 2 ** 32), random.seed(own)
-    started = time.monotonic()
-    values = fit(name, method, weights, config, *datasets, exp, seed, world, watch)
+    trained = fit(name, method, weights, config, *datasets, exp, seed, world, watch)
     if world.first:
         data = {folder.path.name: {"utterances": len(dataset), "seconds": round(float(dataset.seconds.sum()), 2)}
                 for folder, dataset in zip(folders, datasets)}
         write_json(exp / "done.json", {
-            "dev": values, "parameters": sum(p.numel() for p in method.parameters()),
-            "last_session_sec": round(time.monotonic() - started, 1),
-            "provenance": provenance(sys.argv, resolved, seed, data)})
-        print(f"{exp}: done; dev loss {values['loss']:.4f}")
+            "dev": trained.dev, "best": trained.best, "parameters": sum(p.numel() for p in method.parameters()),
+            "train_sec": round(trained.seconds, 1), "provenance": provenance(sys.argv, resolved, seed, data)})
+        print(f"{exp}: done; dev loss {trained.dev['loss']:.4f}, "
+              f"best {trained.best['by']} {trained.best['value']:.4f}")
     distributed.finish(world)
 
 

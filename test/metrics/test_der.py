@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from speechrep.data.lists import read_list
 from speechrep.data.rttm import format_turns, read_rttm, read_turns, write_rttm
 from speechrep.errors import SpeechrepError
 from speechrep.metrics.assignment import best_pairs
@@ -109,10 +110,13 @@ def test_rttm_is_read_as_written(tmp_path):
 
 
 @pytest.mark.parametrize("line", ["SPEAKER rec 1 0.5 -1 <NA> <NA> ann <NA> <NA>", "SPEAKER rec 1 x 1 <NA> <NA> ann",
-                                  "SPEAKER rec 1 0.5"])
+                                  "SPEAKER rec 1 0.5", "SPEAKER rec 1 nan 1 <NA> <NA> ann <NA> <NA>",
+                                  "SPEAKER rec 1 0.5 inf <NA> <NA> ann <NA> <NA>"])
 def test_bad_rttm_is_refused(tmp_path, line):
     (tmp_path / "rttm").write_text(line + "\n")
-    with pytest.raises(SpeechrepError, match="rttm:1: 'SPEAKER rec"):
+    with pytest.raises(SpeechrepError, match="rttm:1: .*: 'SPEAKER rec"):
         read_rttm(tmp_path / "rttm")
+    with pytest.raises(SpeechrepError, match="rttm:1: .*: 'SPEAKER rec"):
+        read_list(tmp_path / "rttm")
     with pytest.raises(SpeechrepError, match="start before end"):
         read_turns("ann 2.0 1.0")

@@ -65,7 +65,7 @@ def made(tmp_path_factory) -> Path:
     lines = [{"step": step, "part": "train", "contrast": 5 / step, "kl": 1.0, "lr": 0.001} for step in (1, 2, 3)]
     lines += [{"step": 3, "part": "dev", "contrast": 2.0, "loss": 3.0, "retrieval_speech_to_phone": 0.25}]
     (run / "log.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines) + '{"step": 4, "par')
-    (run / "done.json").write_text(json.dumps({"dev": {"loss": 3.0}, "parameters": 12345, "last_session_sec": 61.0,
+    (run / "done.json").write_text(json.dumps({"dev": {"loss": 3.0}, "parameters": 12345, "train_sec": 61.0,
                                                "provenance": {"seed": 7, "commit": "fedcba9876543210",
                                                               "uncommitted_changes": False,
                                                               "command": "speechrep pretrain --conf conf/quick.yaml"}}))

@@ -50,7 +50,7 @@ def exp(tmp_path):
         run = tmp_path / f"hubert/small-{seed}"
         put(exp, "hubert-small", "sid", seed, value, 85, 95, lr=[1e-3, 1e-2][seed], upstream=str(run / "best.pt"))
         write_yaml(run.parent / run.name / "config.yaml", {"train": {"steps": 3600, "batch_sec": 10.0}})
-        write_json(run / "done.json", {"parameters": 2_000_000 + 200_000 * seed, "last_session_sec": 100.0 + seed,
+        write_json(run / "done.json", {"parameters": 2_000_000 + 200_000 * seed, "train_sec": 100.0 + seed,
                                        "provenance": {"data": {"train": {"seconds": 7200.0}, "dev": {"seconds": 60.0}}}})
     put(exp, "hubert-small", "asr", 0, 30.0, 28, 32, kind="recognition", name="per", better="lower")
     put(exp, "cpc", "sid", 0, 80.0, 70, 90)

@@ -105,6 +105,11 @@ def test_a_folder_may_have_its_own_items(root, tmp_path):
     named = score(root, tmp_path / "a", items=own.path / abx.OWN_ITEMS)["metrics"]
     arguments = ("logmel", folder(root, "train"), own, root / "dump", tmp_path / "b", "x", 0)
     assert abx.score_abx(*arguments)["metrics"] == named == abx.score_abx(*arguments, dev=own)["metrics"]
+    # Beside an item file for the test, dev's own comes before its `ali`.
+    both = write_folder(tmp_path / "data/both", {name: test.read(name) for name in ("wav.scp", "utt2spk", "utt2dur", "ali")})
+    (both.path / abx.OWN_ITEMS).write_text("not an item file\n")
+    with pytest.raises(SpeechrepError, match="both/items.item"):
+        abx.score_abx(*arguments, items=own.path / abx.OWN_ITEMS, dev=both)
     (own.path / abx.OWN_ITEMS).unlink()
     with pytest.raises(SpeechrepError, match="no 'ali' in it"):
         abx.score_abx(*arguments)

@@ -65,7 +65,9 @@ def test_from_training_to_the_score(root, task, metric, worst, utts):
     assert found["low"] <= found["value"] <= found["high"] and score["task"] == task
     assert score["provenance"]["data"]["test"]["utterances"] == utts == len(read_table(out / "hyp"))
     assert score["provenance"]["config"]["upstream"] == "logmel"
-    assert "accuracy" in json.loads((exp / "done.json").read_text())["dev"]
+    done = json.loads((exp / "done.json").read_text())
+    assert done["best"]["by"] == "error" and done["dev"]["error"] == pytest.approx(1 - done["dev"]["accuracy"])
+    assert score["provenance"]["config"]["best"] == done["best"]
 
 
 def copied(root, task, tmp_path):

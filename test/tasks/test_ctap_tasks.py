@@ -108,8 +108,9 @@ def test_speech_is_left_as_a_data_folder(root):
         assert vc.seconds[utt] == pytest.approx(source.seconds[content], abs=0.011)
     natural = decode(root, "natural", "--count", "3") / "data"
     assert len(DataFolder(natural).utts) == 3
-    again = speechrep(root, "decode", "natural", "--data", "data/test", "--dump", "dump", "--out", "out/natural")
-    assert "already there" in again.stdout
+    arguments = "decode", "natural", "--data", "data/test", "--dump", "dump", "--out", "out/natural"
+    assert "already there" in speechrep(root, *arguments, "--count", "3").stdout
+    assert "made anew" in speechrep(root, *arguments, "--count", "2").stdout and len(DataFolder(natural).utts) == 2
 
 
 def test_conversion_takes_the_voice_of_the_prompt(root):

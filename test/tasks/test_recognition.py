@@ -25,7 +25,7 @@ LINEAR = {"head": "linear", "head_dim": 32}
 BLSTM = {"head": "blstm", "head_layers": 1, "head_dim": 16, "time_warp": 2, "time_masks": 1, "time_width": 4,
          "dim_masks": 1, "dim_width": 4}
 MODELS = {"phones": LINEAR, "chars": {"units": "chars", **LINEAR},
-          "pieces": {"units": "pieces", "pieces": 14, "spoken": True, **BLSTM}}
+          "pieces": {"units": "pieces", "pieces": 14, "spoken": True, "best_by": "words", **BLSTM}}
 
 
 @pytest.fixture(scope="module")
@@ -78,8 +78,26 @@ def test_from_training_to_the_score(root, name, metrics, worst):
         assert run(root, "score", kind, out, "--part", "test", "--system", "logmel", "--out", root / "out" / kind) == 0
         score = read_score(root / "out" / kind / "score.json")
         assert set(score["metrics"]) == metrics and min(v["value"] for v in score["metrics"].values()) < worst
-    logged = json.loads((root / "exp" / name / "done.json").read_text())["dev"]
-    assert 0 <= logged["error_rate"] <= 1.5 and set(read_table(out / "ref")) == set(folder(root, "test").utts)
+    done = json.loads((root / "exp" / name / "done.json").read_text())
+    assert 0 <= done["dev"]["error_rate"] <= 1.5 and set(read_table(out / "ref")) == set(folder(root, "test").utts)
+    by = "word_error_rate" if name == "pieces" else "error_rate"
+    lines = [json.loads(line) for line in (root / "exp" / name / "log.jsonl").read_text().splitlines()]
+    least = min((line[by], line["loss"], line["step"]) for line in lines if line["part"] == "dev")
+    assert (done["best"]["by"], done["best"]["step"]) == (by, least[2])
+    assert score["provenance"]["config"]["best"] == done["best"] == load_task(trained(root, name)).best
+
+
+def test_what_the_best_weights_are_chosen_by(root):
+    """Words: one wrong of two, none of one, an empty reference with one too many. Slots: F1 of 0 and 1."""
+    task, _ = make_task(root, asr, units="chars", best_by="words", **LINEAR)
+    found = task.path_metrics({"texts": ["ab k", "m", ""]}, [[*"ab m"], [*" m"], [*"k"]])
+    assert found == {"word_error_rate": (2.0, 3.0)} and task.selects == "word_error_rate"
+    task, _ = make_task(root, sf, best_by="slots", **LINEAR)
+    lines = ["a B-key k E-key", "s m"]
+    found = task.path_metrics({"labels": {"slots": lines}}, [[*"a k"], [*"s"]])
+    assert found == {"slot_type_error": (1.0, 2.0)} and task.selects == "slot_type_error"
+    with pytest.raises(ValueError, match="phones make no words"):
+        asr.Config(best_by="words")
 
 
 def test_beam_search_and_its_language_model(root):

@@ -112,8 +112,10 @@ def test_verification(root, head):
     assert len(vectors) == 12 and all(np.linalg.norm(v) == pytest.approx(1, abs=1e-4) for v in vectors.values())
     assert len(read_table(out / "cohort")) == 2
     before = (out / "score.json").read_bytes()
-    decoded(root, "asv", exp)
+    decoded(root, "asv", exp, more=("--cohort", root / "data/train"))
     assert (out / "score.json").read_bytes() == before
+    decoded(root, "asv", exp)
+    assert not (out / "cohort").exists() and not (out / "score.json").exists()
 
 
 def test_kaldiio_reads_the_embeddings(root):
@@ -257,6 +259,28 @@ def test_diarisation(root):
     assert len((out / "hyp.rttm").read_text().splitlines()) == sum(
         len(read_turns(line)) for line in read_table(out / "hyp").values())
     assert json.loads((out / "made.json").read_text())["settled"] == task.settled
+
+
+def test_habits_of_the_reference_in_diarisation(root, tmp_path):
+    """The best weights by frames; the operating point that test itself likes best, which no other beats."""
+    task, data = task_of(root, sd, "mix_train", dim=8, best_by="frames", test_chooses=True, medians=[1, 11])
+    assert task.selects == "frame_error" and sd.Task.selects_of(sd.Config()) == "der"
+    batch = task.prepare(collate([data[i] for i in range(4)]), torch.Generator())
+    with torch.no_grad():
+        wrong, cells = task.metrics(batch)["frame_error"]
+    assert cells == task.counts(batch)["pit_bce"] and 0 < wrong < cells
+    reference = np.array([[1, 0], [1, 1], [0, 0], [0, 1]], bool)
+    assert sd.wrong_frames(reference, reference[:, ::-1]) == 0 and sd.wrong_frames(reference, ~reference) == 4
+    said = task.predict(batch)
+    assert len(said) == 2 + 10 and said["hyp"] == said["hyp_0.5_1"]
+    for name, lines in {"ref": ["a 0 4 b 3 8"], "hyp": [""], "hyp_0.3_1": ["a 0 8 b 0 8"], "hyp_0.5_11": ["a 0 4 b 4 8"],
+                        "hyp_0.7_1": ["a 0 4"]}.items():
+        write_table(tmp_path / name, dict(zip(["x"], lines)))
+    score = sd.Task.score(tmp_path)
+    assert score.metrics["der"]["value"] == pytest.approx(100 / 9) and "0.5_11" in score.notes[1]
+    write_table(tmp_path / "hyp_0.4_1", {"y": ""})
+    with pytest.raises(SpeechrepError, match="without a hypothesis"):
+        sd.Task.score(tmp_path)
 
 
 def test_a_long_recording_is_heard_in_chunks_of_one_order(root):

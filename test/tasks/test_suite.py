@@ -12,7 +12,7 @@ from speechrep.bin import main
 from speechrep.errors import SpeechrepError
 from speechrep.files import read_json
 from speechrep.tasks import sid, suite
-from speechrep.tasks.base import ZeroShot, load_task
+from speechrep.tasks.base import ZeroShot, find_task, load_task, task_names, zero_shot_tasks
 from speechrep.tasks.suite import find_jobs, stream_of, task_confs
 from speechrep.tasks.systems import find_systems, name_of
 from speechrep.tasks.train import train_task
@@ -53,8 +53,32 @@ def test_what_the_corpus_has_labels_for(recipe):
     jobs, reasons = runnable(recipe)
     assert [job.name for job in jobs] == ["sid"]
     assert reasons["asr"] == reasons["frame_phones"] == f"no ali in {recipe / 'data/test'}"
-    assert reasons["abx"] == f"no ali, utt2spk in {recipe / 'data/test'}".replace(", utt2spk", "")
+    assert reasons["abx"].endswith(f"; or no ali in {recipe / 'data/test'}")
     assert reasons["intent"] == f"no intent in {recipe / 'data/dev'}"
+
+
+def test_abx_of_the_corpus_own_items(recipe):
+    """Where dev and test have items.item, from these in place of `ali`; of ZeroSpeech 2021's folders too."""
+    data = recipe / "data"
+    for part in ("test", "dev"):
+        assert "--items" not in find(recipe, "abx").options
+        (data / part / "items.item").write_text("#file\n")
+    wanted = ("--train", "train", "--dev", "dev", "--test", "test", "--items", "test/items.item")
+    assert find(recipe, "abx").options == named(data, wanted)
+    for part in ("train", "dev", "test"):
+        shutil.rmtree(data / part)
+    (data / "phonetic_dev_clean").mkdir()
+    (data / "phonetic_dev_clean/items.item").write_text("#file\n")
+    clean = "phonetic_dev_clean"
+    assert find(recipe, "abx").options == named(data, ("--train", clean, "--test", clean, "--items", f"{clean}/items.item"))
+    (data / "phonetic_test_clean").mkdir()
+    (data / "phonetic_test_clean/items.item").write_text("#file\n")
+    assert find(recipe, "abx").options == named(data, (
+        "--train", clean, "--dev", clean, "--test", "phonetic_test_clean", "--items", "phonetic_test_clean/items.item"))
+
+
+def named(data, options):
+    return tuple(word if word.startswith("--") else str(data / word) for word in options)
 
 
 def test_named_tasks(recipe):
@@ -129,6 +153,15 @@ def test_tasks_say_what_they_need(recipe, monkeypatch):
     (recipe / "data/test/trials").unlink()
     assert runnable(recipe)[1]["qbe"] == f"no relevance in {recipe / 'data/queries'}; or no trials in {recipe / 'data/test'}"
     assert [stream_of(need) for need in ("phones", "label:ali", "units:x", "feats", "text")] == ["ali", "ali", "units.x", "", "text"]
+
+
+def test_habits_are_named_in_the_help(capsys):
+    with pytest.raises(SystemExit):
+        main(["suite", "train", "--help"])
+    told = capsys.readouterr().out
+    habits = [setting for name in task_names() for setting in find_task(name).superb]
+    habits += [setting for tasks in zero_shot_tasks().values() for task in tasks for setting in task.superb]
+    assert len(habits) > 4 and [setting for setting in habits if setting not in told] == []
 
 
 def find(recipe, name):

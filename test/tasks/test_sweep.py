@@ -59,10 +59,11 @@ def test_bad_rates_are_stopped_and_the_best_wins(recipe, quiet):
     # 0.001 has no rival yet, 0.03 beats it at both rungs (2 and 6); 0.00001 is the worst of three at the first rung.
     assert state[1e-3] == ("finished", 12) and state[3e-2] == ("finished", 12) and state[1e-5] == ("pruned", 2)
     finished = [trial for trial in found["trials"] if trial["state"] == "finished"]
-    assert found["lr"] == min(finished, key=lambda trial: trial["best"])["lr"] == 3e-2
+    assert found["lr"] == min(finished, key=lambda trial: (trial["best"], trial["loss"]))["lr"] == 3e-2
     lines = [json.loads(line) for line in (quiet / "log.jsonl").read_text().splitlines()]
-    dev = [line["loss"] for line in lines if line["part"] == "dev"]
-    assert min(dev) == next(trial["best"] for trial in finished if trial["lr"] == 3e-2)
+    dev = [(line["error"], line["loss"]) for line in lines if line["part"] == "dev"]
+    assert min(dev) == next((trial["best"], trial["loss"]) for trial in finished if trial["lr"] == 3e-2)
+    assert [trial["best"] for trial in finished].count(0) > 1, "of equal errors the less loss wins"
     assert not list((quiet / "lr").rglob("*.pt"))
     assert found["provenance"]["config"]["grid"] == list(GRID)
 

@@ -95,7 +95,11 @@ def test_a_stopped_run_goes_on_to_the_same_weights(corpus, tmp_path, monkeypatch
         with pytest.raises(SpeechrepError, match="stopped at step 8"):
             run(corpus, tmp_path / "cut", write_conf(tmp_path))
     assert torch.load(tmp_path / "cut/last.pt", weights_only=True)["step"] == 8
+    assert 0 < json.loads((tmp_path / "cut/time.json").read_text())["seconds"] < 1000
+    (tmp_path / "cut/time.json").write_text('{"seconds": 1000.0}')
     cut = run(corpus, tmp_path / "cut", write_conf(tmp_path))
+    took = [json.loads((tmp_path / name / "done.json").read_text())["train_sec"] for name in ("whole", "cut")]
+    assert 0 < took[0] < 1000 < took[1] < 2000
     assert same(whole["model"], cut["model"]) and same(whole["ema"], cut["ema"])
     logs = [[json.loads(line) for line in open(tmp_path / name / "log.jsonl")] for name in ("whole", "cut")]
     assert logs[0] == logs[1] and [line["step"] for line in logs[0] if line["part"] == "train"] == list(range(1, 13))
@@ -196,6 +200,41 @@ def test_what_is_divided_block_by_block():
     first, second = nn.Sequential(inner, nn.Linear(2, 2)), nn.Linear(3, 3)
     net = nn.Sequential(nn.Linear(2, 2), nn.ModuleList([first, nn.ModuleList([second, nn.GELU()])]))
     assert blocks(net) == [first, second]
+
+
+def test_the_best_weights_are_those_of_what_the_method_selects(corpus, tmp_path, monkeypatch):
+    """The least, of equal ones that of the least loss, then the first; a run that was stopped knows them."""
+    from speechrep.methods import ctap
+    from speechrep.train import loop
+    values = {2: (0.5, 3.0), 4: (0.4, 2.0), 6: (0.4, 1.0), 8: (0.4, 1.0), 10: (0.6, 0.1), 12: (0.4, 1.5)}
+    monkeypatch.setattr(ctap.Method, "selects", "errors")
+
+    def evaluate(self, dev):
+        self.dev_values = dict(zip(("errors", "loss"), values[self.step]))
+        return self.dev_values
+
+    monkeypatch.setattr(loop._Run, "evaluate", evaluate)
+    wanted = {"by": "errors", "value": 0.4, "loss": 1.0, "step": 6}
+    conf = write_conf(tmp_path, dev_every=2, save_every=100)
+    for name, last in (("whole", 0), ("cut", 9)):
+        seen = []
+        with monkeypatch.context() as patch:
+            if last:
+                patch.setattr(loop.World, "any", lambda self, flag: seen.append(None) or len(seen) == last)
+                with pytest.raises(SpeechrepError, match="stopped at step 9"):
+                    run(corpus, tmp_path / name, conf)
+            else:
+                run(corpus, tmp_path / name, conf)
+        assert run(corpus, tmp_path / name, conf)["best"] == wanted
+        best = torch.load(tmp_path / name / "best.pt", weights_only=True)
+        assert best["step"] == 6 and best["best"] == wanted
+        assert json.loads((tmp_path / name / "done.json").read_text())["best"] == wanted
+    content = torch.load(tmp_path / "whole/last.pt", weights_only=True)
+    (tmp_path / "whole/done.json").unlink()
+    for best, told in ((0.1, "another value"), (wanted | {"by": "loss"}, "loss")):
+        torch.save(content | {"best": best}, tmp_path / "whole/last.pt")
+        with pytest.raises(SpeechrepError, match=f"chosen by {told}"):
+            run(corpus, tmp_path / "whole", conf)
 
 
 def test_a_run_of_an_earlier_version_goes_on(corpus, tmp_path, capsys):
