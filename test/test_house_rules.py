@@ -216,6 +216,15 @@ def yamls():
     return sorted(path for path in (ROOT / "egs").rglob("*.yaml") if path.parent.name == "conf")
 
 
+def test_methods_that_are_compared_hear_the_same_hours():
+    from speechrep.train.pretrain import read_experiment
+    named = re.search(r"methods=([a-z0-9_,]+)\n", (ROOT / "utils/compare_methods.sh").read_text())[1].split(",")
+    confs = [ROOT / "egs/mini/conf" / f"{ {'ctap': 'quick', 'hubert2': 'hubert'}.get(name, name)}.yaml" for name in named]
+    heard = {path.name: (train := read_experiment(path)[0].train).steps * train.batch_sec
+             for path in [*confs, ROOT / "egs/voices/conf/quick.yaml"]}
+    assert len(heard) > 15 and len(set(heard.values())) == 1, heard
+
+
 def load_yaml(path):
     """Read a recipe's YAML as the verb that it is for does."""
     from speechrep.config import build, read_yaml
