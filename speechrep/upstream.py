@@ -47,9 +47,10 @@ def _make(name: str, config: dict[str, Any], inventory: Inventory) -> Method:
 class Upstream(nn.Module):
     """Layers of frame features from dumped features, from samples, or from units that were made of them.
 
-    `needs` names the stream that it hears, ("feats",), ("audio",) or ("units:NAME",); `kind` is the dump that goes with it, whose settings
-    the samples follow too. `stride` is the step from frame to frame in steps of the input (feature frames, samples, units),
-    `hop_samples` the same in samples at `rate_hz`; `dims` holds the width of each layer. Made by `Upstream.open`.
+    `needs` names the stream that it hears, ("feats",), ("audio",) or ("units:NAME",); `kind` is the dump that goes with
+    it, whose settings the samples follow too. `stride` is the step from frame to frame in steps of the input (feature
+    frames, samples, units), `hop_samples` the same in samples at `rate_hz`; `dims` holds the width of each layer. Made by
+    `Upstream.open`.
     """
 
     def __init__(self, spec: str, method: Method | None, inventory: Inventory):
@@ -82,7 +83,8 @@ class Upstream(nn.Module):
     def open(cls, spec: str, features: Inventory | None = None, device: str | torch.device = "cpu") -> "Upstream":
         """spec: "mfcc", "fbank" or "logmel" (dumped features as they are, normalised by `features`), the path of a
         checkpoint, or "random:PATH" for an untrained network of the same shape, or a folder in transformers' format
-        (`speechrep.released`) or "torchaudio:BUNDLE" (`speechrep.bundles`), which hear the audio of the dump that `features` describes."""
+        (`speechrep.released`) or "torchaudio:BUNDLE" (`speechrep.bundles`), which hear the audio of the dump that
+        `features` describes."""
         if spec in FEATURES:
             if features is None:
                 raise SpeechrepError(f"upstream {spec} without feature statistics", "the inventory of a dump")

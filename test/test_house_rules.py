@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-MAX_LINES = 450
+MAX_LINES, MAX_WIDTH = 450, 128
 
 BOTTOM = {"errors", "files", "config", "provenance", "launch", "doctor", ""}
 LEVELS = [BOTTOM, {"data", "nn", "metrics"}, {"align", "methods", "train", "vocoder"}, {"released"}, {"bundles"}, {"upstream"},
@@ -203,6 +203,11 @@ def test_no_file_is_two_rooms():
     assert {str(path.relative_to(ROOT)): count for path in files
             if (count := len(path.read_text().splitlines())) > MAX_LINES} == {}
     assert [str(path) for path in files if path.stem in ("utils", "common", "misc", "helpers")] == []
+
+
+def test_lines_of_code_can_be_read_side_by_side():
+    assert [f"{path.relative_to(ROOT)}:{number}" for path in sources("speechrep", "egs", kinds=("py",))
+            for number, line in enumerate(path.read_text().splitlines(), 1) if len(line) > MAX_WIDTH] == []
 
 
 def test_nothing_of_this_machine():

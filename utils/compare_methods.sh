@@ -8,8 +8,8 @@
 # these methods, plain features and an untrained network of the first method's shape. run.sh exports method, task, seed,
 # nj and processes. $method names methods, separated by commas, or `all`; each is configured by conf/METHOD.yaml, or
 # where the recipe has none by mini's, and hubert2 is HuBERT's second iteration, on units of the first. A method that
-# builds on another's units comes behind it. ctap, which learns from phones too, is the run of --method ctap at the quick
-# size.
+# builds on another's units comes behind it. All hear the same hours of speech. ctap, which learns from phones too, is the
+# run of --method ctap at the quick size.
 set -euo pipefail
 stage=$1 methods=$method
 shift

@@ -1,9 +1,9 @@
 """Run a trained system over a data folder: tts, vc, vocoded, natural, prototype, or a trained task.
 
-tts, vc, vocoded (natural speech through the vocoder) and natural (the same utterances untouched) leave a data folder of speech at OUT/data; prototype
-and the trained tasks leave files keyed by utterance, such as OUT/hyp and OUT/ref.
-`speechrep score` reads them. What is already there is left alone, unless a checkpoint that it was made from, or an option,
-is another than OUT/done.json says; then it is made anew.
+tts, vc, vocoded (natural speech through the vocoder) and natural (the same utterances untouched) leave a data folder of
+speech at OUT/data; prototype and the trained tasks leave files keyed by utterance, such as OUT/hyp and OUT/ref. `speechrep
+score` reads them. What is already there is left alone, unless a checkpoint that it was made from, or an option, is another
+than OUT/done.json says; then it is made anew.
 """
 
 MODELS = ("checkpoint", "lm", "duration", "vocoder")

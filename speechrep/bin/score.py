@@ -95,8 +95,8 @@ def add_arguments(parser) -> None:
 
 
 def main(args) -> None:
-    {"synthesis": synthesis, "recognition": recognition, "predictions": predictions,
-     "representation": representation, "abx": abx, "qbe": qbe, "ssimi": ssimi, "pictures": pictures, "table": table}[args.kind](args)
+    {"synthesis": synthesis, "recognition": recognition, "predictions": predictions, "representation": representation,
+     "abx": abx, "qbe": qbe, "ssimi": ssimi, "pictures": pictures, "table": table}[args.kind](args)
 
 
 def recognition(args) -> None:
@@ -112,7 +112,8 @@ def predictions(args) -> None:
     from speechrep.tasks.predict import score_predictions
     if len(args.folder) > 1:
         join_folds(args.folder, args.out)
-    score = score_predictions(args.folder[0] if len(args.folder) == 1 else args.out, args.part, args.system, args.seed, args.out)
+    folder = args.folder[0] if len(args.folder) == 1 else args.out
+    score = score_predictions(folder, args.part, args.system, args.seed, args.out)
     print(results_markdown([score], ""), end="")
 
 

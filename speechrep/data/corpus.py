@@ -87,7 +87,7 @@ class Corpus:
         self._others[part, name] = dict(others or {})
 
     def drop(self, part: str) -> None:
-        """A data folder that another setting of the recipe makes: writing removes it, so that nothing takes it for this one's."""
+        """A data folder that another setting of the recipe makes: writing removes it, lest it be taken for this one's."""
         self._dropped.append(part)
 
     def leave_out(self, utt: str, why: str) -> None:

@@ -14,8 +14,9 @@ Streams that a method may need:
 | image | `image` [B, 3, H, W] in [0, 1], of `image.scp`, all of one size; `image_id` [B], equal for one picture |
 | units:NAME | `units` [B, N'] from `units.NAME` of the data folder, at their own frame rate, `units_lengths` [B] |
 
-Every batch also has `utts`, `labelled` [B] (False where only the speech may be used: minimal supervision) and `seeds` [B], from which a method draws what is random about an utterance: they depend
-on (seed, epoch, utterance) alone, so that neither workers nor processes nor resuming change a draw. Padded positions hold zeros.
+Every batch also has `utts`, `labelled` [B] (False where only the speech may be used: minimal supervision) and `seeds` [B],
+from which a method draws what is random about an utterance: they depend on (seed, epoch, utterance) alone, so that neither
+workers nor processes nor resuming change a draw. Padded positions hold zeros.
 """
 
 from pathlib import Path

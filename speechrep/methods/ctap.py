@@ -19,7 +19,8 @@ out of the negatives. The prompt is another utterance of the speaker, so that it
 Minimal supervision: only the utterances that the batch calls labelled enter `contrast` and `mel_phone`.
 `decoder_gradient` below 1 weakens what the decoder teaches the speech encoder, which is where voice leaks in;
 `instance_norm` takes out of the speech encoder what does not change through an utterance; `voice_per_block` tells the
-decoder the voice more than once; and `warp` makes the voice of a target something that only the prompt tells, which matters where each language has one speaker.
+decoder the voice more than once; and `warp` makes the voice of a target something that only the prompt tells, which
+matters where each language has one speaker.
 """
 
 import math
@@ -152,7 +153,8 @@ class Method(BaseMethod):
         most = -(-self.config.contrast_frames // (dist.get_world_size() if _together() else 1))
         if 0 < most < total:
             chosen = torch.randperm(total, generator=generator)[:most].sort().values.to(device)
-        return batch | {"heard": heard, "feats": feats, "prompt_window": frames, "prompt_noise": noise.to(device), "contrast_frames": chosen}
+        return batch | {"heard": heard, "feats": feats, "prompt_window": frames, "prompt_noise": noise.to(device),
+                        "contrast_frames": chosen}
 
     def counts(self, batch: Batch, phase: str = "main") -> dict[str, float]:
         labelled, chosen, mels = batch["labelled"], batch["contrast_frames"], batch["feats"].shape[-1]

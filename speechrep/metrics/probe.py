@@ -60,9 +60,9 @@ def probe_error(train_x: np.ndarray, train_y: np.ndarray, test_x: np.ndarray, te
 
     train_x [n, D], test_x [m, D]: frames (or utterance vectors). train_y [n], test_y [m]: labels of any kind that numpy
     can sort; test labels unknown in training count as errors. train_groups, test_groups: the utterance of each item;
-    held-out utterances (one in ten) choose the penalty by a fit to `SEARCH_ITEMS` of the others, and the interval draws utterances; without groups each item
-    is its own. At most `max_train` training items are used, drawn by `seed`. Raises ValueError for fewer than two
-    training labels or frames that are not finite.
+    held-out utterances (one in ten) choose the penalty by a fit to `SEARCH_ITEMS` of the others, and the interval draws
+    utterances; without groups each item is its own. At most `max_train` training items are used, drawn by `seed`. Raises
+    ValueError for fewer than two training labels or frames that are not finite.
     """
     train_x, test_x = np.asarray(train_x, dtype=np.float32), np.asarray(test_x, dtype=np.float32)
     train_y, test_y = np.asarray(train_y), np.asarray(test_y)

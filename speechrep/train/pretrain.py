@@ -108,7 +108,8 @@ def conduct(name: str, resolved: dict[str, Any], model: Any, config: TrainConfig
         hours = [dataset.seconds.sum() / 3600 for dataset in datasets]
         print(f"{name}: {sum(p.numel() for p in method.parameters()) / 1e6:.2f} M parameters, "
               f"{len(datasets[0])} utterances ({hours[0]:.2f} h) to train on, {len(datasets[1])} ({hours[1]:.2f} h) "
-              f"for dev, {datasets[0].left_out} and {datasets[1].left_out} left out (too long or short, or unaligned), {world.size} process(es) on {world.device.type}", flush=True)
+              f"for dev, {datasets[0].left_out} and {datasets[1].left_out} left out (too long or short, or unaligned), "
+              f"{world.size} process(es) on {world.device.type}", flush=True)
     # Each process draws its own dropout.
     own = seed * 1000 + world.rank
     torch.manual_seed(own), np.random.seed(own % 2 ** 32), random.seed(own)

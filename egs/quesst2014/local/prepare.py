@@ -5,7 +5,8 @@ Usage: local/prepare.py [--language NAME|all] [--partial] CORPUS_DIR DATA_DIR
 
 CORPUS_DIR holds quesst14Database as its archive unpacks: Audio, dev_queries, eval_queries, and scoring with the
 language keys and the ground truth. The evaluation queries are called test. `relevance` of the queries names the documents
-of `docs` that hold them, `relevance.all` where there are any those of other languages too. No text and no speakers are published: each utterance is its own speaker.
+of `docs` that hold them, `relevance.all` where there are any those of other languages too. No text and no speakers are
+published: each utterance is its own speaker.
 """
 
 from pathlib import Path

@@ -97,7 +97,8 @@ def add(corpus: Corpus, part: str, phn: Path, classes: int, keep_silences: bool)
 def read_times(path: Path) -> list[tuple[int, int, str]]:
     """(first sample, the one behind the last, label) from lines `START END LABEL`.
 
-    Raises `SpeechrepError` for lines of another form, starts that fall, and a file without lines. (Words may overlap where they share a phone.)
+    Raises `SpeechrepError` for lines of another form, starts that fall, and a file without lines. (Words may overlap where
+    they share a phone.)
     """
     rows: list[tuple[int, int, str]] = []
     for line in read_lines(path, "labels with their times"):
