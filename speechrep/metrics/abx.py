@@ -18,6 +18,7 @@ import numpy as np
 import torch
 
 from speechrep.metrics.batch_dtw import batch_mean_cost
+from speechrep.metrics.unit_dtw import unit_mean_cost
 
 DISTANCES = ("angular", "cosine", "euclidean", "kl_symmetric", "identical")
 """Of frames. cosine is the name that Libri-light gave to angular; kl_symmetric is of probabilities; identical is 0 or 1
@@ -131,14 +132,16 @@ def abx(frames: torch.Tensor, items: Sequence[Item], cells: Cells, distance: str
     offsets = np.concatenate([[0], np.cumsum(sizes[first] * sizes[second])])
     own, other, direct, mirror = _pairs_of_items(cells.groups, sizes, first, second, offsets)
     if distance == "identical":
-        # Of sums that are equal, as those of 0 and 1 often are, the path preferred is another one when mirrored.
-        direct = np.ones_like(direct)
-    within = bool((cells.a == cells.x).all())
-    keys = [(item.domain, item.context, item.speaker if within else "") for item in items]
-    once = _distances(_prepared(frames, distance), starts, ends - starts, keys, own[direct], other[direct], distance)
-    found = np.empty(len(own), dtype=once.dtype)
-    found[direct] = once
-    found[~direct] = found[mirror[~direct]]
+        # Of sums that are equal, as those of 0 and 1 often are, the path preferred is another one when mirrored: each
+        # pair both ways round.
+        found = _unit_distances(_prepared(frames, distance), starts, ends - starts, own, other)
+    else:
+        within = bool((cells.a == cells.x).all())
+        keys = [(item.domain, item.context, item.speaker if within else "") for item in items]
+        once = _distances(_prepared(frames, distance), starts, ends - starts, keys, own[direct], other[direct], distance)
+        found = np.empty(len(own), dtype=once.dtype)
+        found[direct] = once
+        found[~direct] = found[mirror[~direct]]
     # No item is an X of its own.
     found[own == other] = np.inf
     errors = _errors(cells, found, offsets[place[:len(cells)]], offsets[place[len(cells):]], sizes)
@@ -178,8 +181,6 @@ def _costs(x: torch.Tensor, y: torch.Tensor, distance: str) -> torch.Tensor:
     """Distance of every frame of x [P, N, D] to every frame of y [P, M, D]: [P, N, M]."""
     if distance == "euclidean":
         return torch.cdist(x, y, compute_mode="donot_use_mm_for_euclid_dist")
-    if distance == "identical":
-        return (x != y.transpose(1, 2)).to(x.dtype)
     if distance == "kl_symmetric":
         # 1/2 sum (p - q) (log p - log q); logarithms are centred, which sums of 1 allow and float32 needs.
         log_x, log_y = ((value + EPSILON).log() for value in (x, y))
@@ -204,6 +205,14 @@ def _pairs_of_items(groups: list[np.ndarray], sizes: np.ndarray, first: np.ndarr
     other = flat[np.repeat(begin[second], counts) + column]
     mirror = np.repeat(offsets[at], counts) + column * np.repeat(sizes[first], counts) + row
     return own, other, np.repeat(direct, counts), mirror
+
+
+def _unit_distances(frames: torch.Tensor, starts: np.ndarray, lengths: np.ndarray, own: np.ndarray,
+                    other: np.ndarray) -> np.ndarray:
+    """Distances of items `own` to items `other` [T] by which units are the same."""
+    units = np.unique(frames[:, 0].cpu().numpy(), return_inverse=True)[1]
+    dtype = np.float32 if frames.dtype == torch.float32 else np.float64
+    return unit_mean_cost(units, starts, lengths, own, other).astype(dtype)
 
 
 def _distances(frames: torch.Tensor, starts: np.ndarray, lengths: np.ndarray, keys: list[tuple[str, ...]],

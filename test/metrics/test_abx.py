@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from speechrep.metrics import unit_dtw
 from speechrep.metrics.abx import DISTANCES, Item, abx, frame_range, make_cells
 from speechrep.metrics.batch_dtw import batch_mean_cost
 from speechrep.metrics.dtw import path
@@ -183,6 +184,26 @@ def test_refuses_what_cannot_be_compared():
         abx(frames, [*items[:2], Item("q", "c", "s", (2, 2))], cells)
     with pytest.raises(ValueError, match="same context"):
         abx(frames, items, make_cells(items, True))
+
+
+@pytest.mark.parametrize("longest, count, at_once", [(8, 60, 2 ** 16), (8, 60, 50), (32, 30, 2 ** 16), (33, 30, 700),
+                                                     (140, 8, 2 ** 16)])
+def test_paths_of_units_equal_those_of_their_costs(longest, count, at_once, monkeypatch):
+    """In whole numbers of 16 and of 32 bits, in one batch and in many; both ways round, which differ."""
+    monkeypatch.setattr(unit_dtw, "AT_ONCE", at_once)
+    rng = np.random.default_rng(longest)
+    lengths = rng.integers(1, longest + 1, count)
+    lengths[0] = longest
+    starts = np.cumsum(lengths) - lengths
+    units = rng.integers(0, 4, lengths.sum())
+    own, other = (side.ravel() for side in np.meshgrid(np.arange(count), np.arange(count)))
+    padded = np.stack([units[np.minimum(starts + i, len(units) - 1)] for i in range(longest)])
+    cost = torch.from_numpy((padded[:, None, own] != padded[None, :, other]).astype(float))
+    wanted = batch_mean_cost(cost, torch.from_numpy(lengths[own]), torch.from_numpy(lengths[other])).numpy()
+    found = unit_dtw.unit_mean_cost(units, starts, lengths, own, other)
+    assert np.array_equal(found, wanted)
+    square = found.reshape(count, count)
+    assert not np.array_equal(square, square.T) and (np.diag(square) == 0).all()
 
 
 def test_batched_paths_equal_single_ones():
