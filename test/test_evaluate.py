@@ -7,13 +7,16 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 from suite_corpus import make_recipe
+from toy_corpus import FEATURES
 
 from speechrep.bin import main
+from speechrep.data.dump import dump
 from speechrep.data.folder import read_table
 from speechrep.files import read_json
 from speechrep.metrics.score import read_score
@@ -102,6 +105,24 @@ def test_what_is_done_is_left_alone(top, monkeypatch, capsys):
     assert provenance["command"].startswith("speechrep score predictions") and provenance["config"]["lr"] == 0.02
     trained = read_json("twice/tasks/mfcc-1/sid/done.json")["provenance"]
     assert trained["command"].startswith("speechrep train --conf conf/sid.yaml --upstream mfcc") and trained["seed"] == 1
+
+
+def test_a_folder_in_the_format_of_transformers(top, tmp_path, monkeypatch, capsys):
+    transformers = pytest.importorskip("transformers")
+    monkeypatch.chdir(top / "egs/toy")
+    torch.manual_seed(0)
+    transformers.HubertModel(transformers.HubertConfig(
+        hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=24, conv_dim=[8] * 7,
+        num_conv_pos_embeddings=8, num_conv_pos_embedding_groups=2)).save_pretrained(tmp_path / "released")
+    for part in ("train", "dev", "test"):
+        dump(Path("data") / part, Path("wide/logmel") / part, replace(FEATURES, rate_hz=16000, hop_samples=160), cmvn=True)
+    options = ["--upstream", f"released={tmp_path / 'released'}", "--task", "sid,abx", "--exp", "released", "--dump", "wide"]
+    assert main(["suite", "train", *options]) == 0 and main(["suite", "score", *options]) == 0
+    assert "| released |" in capsys.readouterr().out
+    abx = read_score("released/tasks/released-0/abx/score.json")
+    assert abx["metrics"]["abx_within"]["value"] < 20 and abx["provenance"]["config"]["layer"] in (0, 1, 2)
+    assert read_json("released/tasks/released-0/sid/done.json")["parameters"] > 0
+    assert len(read_table(Path("released/tasks/released-0/sid/test/hyp"))) == 10
 
 
 def test_what_came_from_another_checkpoint(top, monkeypatch, capsys):
