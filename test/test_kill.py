@@ -26,7 +26,8 @@ FINAL = {"score.json", "done.json"}
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    """What every file says, less the time and place at which a score or a run was made, and how long it took; logs of jobs and events aside."""
+    """What every file says, less the time and place at which a score or a run was made, and how long it took; logs of
+    jobs and events aside."""
     found = {}
     for path in sorted(folder.rglob("*")):
         name = path.relative_to(folder)

@@ -10,7 +10,8 @@ labels for, and the reason for each task that they cannot run. `train` and `scor
 `speechrep train`, `decode` and `score` do, and print each command. What is done is left alone, what was interrupted goes
 on; what was decoded and scored from a checkpoint that has changed since is done again, what was trained on one refused.
 A task that fails does not keep the others from running: it is named at the end. They leave EXP/tasks/SYSTEM-SEED/TASK,
-and `score` the table of all systems, EXP/METHODS.md and EXP/METHODS.json. `report` leaves EXP/report/methods.html.
+and `score` the table of all systems, EXP/METHODS.md and EXP/METHODS.json.
+`report` leaves EXP/report/methods.html.
 
 An upstream is mfcc, fbank, logmel, a checkpoint, random:CHECKPOINT or a folder in transformers' format, with a name of
 its own as NAME=SPEC; `{seed}` in it stands for the seed.
@@ -83,9 +84,9 @@ def train(args):
                            "--dump", args.dump, "--cache", f"{args.dump}/layers", "--seed", system.seed,
                            "--device", args.device, "--exp", out]
                 options += [word for value in (*args.set, *_habits(args, job), *fold) for word in ("--set", value)]
-                if args.sweep:
+                if args.sweep or (out / "sweep.json").is_file():
                     runs.run("sweep", *options)
-                elif not (out / "sweep.json").is_file():
+                else:
                     runs.run("train", *options, "--processes", args.processes)
     runs.end()
 

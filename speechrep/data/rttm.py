@@ -1,8 +1,8 @@
 """Who speaks when: NIST's RTTM files, and the same as one line an utterance.
 
-A line of RTTM is `SPEAKER FILE CHANNEL START DURATION <NA> <NA> NAME <NA> <NA>`, times in seconds (NIST, RT-09 evaluation
-plan, appendix A; before, without the last field); lines of other types are passed over. As one line an utterance, turns
-are triples `NAME START END`.
+A line of RTTM is `SPEAKER FILE CHANNEL START DURATION <NA> <NA> NAME <NA> <NA>`, times in seconds (NIST, RT-09
+evaluation plan, appendix A; before, without the last field); lines of other types are passed over. As one line an
+utterance, turns are triples `NAME START END`.
 """
 
 import math

@@ -148,7 +148,8 @@ def score_abx(spec: str, train: DataFolder, test: DataFolder, dump: Path, out: P
     write_text(out / "pairs.tsv", _pairs_table(found))
     settings = {"upstream": spec, "upstream_digest": fingerprint(spec, train, dump),
                 "layer": layer_number(upstream, layer), "distance": distance, "max_group": MAX_GROUP,
-                "max_x_speakers": MAX_X_SPEAKERS, "items": str(items) if items else None, "dev": str(dev.path) if dev else None}
+                "max_x_speakers": MAX_X_SPEAKERS, "items": str(items) if items else None,
+                "dev": str(dev.path) if dev else None}
     data = {test.path.name: {name: {"cells": len(result.cells), "triplets": result.triplets}
                              for name, result in found.items()}}
     return write_score(out / "score.json", task="abx", part=test.path.name, system=system, seed=seed,

@@ -187,8 +187,9 @@ def score_qbe(spec: str, train: DataFolder, queries: DataFolder, documents: Data
             f"{number}\t{value.value:.6f}\t{value.threshold:.4f}\n" for number, value in tried.items()))
     # JSON knows no infinity, the threshold of a system that should detect nothing.
     threshold = best.threshold if np.isfinite(best.threshold) else None
-    settings = {"upstream": spec, "upstream_digest": fingerprint(spec, train, dump), "layer": layer,
-                "distance": distance, "threshold": threshold, "dev": [str(folder.path) for folder in dev] if dev else None}
+    settings = {"upstream": spec, "upstream_digest": fingerprint(spec, train, dump),
+                "layer": layer, "distance": distance, "threshold": threshold,
+                "dev": [str(folder.path) for folder in dev] if dev else None}
     data = {queries.name: {"queries": len(trials.queries), "counted": len(best.queries)},
             documents.name: {"documents": len(trials.documents), "trials": int(trials.judged.sum()),
                              "hits": int(trials.hits.sum())}}

@@ -152,8 +152,9 @@ def score_ssimi(spec: str, train: DataFolder, test: DataFolder, dump: Path, out:
     if tried:
         write_text(out / "choices.tsv", "layer\tpooling\tssimi\n" + "".join(
             f"{number}\t{name}\t{value:.4f}\n" for (number, name), value in tried.items()))
-    settings = {"upstream": spec, "upstream_digest": fingerprint(spec, train, dump), "layer": layer,
-                "pooling": pooling, "distance": distance, "dev": str(dev.path) if dev else None}
+    settings = {"upstream": spec, "upstream_digest": fingerprint(spec, train, dump),
+                "layer": layer, "pooling": pooling, "distance": distance,
+                "dev": str(dev.path) if dev else None}
     data = {test.path.name: {"tokens": sum(map(len, words.tokens.values())),
                              "pairs": {f"{kind}/{dataset}": len(pairs.human)
                                        for (kind, dataset), pairs in words.pairs.items()}}}

@@ -21,6 +21,7 @@ from typing import Any
 from speechrep.config import plain
 from speechrep.data.folder import DataFolder
 from speechrep.errors import Diverged, SpeechrepError
+from speechrep.extract import fingerprint
 from speechrep.files import read_json, write_json
 from speechrep.provenance import provenance
 from speechrep.tasks.train import read_experiment, train_task
@@ -67,10 +68,13 @@ def sweep(conf: Path, upstream: str, train: Path, dev: Path, dump: Path, exp: Pa
     if len(set(grid)) < 2 or min(grid) <= 0 or reduction < 2:
         raise SpeechrepError(f"a grid of {grid} cut by {reduction}", "two rates or more above 0, cut by 2 or more")
     asked = {"experiment": plain(experiment) | {"model": plain(config)}, "upstream": upstream, "seed": seed,
-             "grid": list(grid), "reduction": reduction, "by": cls.selects_of(config)}
+             "grid": list(grid), "reduction": reduction, "by": cls.selects_of(config),
+             "upstream_digest": fingerprint(upstream, DataFolder(train), dump)}
     record = exp / "sweep.json"
-    if record.is_file() and read_json(record)["asked"] != asked:
-        raise SpeechrepError(f"{record}: a sweep of another configuration, grid or seed",
+    # An earlier version did not note what the upstream was made of.
+    if record.is_file() and {"upstream_digest": asked["upstream_digest"]} | read_json(record)["asked"] != asked:
+        raise SpeechrepError(f"{record}: a sweep of another configuration, grid or seed, or of an upstream that has "
+                             "changed since",
                              cure="choose another --exp, or remove the folder")
     if not record.is_file():
         if (exp / "last.pt").is_file():

@@ -9,7 +9,7 @@ from suite_corpus import make_recipe
 
 from speechrep.bin import main
 from speechrep.errors import SpeechrepError
-from speechrep.files import read_json
+from speechrep.files import read_json, write_json
 from speechrep.tasks import sweep as module
 from speechrep.tasks.sweep import sweep
 from speechrep.tasks.train import train_task
@@ -116,6 +116,11 @@ def test_what_is_refused(recipe, quiet, tmp_path):
         run(recipe, quiet, (1e-3, 1e-2))
     with pytest.raises(SpeechrepError, match="every learning rate of 1e\\+37, 1e\\+38 diverged"):
         run(recipe, tmp_path / "wild", (1e37, 1e38))
+    record = read_json(quiet / "sweep.json")
+    (tmp_path / "changed").mkdir()
+    write_json(tmp_path / "changed/sweep.json", record | {"asked": record["asked"] | {"upstream_digest": "of another"}})
+    with pytest.raises(SpeechrepError, match="an upstream that has changed since"):
+        run(recipe, tmp_path / "changed")
     shutil.copytree(quiet, tmp_path / "plain", ignore=shutil.ignore_patterns("sweep.json"))
     with pytest.raises(SpeechrepError, match="a run, made without a sweep"):
         run(recipe, tmp_path / "plain")
