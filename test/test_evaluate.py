@@ -90,6 +90,22 @@ def test_killed_and_gone_on_with(top, monkeypatch, capsys):
     assert "already" not in capsys.readouterr().out
 
 
+def test_asked_to_end_it_ends(top):
+    """A queue's SIGTERM ends the whole suite behind a checkpoint, not one task of it."""
+    recipe = top / "egs/toy"
+    process = start([top / ".venv/bin/speechrep", "suite", "train", "--upstream", "mfcc", "--task", "intent,sid", "--exp",
+                     "asked", "--conf", "conf", *LONG], recipe)
+    deadline = time.monotonic() + 100
+    while not (recipe / "asked/tasks/mfcc-0/intent/last.pt").is_file():
+        assert time.monotonic() < deadline and process.poll() is None, process.communicate()
+        time.sleep(0.01)
+    process.terminate()
+    said, problems = process.communicate(timeout=60)
+    assert process.returncode == 143, problems[-3000:]
+    assert "the checkpoint is written" in problems and said.count("+ speechrep train") == 1
+    assert not (recipe / "asked/tasks/mfcc-0/sid").exists()
+
+
 def test_what_is_done_is_left_alone(top, monkeypatch, capsys):
     """Seeds by commas; once more does nothing; the commands stand beside the scores."""
     monkeypatch.chdir(top / "egs/toy")

@@ -47,7 +47,7 @@ def main(argv: list[str] | None = None) -> int:
         return module.main(args) or 0
     except SpeechrepError as error:
         print(f"speechrep {verb}: {error}", file=sys.stderr)
-        return 1
+        return error.status
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1

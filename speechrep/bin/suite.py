@@ -144,6 +144,7 @@ class _Runs:
         import traceback
 
         from speechrep.bin import main
+        from speechrep.errors import Stopped
         argv = [str(word) for word in words]
         command = shlex.join(["speechrep", *argv])
         print(f"+ {command}", flush=True)
@@ -155,6 +156,9 @@ class _Runs:
             status = 1
         finally:
             sys.argv = before
+        if status == Stopped.status:
+            raise Stopped("stopped by a signal, during the last of the commands above",
+                          cure="run the same command to go on")
         if status:
             self.failed.append(command)
         return not status

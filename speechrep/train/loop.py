@@ -19,7 +19,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from speechrep.data.batches import StepSampler
 from speechrep.data.dataset import SpeechDataset, collate_step, to_device
-from speechrep.errors import Diverged, SpeechrepError
+from speechrep.errors import Diverged, SpeechrepError, Stopped
 from speechrep.methods.base import Batch, Method
 from speechrep.train import checkpoint, shard
 from speechrep.train.clock import Clock
@@ -152,8 +152,8 @@ def _steps(run: "_Run", batches: Iterator[list[Batch]], loader, dev: SpeechDatas
         if run.step % config.save_every == 0 or done or stopping:
             run.save(loader)
             if stopping and not done:
-                raise SpeechrepError(f"stopped at step {run.step} by a signal; the checkpoint is written",
-                                     cure="run the same command to go on")
+                raise Stopped(f"stopped at step {run.step} by a signal; the checkpoint is written",
+                              cure="run the same command to go on")
 
 
 def check_weights(name: str, method: Method, weights: dict[str, float]) -> None:
