@@ -39,6 +39,11 @@ case "$*" in
 esac
 """
 
+DF = """#!/bin/bash
+echo "Filesystem 1048576-blocks Used Available Capacity Mounted on"
+echo "/dev/disk 100000 1000 ${FREE_MB:-50000} 1% /"
+"""
+
 
 @pytest.fixture
 def checkout(tmp_path):
@@ -50,7 +55,7 @@ def checkout(tmp_path):
     (top / "tools/debian-packages.txt").write_text("recipe bash bash shell\ntest phantom no-such-program-here for tests\n")
     stubs.mkdir()
     for name, text in {"python3.11": PYTHON, "apt-get": '#!/bin/bash\necho "apt-get $*" >> "$CALLS"\n',
-                       "id": "#!/bin/bash\necho ${USER_ID:-0}\n"}.items():
+                       "id": "#!/bin/bash\necho ${USER_ID:-0}\n", "df": DF}.items():
         (stubs / name).write_text(text)
         (stubs / name).chmod(0o755)
     calls = tmp_path / "calls"
@@ -231,6 +236,14 @@ def test_debian_packages(checkout):
     with open(checkout.top / "setup.py", "a") as file:
         file.write("# newer\n")
     assert not any(line.startswith("apt-get") for line in checkout().calls), "a recipe does not need it"
+
+
+def test_a_full_disk_is_told_before_anything_is_fetched(checkout):
+    answer = checkout(FREE_MB="6000")
+    assert answer.returncode == 1 and not answer.installs
+    assert f"6000 MB free in {checkout.top}; wanted: 8000 MB" in answer.stderr
+    assert len(checkout().installs) == 4
+    assert checkout(FREE_MB="600").returncode == 0, "nothing is to be installed any more"
 
 
 def test_options(checkout):

@@ -87,8 +87,8 @@ if ! works .venv/bin/python || ! .venv/bin/python -m pip --version >/dev/null 2>
   "$python" -m venv .venv
 fi
 free=$(df -Pm . | awk 'NR == 2 {print $4}')
-if [ ! -e .venv/setup.recipe ] && [ ! -e .venv/setup.test ] && [ "$free" -lt 9000 ]; then
-  say "$free MB free in $PWD; wanted: 9000 MB for .venv; free some space"; exit 1
+if [ ! -e .venv/setup.recipe ] && [ ! -e .venv/setup.test ] && [ "$free" -lt 8000 ]; then
+  say "$free MB free in $PWD; wanted: 8000 MB for .venv; free some space"; exit 1
 fi
 
 # Packages
