@@ -45,7 +45,7 @@ def top(tmp_path_factory):
 
 
 def start(command, cwd, **environment) -> subprocess.Popen:
-    own = dict(os.environ, PYTHONPATH=str(ROOT), OMP_NUM_THREADS="1", **environment)
+    own = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"} | environment
     own["PATH"] = f"{cwd.parents[1] / '.venv/bin'}:{own['PATH']}"
     return subprocess.Popen([str(word) for word in command], cwd=cwd, env=own, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                             text=True, start_new_session=True)
@@ -88,6 +88,28 @@ def test_killed_and_gone_on_with(top, monkeypatch, capsys):
     whole = predictions(recipe / "peace")
     assert len(whole) == 2 * 3 and predictions(recipe / "exp") == whole
     assert "already" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("upstream, tasks, jobs", [
+    (UPSTREAM, "intent", ["apc-0-intent", "mfcc-0-intent"]),
+    ("mfcc", "intent,sid", ["mfcc-0-intent", "mfcc-0-sid"])], ids=["systems", "tasks of one system"])
+def test_side_by_side(top, tmp_path, monkeypatch, upstream, tasks, jobs):
+    """Two at a time, systems or a system's tasks; the scores are those of one after another."""
+    shutil.copytree(top / "egs/toy", tmp_path / "egs/toy", ignore=shutil.ignore_patterns("tasks", "log"))
+    (tmp_path / ".venv").symlink_to(top / ".venv")
+    recipe = tmp_path / "egs/toy"
+    wanted = dict(upstream=upstream, task=tasks, nj="2", OMP_NUM_THREADS="2")
+    for stage in ("train", "score"):
+        done = start([top / "utils/evaluate.sh", stage], recipe, **wanted)
+        said, problems = done.communicate(timeout=200)
+        assert done.returncode == 0, problems[-3000:]
+        assert sorted(line.split(":")[0] for line in said.splitlines() if ": done in" in line) == [
+            f"{stage}-{job}" for job in jobs]
+    assert "| mfcc |" in said
+    monkeypatch.chdir(recipe)
+    options = ["--upstream", upstream, "--task", tasks, "--exp", "alone"]
+    assert main(["suite", "train", *options, "--device", "cpu"]) == 0 and main(["suite", "score", *options]) == 0
+    assert predictions(recipe / "exp") == predictions(recipe / "alone")
 
 
 def test_asked_to_end_it_ends(top):

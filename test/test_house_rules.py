@@ -223,7 +223,8 @@ def yamls():
 
 def test_methods_that_are_compared_hear_the_same_hours():
     from speechrep.train.pretrain import read_experiment
-    named = re.search(r"methods=([a-z0-9_,]+)\n", (ROOT / "utils/compare_methods.sh").read_text())[1].split(",")
+    lists = re.findall(r"^ +names\+?=,?([a-z0-9_,]+)$", (ROOT / "utils/compare_methods.sh").read_text(), re.M)
+    named = ",".join(lists).split(",")
     confs = [ROOT / "egs/mini/conf" / f"{ {'ctap': 'quick', 'hubert2': 'hubert'}.get(name, name)}.yaml" for name in named]
     heard = {path.name: (train := read_experiment(path)[0].train).steps * train.batch_sec
              for path in [*confs, ROOT / "egs/voices/conf/quick.yaml"]}

@@ -169,6 +169,28 @@ def test_a_failing_job_stops_the_script(tmp_path):
     assert not (tmp_path / "begun").exists()
 
 
+def test_how_far_jobs_are_is_told(tmp_path):
+    answer = jobs(tmp_path, r"""
+        tell_sec=1
+        training() { printf 'begins\n'; printf 'train: 10%%\rtrain: 40%%\r' >&2; sleep 2.5; }
+        background long training
+        background short true
+        all_done""")
+    assert answer.returncode == 0, answer.stderr
+    assert "  long: train: 40%\n" in answer.stdout and "short: done in" in answer.stdout
+    assert "  short:" not in answer.stdout
+
+
+@pytest.mark.parametrize("nj, processes, gpu, wanted", [(64, 1, "", 6), (2, 1, "", 2), (64, 2, "", 3), (64, 64, "", 1),
+                                                        (64, 1, "GPU 0: NVIDIA", 1)])
+def test_as_many_trainings_as_there_is_room_for(tmp_path, nj, processes, gpu, wanted):
+    smi = tmp_path / "nvidia-smi"
+    smi.write_text(f"#!/bin/bash\necho '{gpu}'\n")
+    smi.chmod(0o755)
+    answer = jobs(tmp_path, f"PATH={tmp_path}:$PATH nj={nj} processes={processes}; nproc() {{ echo 6; }}; side_by_side")
+    assert answer.stdout == f"{wanted}\nend\n"
+
+
 def test_a_script_that_stops_takes_its_jobs_with_it(tmp_path):
     answer = jobs(tmp_path, """
         late() { bash -c 'sleep 1; touch late'; }

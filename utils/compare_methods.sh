@@ -7,17 +7,21 @@
 # STAGE is units, pretrain (MORE: --set KEY=VALUE), train, score or report; the last three are utils/evaluate.sh on
 # these methods, plain features and an untrained network of the first method's shape. run.sh exports method, task, seed,
 # nj and processes. $method names methods, separated by commas, or `all`; each is configured by conf/METHOD.yaml, or
-# where the recipe has none by mini's, and hubert2 is HuBERT's second iteration, on units of the first. A method that
-# builds on another's units comes behind it. All hear the same hours of speech. ctap, which learns from phones too, is the
-# run of --method ctap at the quick size.
+# where the recipe has none by mini's. hubert2 is HuBERT's second iteration, on units of the first; ctap, which learns
+# from phones too, is the run of --method ctap at the quick size. All hear the same hours of speech. Methods are trained
+# side by side, as many as the cores have room for, one that builds on another's units behind that; what each says goes
+# to exp/log/pretrain-METHOD-SEED.log.
 set -euo pipefail
-stage=$1 methods=$method
+. "$(dirname "$0")/jobs.sh"
+stage=$1 names=$method
 shift
-[ "$methods" != all ] ||
-  methods=apc,vq_apc,mockingjay,tera,decoar2,pase,vqvae,cpc,vq_wav2vec,discrete_bert,wav2vec2,hubert,hubert2,wavlm,data2vec,mt4ssl,ctap
-# Pictures are in some corpora only.
-[ "$method" != all ] || [ ! -f conf/resdavenet_vq.yaml ] || methods+=,resdavenet_vq
-IFS=, read -ra methods <<<"$methods"
+if [ "$names" = all ]; then
+  names=apc,vq_apc,mockingjay,tera,decoar2,pase,vqvae,cpc,vq_wav2vec,discrete_bert,wav2vec2,hubert,hubert2
+  names+=,wavlm,data2vec,mt4ssl,ctap
+  # Pictures are in some corpora only.
+  [ ! -f conf/resdavenet_vq.yaml ] || names+=,resdavenet_vq
+fi
+IFS=, read -ra methods <<<"$names"
 
 # A recipe's own configuration, or mini's.
 conf() {
@@ -30,6 +34,15 @@ units() { # NAME SPEC [OPTION ...]
 
 size() { # METHOD
   if [ "$1" = ctap ]; then echo quick; else echo small; fi
+}
+
+# The method whose units this one learns from, or itself.
+first_of() { # METHOD
+  case $1 in
+    hubert2) echo hubert ;;
+    discrete_bert) echo vq_wav2vec ;;
+    *) echo "$1" ;;
+  esac
 }
 
 pretrain() { # METHOD CONF [OPTION ...]
@@ -53,20 +66,35 @@ case $stage in
     done
     ;;
   pretrain)
-    for method in "${methods[@]}"; do
-      case $method in
+    # A method, and those that learn from its units behind it.
+    line() { # FIRST [OPTION ...]
+      local nj=1
+      for method in "${methods[@]}"; do
+        if [ "$method" = "$1" ] || [ "$(first_of "$method")" = "$1" ]; then pretrain_one "$method" "${@:2}"; fi
+      done
+    }
+    pretrain_one() { # METHOD [OPTION ...]
+      case $1 in
         hubert2)
           units "hubert1-$seed" "exp/hubert/small-$seed/best.pt" --conf "$(conf units)" --set layer=-2
-          pretrain hubert2 "$(conf hubert)" --set "model.units=hubert1-$seed" --set model.unit_rate_hz=50 "$@"
+          pretrain hubert2 "$(conf hubert)" --set "model.units=hubert1-$seed" --set model.unit_rate_hz=50 "${@:2}"
           ;;
         discrete_bert)
           units "vq-$seed" "exp/vq_wav2vec/small-$seed/best.pt" --set clusters=499
-          pretrain discrete_bert "$(conf discrete_bert)" --set "model.units=vq-$seed" "$@"
+          pretrain discrete_bert "$(conf discrete_bert)" --set "model.units=vq-$seed" "${@:2}"
           ;;
-        ctap) pretrain ctap "$(conf quick)" "$@" ;;
-        *) pretrain "$method" "$(conf "$method")" "$@" ;;
+        ctap) pretrain ctap "$(conf quick)" "${@:2}" ;;
+        *) pretrain "$1" "$(conf "$1")" "${@:2}" ;;
       esac
+    }
+    nj=$(side_by_side)
+    for method in "${methods[@]}"; do
+      first=$(first_of "$method")
+      if [ "$first" = "$method" ] || [[ ,$names, != *,$first,* ]]; then
+        background "pretrain-$method-$seed" line "$method" "$@"
+      fi
     done
+    all_done
     ;;
   train | score | report)
     upstream=$(systems) "$(dirname "${BASH_SOURCE[0]}")/evaluate.sh" "$stage" "$@"

@@ -4,7 +4,10 @@
 #
 #   utils/evaluate.sh train|score|report [MORE ...]
 #
-# run.sh exports what is asked for; MORE goes to `speechrep suite` as it is (--data, --exp and --dump FOLDER; train:
+# Systems are trained and scored side by side, as many as the cores have room for, each on its share of them; what each
+# says goes to exp/log/STAGE-SYSTEM-SEED-TASK.log.
+#
+# run.sh exports what is asked for; MORE goes to `speechrep suite` as it is (--data and --dump FOLDER; train:
 # --set KEY=VALUE; report: --credits FILE):
 #
 #   upstream     specs by commas, each SPEC or NAME=SPEC: mfcc, logmel, a checkpoint, random:CHECKPOINT, a folder in
@@ -17,18 +20,44 @@
 #
 # It leaves exp/tasks/SYSTEM-SEED/TASK, exp/METHODS.md, exp/METHODS.json and exp/report/methods.html.
 set -euo pipefail
+. "$(dirname "$0")/jobs.sh"
 stage=${1:-} upstream=${upstream:-mfcc} task=${task:-all} seed=${seed:-0} nj=${nj:-1} processes=${processes:-1}
 shift || true
-options=(--conf conf --conf ../mini/conf --task "$task" --upstream "$upstream" --seed "$seed")
+options=(--conf conf --conf ../mini/conf)
 [ "${superb_compatible:-false}" = false ] || options+=(--superb-compatible)
+IFS=, read -ra systems <<<"$upstream"
+IFS=, read -ra seeds <<<"$seed"
+
+# speechrep suite KIND for each system in each seed; where those are fewer than may run at a time, for each task of them.
+each() { # KIND [OPTION ...]
+  local parts=("$task") part own system name
+  if [ $((${#systems[@]} * ${#seeds[@]})) -lt "$nj" ]; then
+    readarray -t parts < <(speechrep suite tasks "${options[@]}" --task "$task" 2>/dev/null)
+  fi
+  for own in "${seeds[@]}"; do
+    for system in "${systems[@]}"; do
+      for part in "${parts[@]}"; do
+        name=$1-${system%%=*}-$own-$part
+        background "${name//[^[:alnum:]_.,-]/-}" \
+          speechrep suite "$1" --upstream "$system" --seed "$own" --task "$part" "${options[@]}" "${@:2}"
+      done
+    done
+  done
+  all_done
+}
 
 case $stage in
   train)
+    speechrep suite tasks "${options[@]}" --task "$task"
+    speechrep suite extract "${options[@]}" --task "$task" --upstream "$upstream" --seed "$seed" --nj "$nj" "$@"
     [ "${sweep:-false}" = false ] || options+=(--sweep)
-    speechrep suite train "${options[@]}" --nj "$nj" --processes "$processes" "$@"
+    nj=$(side_by_side)
+    each train --processes "$processes" "$@"
     ;;
   score)
-    speechrep suite score "${options[@]}" "$@"
+    nj=$(side_by_side)
+    each score "$@"
+    speechrep suite table
     ;;
   report)
     speechrep suite report "$@"

@@ -1,16 +1,19 @@
 """Give checkpoints their whole rows: every task that the corpus can run, trained, scored and shown.
 
   speechrep suite tasks
+  speechrep suite extract --upstream exp/hubert/small-0/best.pt --nj 4
   speechrep suite train --upstream mfcc,exp/hubert/small-0/best.pt --task all
   speechrep suite score --upstream mfcc,exp/hubert/small-0/best.pt --task all
+  speechrep suite table
   speechrep suite report
 
 Run it in a recipe's folder, behind its stages 1 to 3 (utils/evaluate.sh does). `tasks` lists what the data folders have
-labels for, and the reason for each task that they cannot run. `train` and `score` do, one after another, what
+labels for, and the reason for each task that they cannot run. `extract` computes the features that the tasks share;
+what it was not run for is computed when a task needs it. `train` and `score` do, one after another, what
 `speechrep train`, `decode` and `score` do, and print each command. What is done is left alone, what was interrupted goes
 on; what was decoded and scored from a checkpoint that has changed since is done again, what was trained on one refused.
 A task that fails does not keep the others from running: it is named at the end. They leave EXP/tasks/SYSTEM-SEED/TASK,
-and `score` the table of all systems, EXP/METHODS.md and EXP/METHODS.json.
+and `score` and `table` that of all systems, EXP/METHODS.md and EXP/METHODS.json.
 `report` leaves EXP/report/methods.html.
 
 An upstream is mfcc, fbank, logmel, a checkpoint, random:CHECKPOINT or a folder in transformers' format, with a name of
@@ -19,28 +22,31 @@ its own as NAME=SPEC; `{seed}` in it stands for the seed.
 
 
 def add_arguments(parser):
-    kinds = parser.add_subparsers(dest="kind", required=True, metavar="tasks|train|score|report")
+    kinds = parser.add_subparsers(dest="kind", required=True, metavar="tasks|extract|train|score|table|report")
     made = {}
-    for kind, what in (("tasks", "what the corpus can run"), ("train", "train the tasks"),
-                       ("score", "decode and score, and make the table"), ("report", "make the page")):
+    for kind, what in (("tasks", "what the corpus can run"), ("extract", "compute what the tasks share"),
+                       ("train", "train the tasks"),
+                       ("score", "decode and score, and make the table"),
+                       ("table", "make the table of what was scored"), ("report", "make the page")):
         made[kind] = own = kinds.add_parser(kind, help=what)
-        own.add_argument("--data", default="data", help="folder of data folders (default: %(default)s)")
         own.add_argument("--exp", default="exp", help="everything trained and scored (default: %(default)s)")
-        if kind != "report":
+        if kind != "table":
+            own.add_argument("--data", default="data", help="folder of data folders (default: %(default)s)")
+        if kind not in ("table", "report"):
             own.add_argument("--conf", action="append", default=[], metavar="FOLDER", help="folder of TASK.yaml; may "
                              "be repeated, the first that has one is taken (default: conf)")
             own.add_argument("--task", default="all", help="names by commas, or all that the corpus can run (default)")
             own.add_argument("--set", action="append", default=[], metavar="KEY=VALUE",
                              help="override a value of every task's YAML")
-    for own in (made["train"], made["score"]):
+            own.add_argument("--superb-compatible", action="store_true", help="take on the reference's habits that "
+                             "change numbers, as far as a task has them, into TASK.superb; each is named when it runs: "
+                             "er model.reference_dev=true; sd model.chunk_overlap=0, model.best_by=frames and "
+                             "model.test_chooses=true; sid model.within=")
+    for own in (made["extract"], made["train"], made["score"]):
         own.add_argument("--upstream", required=True, help="specs by commas, each SPEC or NAME=SPEC")
         own.add_argument("--seed", default="0", help="a number, or several by commas (default: %(default)s)")
         own.add_argument("--dump", default="dump", help="folder of dumped features: KIND/PART (default: %(default)s)")
-        own.add_argument("--superb-compatible", action="store_true", help="take on the reference's habits that change "
-                         "numbers, as far as a task has them, into TASK.superb; each is named when it runs: "
-                         "er model.reference_dev=true; sd model.chunk_overlap=0, model.best_by=frames and "
-                         "model.test_chooses=true; sid model.within=")
-    made["train"].add_argument("--nj", type=int, default=1, help="jobs at a time that compute features (default: 1)")
+    made["extract"].add_argument("--nj", type=int, default=1, help="jobs at a time (default: 1)")
     made["train"].add_argument("--processes", type=int, default=1, help="processes that share a training (default: 1)")
     made["train"].add_argument("--sweep", action="store_true",
                                help="choose each task's learning rate on dev (speechrep sweep)")
@@ -52,31 +58,36 @@ def add_arguments(parser):
 
 
 def main(args):
-    return {"tasks": tasks, "train": train, "score": score, "report": report}[args.kind](args)
+    kinds = (tasks, extract, train, score, table, report)
+    return next(kind for kind in kinds if kind.__name__ == args.kind)(args)
 
 
 def tasks(args):
     """Name every task that the corpus can run on stdout, and on stderr why not the others."""
-    import sys
-    jobs, reasons = _jobs(args)
-    for job in jobs:
+    for job in _told_jobs(args):
         print(job.name)
-    for name, reason in reasons.items():
-        print(f"not {name}: {reason}", file=sys.stderr)
 
 
-def train(args):
-    """Train every trained task on every system."""
+def extract(args):
+    """Fill the cache with all layers of what every system's tasks learn from, where they do not fine-tune it."""
     from speechrep.upstream import FEATURES
     runs = _Runs()
     frozen = not any(value.replace(" ", "") == "model.finetune=true" for value in args.set)
     for system, jobs in _rows(args):
         jobs = [job for job in jobs if job.conf]
-        if args.nj > 1 and frozen and system.spec not in FEATURES:
-            for first in dict.fromkeys(job.parts[0] for job in jobs):
-                parts = dict.fromkeys(part for job in jobs if job.parts[0] == first for part in job.parts)
+        for first in dict.fromkeys(job.parts[0] for job in jobs):
+            parts = dict.fromkeys(part for job in jobs if job.parts[0] == first for part in job.parts[:2])
+            if frozen and system.spec not in FEATURES:
                 runs.run("extract", "--upstream", system.spec, "--layers", "all", "--train", first, "--dump", args.dump,
                          "--cache", f"{args.dump}/layers", "--nj", args.nj, *parts)
+    runs.end()
+
+
+def train(args):
+    """Train every trained task on every system."""
+    runs = _Runs()
+    for system, jobs in _rows(args):
+        jobs = [job for job in jobs if job.conf]
         for job in jobs:
             train_part, dev_part, _ = job.parts
             for out, fold in _trainings(args, system, job):
@@ -93,10 +104,7 @@ def train(args):
 
 def score(args):
     """Decode and score every task of every system, then the table."""
-    from pathlib import Path
-
     from speechrep.provenance import made_from
-    from speechrep.report.methods import write_table
     runs = _Runs()
     for system, jobs in _rows(args):
         named = ["--system", system.name, "--seed", system.seed]
@@ -115,9 +123,17 @@ def score(args):
             if len(made) == len(trainings) and not _says(folder, "source", [made_from(run) for run in made]):
                 kind = "predictions" if (made[0] / "made.json").is_file() else "recognition"
                 runs.run("score", kind, "--part", folder.name, *named, "--out", folder, *made)
+    table(args)
+    runs.end()
+
+
+def table(args):
+    """Make the table of all systems that were scored."""
+    from pathlib import Path
+
+    from speechrep.report.methods import write_table
     path = write_table(Path(args.exp))
     print(path.read_text(encoding="utf-8"), end="")
-    runs.end()
 
 
 def report(args):
@@ -177,17 +193,9 @@ def _jobs(args):
     return find_jobs(Path(args.data), [Path(folder) for folder in args.conf or ["conf"]], args.task, args.set)
 
 
-def _rows(args):
-    """(system, jobs) in order; says on stderr what cannot run, and which habits are taken on."""
+def _told_jobs(args):
+    """The jobs; says on stderr what cannot run, and which habits are taken on."""
     import sys
-
-    from speechrep.errors import SpeechrepError
-    from speechrep.tasks.systems import find_systems
-    try:
-        seeds = [int(word) for word in args.seed.split(",")]
-    except ValueError:
-        raise SpeechrepError(f"--seed {args.seed}", "a whole number, or several by commas") from None
-    systems = find_systems(args.upstream, seeds)
     jobs, reasons = _jobs(args)
     for name, reason in reasons.items():
         print(f"not {name}: {reason}", file=sys.stderr)
@@ -195,6 +203,19 @@ def _rows(args):
         for job in jobs:
             for setting, habit in job.superb or [("as it is", "none of the reference's habits is implemented")]:
                 print(f"superb-compatible: {job.name}: {setting}: {habit}", file=sys.stderr)
+    return jobs
+
+
+def _rows(args):
+    """(system, jobs) in order."""
+    from speechrep.errors import SpeechrepError
+    from speechrep.tasks.systems import find_systems
+    try:
+        seeds = [int(word) for word in args.seed.split(",")]
+    except ValueError:
+        raise SpeechrepError(f"--seed {args.seed}", "a whole number, or several by commas") from None
+    systems = find_systems(args.upstream, seeds)
+    jobs = _told_jobs(args)
     return [(system, jobs) for system in systems]
 
 
