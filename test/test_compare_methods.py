@@ -1,0 +1,68 @@
+"""Methods side by side through utils/compare_methods.sh: units, a second iteration behind the first, tasks, the table."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from suite_corpus import TRAIN, make_recipe, write_conf
+
+from speechrep.files import read_json
+
+ROOT = Path(__file__).resolve().parents[1]
+NETWORK = {"front": "mel", "front_dim": 16, "layers": 2, "dim": 16, "heads": 2, "ffn_dim": 32, "position_kernel": 8,
+           "dropout": 0.0, "attention_dropout": 0.0, "input_dropout": 0.0, "layerdrop": 0.0, "guard_steps": 100}
+
+
+@pytest.fixture(scope="module")
+def recipe(tmp_path_factory):
+    torch.set_num_threads(1)
+    top = tmp_path_factory.mktemp("checkout")
+    recipe = make_recipe(top / "egs/toy")
+    shutil.rmtree(recipe / "exp")
+    write_conf(recipe, "units", {"clusters": 6})
+    write_conf(recipe, "hubert", {"method": "hubert", "model": NETWORK | {"units": "mfcc", "codes": 6, "unit_rate_hz": 100},
+                                  "weights": {"masked": 1.0, "penalty": 0.0}, "train": TRAIN})
+    write_conf(recipe, "apc", {"method": "apc", "model": {"dim": 16, "layers": 2, "dropout": 0.0},
+                               "weights": {"prediction": 1.0}, "train": TRAIN})
+    program = top / "bin/speechrep"
+    program.parent.mkdir()
+    program.write_text(f'#!/bin/bash\nexec {sys.executable} -m speechrep "$@"\n')
+    program.chmod(0o755)
+    return recipe
+
+
+def run(recipe, stage, method, nj=2):
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "2", "method": method, "task": "intent",
+                                "seed": "0", "nj": str(nj), "processes": "1"}
+    environment["PATH"] = f"{recipe.parents[1] / 'bin'}:{environment['PATH']}"
+    answer = subprocess.run([ROOT / "utils/compare_methods.sh", stage], cwd=recipe, env=environment, capture_output=True,
+                            text=True, timeout=300)
+    assert answer.returncode == 0, answer.stderr[-3000:]
+    return answer.stdout
+
+
+def test_from_units_to_the_table(recipe):
+    methods = "hubert,hubert2,apc"
+    run(recipe, "units", methods)
+    said = run(recipe, "pretrain", methods)
+    assert sorted(line.split(":")[0] for line in said.splitlines() if "done in" in line) == [
+        "pretrain-apc-0", "pretrain-hubert-0"], "the second iteration is trained behind the first"
+    first, second = (read_json(recipe / f"exp/{method}/small-0/done.json") for method in ("hubert", "hubert2"))
+    assert first["provenance"]["config"]["model"]["units"] == "mfcc"
+    assert second["provenance"]["config"]["model"]["units"] == "hubert1-0"
+    for stage in ("train", "score"):
+        said = run(recipe, stage, "apc")
+    table = read_json(recipe / "exp/METHODS.json")
+    assert {row["system"] for row in table["systems"]} == {"apc-small", "mfcc", "logmel", "random"}
+    assert "| apc-small |" in said
+
+
+def test_a_second_iteration_alone_needs_the_first(recipe):
+    """By then the first is there, so it is trained by itself; without it, it says what is missing."""
+    shutil.rmtree(recipe / "exp/hubert2", ignore_errors=True)
+    assert "pretrain-hubert2-0: done" in run(recipe, "pretrain", "hubert2", nj=1)
+    assert (recipe / "exp/hubert2/small-0/best.pt").is_file()
