@@ -23,7 +23,7 @@ from speechrep.data.dataset import SpeechDataset, collate, take_inventory, to_de
 from speechrep.data.dump import MAX_ARK_SEC, MIN_ARK_SEC, MIN_ARKS
 from speechrep.data.folder import DataFolder, split, write_table
 from speechrep.errors import SpeechrepError
-from speechrep.files import read_json, write_json
+from speechrep.files import alone_in, read_json, write_json
 from speechrep.launch import advance, run_jobs
 from speechrep.methods.base import Batch
 from speechrep.released import is_released
@@ -142,24 +142,33 @@ def extract(spec: str, folder: DataFolder, train: DataFolder, dump: Path, cache:
         return {layer: NormalisedFeatures(upstream, folder, dump) for layer in layers}
     places = {number: layer_folder(cache, spec, folder, train, dump, upstream.kind, number)
               for number in numbers.values()}
-    missing = {number: str(place) for number, place in places.items() if not (place / "feats.scp").is_file()}
-    if missing:
-        dataset = open_dataset(upstream, folder, dump)
-        seconds = float(dataset.seconds.sum())
-        count = min(math.ceil(seconds / min(MAX_ARK_SEC, max(MIN_ARK_SEC, seconds / MIN_ARKS))), len(dataset))
-        _announce(seconds * upstream.rate_hz / upstream.hop_samples, [upstream.dims[n] for n in missing], cache)
-        jobs = [(spec, str(folder.path), str(train.path), str(dump), missing, part, count, device)
-                for part in split(list(range(1, count + 1)), nj)]
-        log_dir = next(iter(places.values())).parent / "log"
-        run_jobs(extract_arks, jobs, log_dir=log_dir, nj=nj, title=f"extract {folder.path.name}", backend=backend)
-        for place in map(Path, missing.values()):
-            parts = [read_json(place / f"feats.{number}.json") for number in range(1, count + 1)]
-            frames = {utt: str(count) for part in parts for utt, count in part["num_frames"].items()}
-            write_table(place / "utt2num_frames", frames)
-            write_table(place / "feats.scp", {utt: at for part in parts for utt, at in part["places"].items()})
-            for part in place.glob("feats.*.json"):
-                part.unlink()
+    if not all((place / "feats.scp").is_file() for place in places.values()):
+        # Who comes second finds what the first has made.
+        with alone_in(next(iter(places.values())).parent, math.inf):
+            _fill(spec, upstream, folder, train, dump, cache, places, nj, device, backend)
     return {layer: read_scp(places[number] / "feats.scp") for layer, number in numbers.items()}
+
+
+def _fill(spec: str, upstream: Upstream, folder: DataFolder, train: DataFolder, dump: Path, cache: Path,
+          places: dict[int, Path], nj: int, device: str, backend: str | None) -> None:
+    missing = {number: str(place) for number, place in places.items() if not (place / "feats.scp").is_file()}
+    if not missing:
+        return
+    dataset = open_dataset(upstream, folder, dump)
+    seconds = float(dataset.seconds.sum())
+    count = min(math.ceil(seconds / min(MAX_ARK_SEC, max(MIN_ARK_SEC, seconds / MIN_ARKS))), len(dataset))
+    _announce(seconds * upstream.rate_hz / upstream.hop_samples, [upstream.dims[n] for n in missing], cache)
+    jobs = [(spec, str(folder.path), str(train.path), str(dump), missing, part, count, device)
+            for part in split(list(range(1, count + 1)), nj)]
+    log_dir = next(iter(places.values())).parent / "log"
+    run_jobs(extract_arks, jobs, log_dir=log_dir, nj=nj, title=f"extract {folder.path.name}", backend=backend)
+    for place in map(Path, missing.values()):
+        parts = [read_json(place / f"feats.{number}.json") for number in range(1, count + 1)]
+        frames = {utt: str(count) for part in parts for utt, count in part["num_frames"].items()}
+        write_table(place / "utt2num_frames", frames)
+        write_table(place / "feats.scp", {utt: at for part in parts for utt, at in part["places"].items()})
+        for part in place.glob("feats.*.json"):
+            part.unlink()
 
 
 def extract_arks(spec: str, data: str, train: str, dump: str, places: dict[int, str], numbers: list[int], count: int,

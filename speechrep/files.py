@@ -1,14 +1,19 @@
 """Writing that leaves nothing half done: a temporary name first, then a rename."""
 
 import contextlib
+import errno
+import fcntl
 import hashlib
 import json
 import os
 import re
 import shutil
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+from speechrep.errors import SpeechrepError
 
 TEMPORARY = re.compile(r"\..+\.(?P<pid>[0-9]+)\.(tmp(\..*)?|old)")
 """The names that a process gives to what it has not finished."""
@@ -52,6 +57,35 @@ def atomic_folder(path: str | Path) -> Iterator[Path]:
         shutil.rmtree(tmp, ignore_errors=True)
         if path.exists():
             shutil.rmtree(old, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def alone_in(folder: str | Path, patience_sec: float = 10.0) -> Iterator[None]:
+    """Keep a folder, which is made where it is missing, from other processes that ask for it in the same way.
+
+    Raises `SpeechrepError` when another has it for `patience_sec` seconds more; what it holds ends with the process.
+    The worker processes of one that was killed may hold it for some seconds, hence the patience. Where a file system
+    knows no locks, nobody is kept out.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        deadline = time.monotonic() + patience_sec
+        while True:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except OSError as error:
+                if error.errno not in (errno.EWOULDBLOCK, errno.EACCES):
+                    break
+            if time.monotonic() >= deadline:
+                raise SpeechrepError(f"{folder}: another process is at work there", "one at a time",
+                                     "wait for it, stop it, or choose another folder")
+            time.sleep(0.05)
+        yield
+    finally:
+        os.close(handle)
 
 
 def remove_leftovers(*folders: str | Path, of: str = "*") -> None:

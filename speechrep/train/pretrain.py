@@ -3,7 +3,7 @@
 import random
 import sys
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from speechrep.config import apply_overrides, build, plain, read_yaml, write_yam
 from speechrep.data.dataset import SpeechDataset, take_inventory
 from speechrep.data.folder import DataFolder, read_table
 from speechrep.errors import SpeechrepError
-from speechrep.files import remove_leftovers, write_json
+from speechrep.files import alone_in, remove_leftovers, write_json
 from speechrep.methods.base import Method, find_method
 from speechrep.provenance import provenance
 from speechrep.train import distributed
@@ -69,7 +69,8 @@ def conduct(name: str, resolved: dict[str, Any], model: Any, config: TrainConfig
             watch: Callable[[int, dict[str, float]], None] | None = None) -> None:
     """Make, train and record; leaves config.yaml, log.jsonl, last.pt, best.pt and, when finished, done.json in `exp`.
 
-    A finished run of the same configuration and seed is left alone, one that was stopped goes on; of another, refused.
+    A finished run of the same configuration and seed is left alone, one that was stopped goes on; of another, or while
+    another process is at work on it, refused.
     model: the config of what is trained. opened: what opens a part, given the method, "train" or "dev", and then the
     arguments of `SpeechDataset`, where it is not that itself. watch: as of `speechrep.train.loop.fit`.
     """
@@ -101,27 +102,27 @@ def conduct(name: str, resolved: dict[str, Any], model: Any, config: TrainConfig
     datasets = [opened(method, part, folder, dump / folder.path.name, method.inventory, method.needs, seed, config.max_sec,
                        labelled=allowed, prompt_frames=method.prompt_frames)
                 for part, folder, allowed in zip(("train", "dev"), folders, (chosen, None))]
-    if world.first:
-        exp.mkdir(parents=True, exist_ok=True)
-        remove_leftovers(exp)
-        write_yaml(exp / "config.yaml", resolved)
-        hours = [dataset.seconds.sum() / 3600 for dataset in datasets]
-        print(f"{name}: {sum(p.numel() for p in method.parameters()) / 1e6:.2f} M parameters, "
-              f"{len(datasets[0])} utterances ({hours[0]:.2f} h) to train on, {len(datasets[1])} ({hours[1]:.2f} h) "
-              f"for dev, {datasets[0].left_out} and {datasets[1].left_out} left out (too long or short, or unaligned), "
-              f"{world.size} process(es) on {world.device.type}", flush=True)
-    # Each process draws its own dropout.
-    own = seed * 1000 + world.rank
-    torch.manual_seed(own), np.random.seed(own % 2 ** 32), random.seed(own)
-    trained = fit(name, method, weights, config, *datasets, exp, seed, world, watch)
-    if world.first:
-        data = {folder.path.name: {"utterances": len(dataset), "seconds": round(float(dataset.seconds.sum()), 2)}
-                for folder, dataset in zip(folders, datasets)}
-        write_json(exp / "done.json", {
-            "dev": trained.dev, "best": trained.best, "parameters": sum(p.numel() for p in method.parameters()),
-            "train_sec": round(trained.seconds, 1), "provenance": provenance(sys.argv, resolved, seed, data)})
-        print(f"{exp}: done; dev loss {trained.dev['loss']:.4f}, "
-              f"best {trained.best['by']} {trained.best['value']:.4f}")
+    with alone_in(exp) if world.first else nullcontext():
+        if world.first:
+            remove_leftovers(exp)
+            write_yaml(exp / "config.yaml", resolved)
+            hours = [dataset.seconds.sum() / 3600 for dataset in datasets]
+            print(f"{name}: {sum(p.numel() for p in method.parameters()) / 1e6:.2f} M parameters, "
+                  f"{len(datasets[0])} utterances ({hours[0]:.2f} h) to train on, {len(datasets[1])} ({hours[1]:.2f} h) "
+                  f"for dev, {datasets[0].left_out} and {datasets[1].left_out} left out (too long or short, or unaligned), "
+                  f"{world.size} process(es) on {world.device.type}", flush=True)
+        # Each process draws its own dropout.
+        own = seed * 1000 + world.rank
+        torch.manual_seed(own), np.random.seed(own % 2 ** 32), random.seed(own)
+        trained = fit(name, method, weights, config, *datasets, exp, seed, world, watch)
+        if world.first:
+            data = {folder.path.name: {"utterances": len(dataset), "seconds": round(float(dataset.seconds.sum()), 2)}
+                    for folder, dataset in zip(folders, datasets)}
+            write_json(exp / "done.json", {
+                "dev": trained.dev, "best": trained.best, "parameters": sum(p.numel() for p in method.parameters()),
+                "train_sec": round(trained.seconds, 1), "provenance": provenance(sys.argv, resolved, seed, data)})
+            print(f"{exp}: done; dev loss {trained.dev['loss']:.4f}, "
+                  f"best {trained.best['by']} {trained.best['value']:.4f}")
     distributed.finish(world)
 
 

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from verb_process import finish, kill, start_ranks
 
 from speechrep.config import read_yaml, write_yaml
 from speechrep.errors import SpeechrepError
+from speechrep.files import alone_in
 from speechrep.train.pretrain import pretrain
 
 MODEL = {"kind": "tdnn", "dim": 24, "joint_dim": 16, "prompt_dim": 8, "prompt_frames": 40, "speech_layers": 2,
@@ -103,6 +105,14 @@ def test_a_stopped_run_goes_on_to_the_same_weights(corpus, tmp_path, monkeypatch
     assert same(whole["model"], cut["model"]) and same(whole["ema"], cut["ema"])
     logs = [[json.loads(line) for line in open(tmp_path / name / "log.jsonl")] for name in ("whole", "cut")]
     assert logs[0] == logs[1] and [line["step"] for line in logs[0] if line["part"] == "train"] == list(range(1, 13))
+
+
+def test_two_do_not_train_in_one_folder(corpus, tmp_path, monkeypatch):
+    monkeypatch.setattr("speechrep.train.pretrain.alone_in", partial(alone_in, patience_sec=0))
+    with alone_in(tmp_path / "exp"):
+        with pytest.raises(SpeechrepError, match="exp: another process is at work there"):
+            run(corpus, tmp_path / "exp", write_conf(tmp_path))
+    assert not list((tmp_path / "exp").iterdir())
 
 
 def test_micro_batches_change_nothing_but_the_losses_that_compare_across_the_batch(corpus, tmp_path):
