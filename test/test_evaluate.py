@@ -17,7 +17,7 @@ from toy_corpus import FEATURES
 
 from speechrep.bin import main
 from speechrep.data.dump import dump
-from speechrep.data.folder import read_table
+from speechrep.data.folder import read_table, table_text
 from speechrep.files import read_json
 from speechrep.metrics.score import read_score
 from speechrep.train import checkpoint
@@ -198,6 +198,24 @@ def test_what_came_from_another_checkpoint(top, monkeypatch, capsys):
     assert "another configuration or seed (upstream_digest was" in capsys.readouterr().err
     shutil.rmtree(exp / "intent")
     assert main(["suite", "train", *options]) == 0
+
+
+def test_labels_that_were_mended(top, monkeypatch):
+    """They are decoded and scored anew; new units, from which nothing is decoded, change nothing."""
+    monkeypatch.chdir(top / "egs/toy")
+    shutil.copytree("data", "mended")
+    options = ["--upstream", "mfcc", "--task", "sid", "--exp", "labels", "--data", "mended"]
+    ref, score = (Path("labels/tasks/mfcc-0/sid/test") / name for name in ("ref", "score.json"))
+    assert main(["suite", "train", *options]) == 0 and main(["suite", "score", *options]) == 0
+    before = ref.stat().st_mtime_ns, score.stat().st_mtime_ns
+    shutil.copy("mended/test/units.toy", "mended/test/units.more")
+    assert main(["suite", "score", *options]) == 0
+    assert (ref.stat().st_mtime_ns, score.stat().st_mtime_ns) == before
+    speakers = read_table("mended/test/utt2spk")
+    utt = next(utt for utt, speaker in speakers.items() if speaker == "spk0")
+    Path("mended/test/utt2spk").write_text(table_text(speakers | {utt: "spk1"}))
+    assert main(["suite", "score", *options]) == 0
+    assert read_table(ref)[utt] == "spk1" and score.stat().st_mtime_ns > before[1]
 
 
 def test_one_that_fails_does_not_keep_the_others(top, monkeypatch, capsys):

@@ -2,12 +2,14 @@
 
 tts, vc, vocoded (natural speech through the vocoder) and natural (the same utterances untouched) leave a data folder of
 speech at OUT/data; prototype and the trained tasks leave files keyed by utterance, such as OUT/hyp and OUT/ref. `speechrep
-score` reads them. What is already there is left alone, unless a checkpoint that it was made from, or an option, is another
-than OUT/done.json says; then it is made anew.
+score` reads them. What is already there is left alone, unless a checkpoint or a data folder that it was made from, or an
+option, is another than OUT/done.json says; then it is made anew.
 """
 
 MODELS = ("checkpoint", "lm", "duration", "vocoder")
 """Options that name files which may change under their names."""
+FOLDERS = ("data", "prompts", "dev", "cohort")
+"""Options that name data folders, whose tables may."""
 
 
 def add_arguments(parser):
@@ -64,7 +66,7 @@ def main(args):
     if args.task == "asr" and args.dev and not args.lm:
         raise SpeechrepError("decode asr with --dev, but no --lm", "a language model, whose weight dev chooses")
     if done.is_file():
-        print(f"{out}: a checkpoint or an option has changed since it was made; it is made anew")
+        print(f"{out}: a checkpoint, a data folder or an option has changed since it was made; it is made anew")
         done.unlink()
     if args.task == "natural":
         from speechrep.tasks import generate
@@ -115,6 +117,11 @@ def _source(args) -> str:
     for name in MODELS:
         if values[name] and Path(values[name]).exists():
             values[name] = fingerprint(Path(values[name]))
+    for name in FOLDERS:
+        if values[name] and Path(values[name]).is_dir():
+            # Nothing is decoded from units, and there are new ones whenever a method is trained on them.
+            values[name] = [values[name], *(fingerprint(path.name, path) for path in sorted(Path(values[name]).iterdir())
+                                            if path.is_file() and not path.name.startswith((".", "units.")))]
     return fingerprint(values)
 
 

@@ -20,7 +20,7 @@ DISTANCES = ("cosine_exp", "cosine", "euclidean")
 """Of frames. cosine_exp is exp(1 - cos) - 1, SUPERB's."""
 LEAST_RANGE = 1e-9
 """Distances of a frame to a document that differ by less count as equal (s3prl)."""
-COLUMNS = 2 ** 15
+COLUMNS = 2 ** 14
 """Frames of documents side by side, at the most, where no document is longer."""
 ROWS = 256
 """Frames of queries compared with them by one matrix product, at the most, where no query is longer."""
