@@ -35,9 +35,9 @@ def recipe(tmp_path_factory):
     return recipe
 
 
-def run(recipe, stage, method, nj=2):
+def run(recipe, stage, method, nj=2, seed="0"):
     environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "2", "method": method, "task": "intent",
-                                "seed": "0", "nj": str(nj), "processes": "1"}
+                                "seed": seed, "nj": str(nj), "processes": "1"}
     environment["PATH"] = f"{recipe.parents[1] / 'bin'}:{environment['PATH']}"
     answer = subprocess.run([ROOT / "utils/compare_methods.sh", stage], cwd=recipe, env=environment, capture_output=True,
                             text=True, timeout=300)
@@ -54,6 +54,8 @@ def test_from_units_to_the_table(recipe):
     first, second = (read_json(recipe / f"exp/{method}/small-0/done.json") for method in ("hubert", "hubert2"))
     assert first["provenance"]["config"]["model"]["units"] == "mfcc"
     assert second["provenance"]["config"]["model"]["units"] == "hubert1-0"
+    shutil.rmtree(recipe / "exp/hubert2")
+    assert "pretrain-hubert2-0: done" in run(recipe, "pretrain", "hubert2", nj=1), "alone, now that the first is there"
     for stage in ("train", "score"):
         said = run(recipe, stage, "apc")
     table = read_json(recipe / "exp/METHODS.json")
@@ -61,8 +63,8 @@ def test_from_units_to_the_table(recipe):
     assert "| apc-small |" in said
 
 
-def test_a_second_iteration_alone_needs_the_first(recipe):
-    """By then the first is there, so it is trained by itself; without it, it says what is missing."""
-    shutil.rmtree(recipe / "exp/hubert2", ignore_errors=True)
-    assert "pretrain-hubert2-0: done" in run(recipe, "pretrain", "hubert2", nj=1)
-    assert (recipe / "exp/hubert2/small-0/best.pt").is_file()
+def test_several_seeds(recipe):
+    said = run(recipe, "pretrain", "apc", seed="3,4")
+    assert sorted(line.split(":")[0] for line in said.splitlines() if "done in" in line) == [
+        "pretrain-apc-3", "pretrain-apc-4"]
+    assert read_json(recipe / "exp/apc/small-4/done.json")["provenance"]["config"]["seed"] == 4

@@ -16,15 +16,17 @@ SCRIPT = """#!/usr/bin/env bash
 # --stage N        first stage
 # --stop-stage N   last stage
 # --nj N           jobs
+# --seed N         a seed; several by commas are run in turn
 # --conf FILE      configuration
 # --quick BOOL     true or false
 # --tag TEXT       a tag
 set -euo pipefail
-stage=0 stop_stage=100 nj=2 conf=conf/x.yaml quick=false tag=
+stage=0 stop_stage=100 nj=2 seed=0 conf=conf/x.yaml quick=false tag=
 . ROOT/utils/parse_options.sh
 . ROOT/utils/stage.sh
 if stage 0 "first" "1 s"; then echo "nj=$nj conf=$conf quick=$quick tag=<$tag> rest=<$*>"; fi
 if stage 1 "second" "10 min"; then
+  echo "seed=$seed"
   printf '<%s>' "${set_args[@]}"; echo
 fi
 if stage 2 "third, no estimate"; then [ "$tag" != fail ]; fi
@@ -45,6 +47,8 @@ def test_defaults_and_values(recipe):
     assert "nj=2 conf=conf/x.yaml quick=false tag=<> rest=<>" in recipe().stdout
     answer = recipe("--nj", "8", "--conf=my conf.yaml", "--quick", "true", "--tag", "a=b c", "one", "two")
     assert "nj=8 conf=my conf.yaml quick=true tag=<a=b c> rest=<one two>" in answer.stdout
+    assert "seed=0\n" in recipe("--stage", "1").stdout
+    assert "seed=3,10\n" in recipe("--stage", "1", "--seed", "3,10").stdout
     assert "rest=<--nj 3>" in recipe("--", "--nj", "3").stdout
 
 
@@ -61,6 +65,8 @@ def test_set_is_collected(recipe):
     (["--Stage", "3"], ["did you mean --stage"]),
     (["--config", "x"], ["did you mean --conf"]),
     (["--nj", "two"], ["--nj two", "whole number"]),
+    (["--nj", "1,2"], ["--nj 1,2", "whole number"]),
+    (["--seed", "1,"], ["--seed 1,", "whole number"]),
     (["--quick", "yes"], ["--quick yes", "true or false"]),
     (["--nj"], ["--nj needs a value"]),
     (["--PATH", "x"], ["no option --PATH"]),

@@ -5,8 +5,8 @@
 #   utils/compare_methods.sh STAGE [MORE ...]
 #
 # STAGE is units, pretrain (MORE: --set KEY=VALUE), train, score or report; the last three are utils/evaluate.sh on
-# these methods, plain features and an untrained network of the first method's shape. run.sh exports method, task, seed,
-# nj and processes. $method names methods, separated by commas, or `all`; each is configured by conf/METHOD.yaml, or
+# these methods, plain features and an untrained network of the first method's shape. run.sh exports method, task, seed
+# (or several by commas), nj and processes. $method names methods, separated by commas, or `all`; each is configured by conf/METHOD.yaml, or
 # where the recipe has none by mini's. hubert2 is HuBERT's second iteration, on units of the first; ctap, which learns
 # from phones too, is the run of --method ctap at the quick size. All hear the same hours of speech. Methods are trained
 # side by side, as many as the cores have room for, one that builds on another's units behind that; what each says goes
@@ -52,9 +52,9 @@ pretrain() { # METHOD CONF [OPTION ...]
 
 systems() {
   for method in "${methods[@]}"; do
-    printf '%s-%s=exp/%s/%s-%s/best.pt,' "$method" "$(size "$method")" "$method" "$(size "$method")" "$seed"
+    printf '%s-%s=exp/%s/%s-{seed}/best.pt,' "$method" "$(size "$method")" "$method" "$(size "$method")"
   done
-  echo "mfcc,logmel,random=random:exp/${methods[0]}/$(size "${methods[0]}")-$seed/best.pt"
+  echo "mfcc,logmel,random=random:exp/${methods[0]}/$(size "${methods[0]}")-{seed}/best.pt"
 }
 
 case $stage in
@@ -88,11 +88,14 @@ case $stage in
       esac
     }
     nj=$(side_by_side)
-    for method in "${methods[@]}"; do
-      first=$(first_of "$method")
-      if [ "$first" = "$method" ] || [[ ,$names, != *,$first,* ]]; then
-        background "pretrain-$method-$seed" line "$method" "$@"
-      fi
+    IFS=, read -ra seeds <<<"$seed"
+    for seed in "${seeds[@]}"; do
+      for method in "${methods[@]}"; do
+        first=$(first_of "$method")
+        if [ "$first" = "$method" ] || [[ ,$names, != *,$first,* ]]; then
+          background "pretrain-$method-$seed" line "$method" "$@"
+        fi
+      done
     done
     all_done
     ;;

@@ -3,13 +3,20 @@
 #
 #   utils/ctap.sh STAGE [MORE ...]
 #
-# STAGE is units, pretrain (MORE: --set KEY=VALUE), train, score or report (MORE: its options). run.sh exports conf, seed,
-# nj, processes, labelled_min; vocoder, which makes the speech of CTAP: griffin-lim or neural; count, how many utterances of
-# the test part are spoken and judged, and pair_count, how many for each pair of speakers.
+# STAGE is units, pretrain (MORE: --set KEY=VALUE), train, score or report (MORE: its options). run.sh exports conf, seed
+# (or several by commas), nj, processes, labelled_min; vocoder, which makes the speech of CTAP: griffin-lim or neural; count,
+# how many utterances of the test part are spoken and judged, and pair_count, how many for each pair of speakers.
 set -euo pipefail
 . "$(dirname "$0")/jobs.sh"
 stage=$1
 shift
+if [[ $seed = *,* ]]; then
+  # One after another into the same table; the page is of the first.
+  IFS=, read -ra seeds <<<"$seed"
+  if [ "$stage" = report ]; then seeds=("${seeds[0]}"); fi
+  for seed in "${seeds[@]}"; do "$0" "$stage" "$@"; done
+  exit
+fi
 size=$(basename "$conf" .yaml)
 [ "$labelled_min" = 0 ] || size=$size-${labelled_min}min
 exp=exp/ctap/$size-$seed

@@ -4,7 +4,7 @@
 #   . ../../utils/parse_options.sh
 #
 # `--stop-stage 3` and `--stop-stage=3` set $stop_stage, for variables that have a default only. A number stays a number
-# and true/false stays that. `--set key=value` may be repeated: "${set_args[@]}" then holds `--set key=value ...`, ready
+# (or several by commas, where the comment at the top says so) and true/false stays that. `--set key=value` may be repeated: "${set_args[@]}" then holds `--set key=value ...`, ready
 # for a speechrep verb. `--help` prints the comment at the top of the script. What is not an option stays in "$@".
 
 set_args=()
@@ -57,6 +57,7 @@ while [ $# -gt 0 ]; do
   fi
   if [[ ${!_name} =~ ^(true|false)$ && ! $_value =~ ^(true|false)$ ]]; then
     _refuse "$_option $_value; wanted: true or false"
+  elif [[ $_value =~ ^[0-9]+(,[0-9]+)+$ ]] && grep -q "^--$_name .*by commas" <<<"$(_usage)"; then :
   elif [[ ${!_name} =~ ^[0-9]+$ && ! $_value =~ ^[0-9]+$ ]]; then
     _refuse "$_option $_value; wanted: a whole number"
   fi

@@ -16,7 +16,7 @@
 # --stage N             begin with this stage
 # --stop-stage N        end with this one
 # --conf FILE           the features of stage 3 beside MFCC: conf/logmel.yaml
-# --seed N              seed of everything that is drawn
+# --seed N              seed of everything that is drawn; several by commas: one after another, into one table
 # --set KEY=VALUE       override a value of the tasks' configurations; may be repeated
 set -euo pipefail
 stage=0 stop_stage=100 nj=$(nproc) seed=0 processes=1

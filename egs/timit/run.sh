@@ -24,7 +24,7 @@
 # --conf FILE           its configuration: conf/quick.yaml
 # --vocoder VOCODER     what speech is made with: griffin-lim, or neural, the one that stage 5 trains
 # --labelled-min N      learn from the phones of only so many minutes of one voice (minimal supervision), in rows of its own
-# --seed N              seed of everything that is drawn
+# --seed N              seed of everything that is drawn; several by commas: one after another, into one table
 # --set KEY=VALUE       override a value of --conf; may be repeated
 set -euo pipefail
 stage=0 stop_stage=100 nj=$(nproc) seed=0

@@ -18,7 +18,7 @@
 # --superb-compatible B true: take on the reference's habits that change numbers, each of which is named
 # --sweep B             true: choose each task's learning rate on dev
 # --conf FILE           the features of stage 3 beside MFCC: conf/logmel.yaml
-# --seed N              seed of everything that is drawn
+# --seed N              seed of everything that is drawn; several by commas: one after another, into one table
 # --set KEY=VALUE       override a value of a task's configuration; may be repeated
 set -euo pipefail
 stage=0 stop_stage=100 nj=$(nproc) seed=0
