@@ -231,6 +231,14 @@ def test_methods_that_are_compared_hear_the_same_hours():
     assert len(heard) > 15 and len(set(heard.values())) == 1, heard
 
 
+def test_contrastive_predictions_reach_no_further_than_the_papers():
+    """12 frames in CPC and wav2vec; each costs as much as the network itself."""
+    from speechrep.train.pretrain import read_experiment
+    paths = [path for name in ("cpc*.yaml", "vq_wav2vec*.yaml") for path in (ROOT / "egs").glob(f"*/conf/{name}")]
+    steps = {path.name: read_experiment(path)[1].steps for path in paths}
+    assert set(steps) >= {"cpc.yaml", "cpc_base.yaml", "vq_wav2vec.yaml"} and max(steps.values()) <= 12, steps
+
+
 def load_yaml(path):
     """Read a recipe's YAML as the verb that it is for does."""
     from speechrep.config import build, read_yaml
