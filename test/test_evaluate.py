@@ -112,6 +112,19 @@ def test_side_by_side(top, tmp_path, monkeypatch, upstream, tasks, jobs):
     assert predictions(recipe / "exp") == predictions(recipe / "alone")
 
 
+def test_a_system_that_fails_does_not_keep_the_others(top, tmp_path):
+    shutil.copytree(top / "egs/toy", tmp_path / "egs/toy", ignore=shutil.ignore_patterns("tasks", "log"))
+    (tmp_path / ".venv").symlink_to(top / ".venv")
+    recipe = tmp_path / "egs/toy"
+    (recipe / "exp/tasks").mkdir()
+    (recipe / "exp/tasks/logmel-0").write_text("in the way")
+    done = start([top / "utils/evaluate.sh", "train"], recipe, upstream="logmel,mfcc", task="sid")
+    said, problems = done.communicate(timeout=200)
+    assert done.returncode == 1 and "train-logmel-0-sid failed; the end of exp/log/train-logmel-0-sid.log:" in problems
+    assert "exp/tasks/logmel-0" in problems.partition("failed; the end of")[2]
+    assert (recipe / "exp/tasks/mfcc-0/sid/done.json").is_file()
+
+
 def test_asked_to_end_it_ends(top):
     """A queue's SIGTERM ends the whole suite behind a checkpoint, not one task of it."""
     recipe = top / "egs/toy"

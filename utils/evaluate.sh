@@ -28,9 +28,17 @@ options=(--conf conf --conf ../mini/conf)
 IFS=, read -ra systems <<<"$upstream"
 IFS=, read -ra seeds <<<"$seed"
 
+# One that fails does not keep the others from running.
+attempt() { # NAME COMMAND [ARGUMENT ...]
+  "${@:2}" || echo "$1" >>"$failed"
+}
+
 # speechrep suite KIND for each system in each seed; where those are fewer than may run at a time, for each task of them.
 each() { # KIND [OPTION ...]
   local parts=("$task") part own system name
+  mkdir -p exp/log
+  failed=exp/log/$1.failed
+  rm -f "$failed"
   if [ $((${#systems[@]} * ${#seeds[@]})) -lt "$nj" ]; then
     readarray -t parts < <(speechrep suite tasks "${options[@]}" --task "$task" 2>/dev/null)
   fi
@@ -38,12 +46,24 @@ each() { # KIND [OPTION ...]
     for system in "${systems[@]}"; do
       for part in "${parts[@]}"; do
         name=$1-${system%%=*}-$own-$part
-        background "${name//[^[:alnum:]_.,-]/-}" \
+        name=${name//[^[:alnum:]_.,-]/-}
+        background "$name" attempt "$name" \
           speechrep suite "$1" --upstream "$system" --seed "$own" --task "$part" "${options[@]}" "${@:2}"
       done
     done
   done
   all_done
+}
+
+# What failed, with the end of its log.
+tell_failed() {
+  [ -s "$failed" ] || return 0
+  local name
+  while read -r name; do
+    printf '%s failed; the end of exp/log/%s.log:\n' "$name" "$name"
+    tail -n 12 "exp/log/$name.log"
+  done <"$failed" >&2
+  exit 1
 }
 
 case $stage in
@@ -53,11 +73,13 @@ case $stage in
     [ "${sweep:-false}" = false ] || options+=(--sweep)
     nj=$(side_by_side)
     each train --processes "$processes" "$@"
+    tell_failed
     ;;
   score)
     nj=$(side_by_side)
     each score "$@"
     speechrep suite table
+    tell_failed
     ;;
   report)
     speechrep suite report "$@"
