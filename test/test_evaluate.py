@@ -91,7 +91,7 @@ def test_killed_and_gone_on_with(top, monkeypatch, capsys):
 
 
 @pytest.mark.parametrize("upstream, tasks, jobs", [
-    (UPSTREAM, "intent", ["apc-0-intent", "mfcc-0-intent"]),
+    (UPSTREAM, "intent", ["apc-0", "mfcc-0"]),
     ("mfcc", "intent,sid", ["mfcc-0-intent", "mfcc-0-sid"])], ids=["systems", "tasks of one system"])
 def test_side_by_side(top, tmp_path, monkeypatch, upstream, tasks, jobs):
     """Two at a time, systems or a system's tasks; the scores are those of one after another."""
@@ -120,7 +120,7 @@ def test_a_system_that_fails_does_not_keep_the_others(top, tmp_path):
     (recipe / "exp/tasks/logmel-0").write_text("in the way")
     done = start([top / "utils/evaluate.sh", "train"], recipe, upstream="logmel,mfcc", task="sid")
     said, problems = done.communicate(timeout=200)
-    assert done.returncode == 1 and "train-logmel-0-sid failed; the end of exp/log/train-logmel-0-sid.log:" in problems
+    assert done.returncode == 1 and "train-logmel-0 failed; the end of exp/log/train-logmel-0.log:" in problems
     assert "exp/tasks/logmel-0" in problems.partition("failed; the end of")[2]
     assert (recipe / "exp/tasks/mfcc-0/sid/done.json").is_file()
 

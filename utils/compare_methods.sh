@@ -6,11 +6,11 @@
 #
 # STAGE is units, pretrain (MORE: --set KEY=VALUE), train, score or report; the last three are utils/evaluate.sh on
 # these methods, plain features and an untrained network of the first method's shape. run.sh exports method, task, seed
-# (or several by commas), nj and processes. $method names methods, separated by commas, or `all`; each is configured by conf/METHOD.yaml, or
-# where the recipe has none by mini's. hubert2 is HuBERT's second iteration, on units of the first; ctap, which learns
-# from phones too, is the run of --method ctap at the quick size. All hear the same hours of speech. Methods are trained
-# side by side, as many as the cores have room for, one that builds on another's units behind that; what each says goes
-# to exp/log/pretrain-METHOD-SEED.log.
+# (or several by commas), nj and processes. $method names methods, separated by commas, or `all`; each is configured by
+# conf/METHOD.yaml, or where the recipe has none by mini's. hubert2 is HuBERT's second iteration, on units of the first;
+# ctap, which learns from phones too, is the run of --method ctap at the quick size. All hear the same hours of speech.
+# Methods are trained side by side, as many as the cores have room for, one that builds on another's units behind that;
+# what each says goes to exp/log/pretrain-METHOD-SEED.log.
 set -euo pipefail
 . "$(dirname "$0")/jobs.sh"
 stage=$1 names=$method

@@ -5,7 +5,7 @@
 #   utils/evaluate.sh train|score|report [MORE ...]
 #
 # Systems are trained and scored side by side, as many as the cores have room for, each on its share of them; what each
-# says goes to exp/log/STAGE-SYSTEM-SEED-TASK.log.
+# says goes to exp/log/STAGE-SYSTEM-SEED.log, or STAGE-SYSTEM-SEED-TASK.log.
 #
 # run.sh exports what is asked for; MORE goes to `speechrep suite` as it is (--data and --dump FOLDER; train:
 # --set KEY=VALUE; report: --credits FILE):
@@ -45,8 +45,9 @@ each() { # KIND [OPTION ...]
   for own in "${seeds[@]}"; do
     for system in "${systems[@]}"; do
       for part in "${parts[@]}"; do
-        name=$1-${system%%=*}-$own-$part
-        name=${name//[^[:alnum:]_.,-]/-}
+        name=$1-${system%%=*}-$own
+        [ "${#parts[@]}" -eq 1 ] || name+=-$part
+        name=${name//[^[:alnum:]_.-]/-}
         background "$name" attempt "$name" \
           speechrep suite "$1" --upstream "$system" --seed "$own" --task "$part" "${options[@]}" "${@:2}"
       done

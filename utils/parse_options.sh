@@ -4,8 +4,9 @@
 #   . ../../utils/parse_options.sh
 #
 # `--stop-stage 3` and `--stop-stage=3` set $stop_stage, for variables that have a default only. A number stays a number
-# (or several by commas, where the comment at the top says so) and true/false stays that. `--set key=value` may be repeated: "${set_args[@]}" then holds `--set key=value ...`, ready
-# for a speechrep verb. `--help` prints the comment at the top of the script. What is not an option stays in "$@".
+# (or several by commas, where the comment at the top says so) and true/false stays that. `--set key=value` may be
+# repeated: "${set_args[@]}" then holds `--set key=value ...`, ready for a speechrep verb. `--help` prints the comment at
+# the top of the script. What is not an option stays in "$@".
 
 set_args=()
 # The script changes its folder later, and $0 may be relative.
