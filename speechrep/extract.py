@@ -100,16 +100,21 @@ def fingerprint(spec: str, train: DataFolder, dump: Path) -> str:
     return digest.hexdigest()[:12]
 
 
+def upstream_folder(cache: Path, spec: str, train: DataFolder, dump: Path) -> Path:
+    """Where all features of an upstream are kept."""
+    path = Path(spec.removeprefix("random:"))
+    name = spec if spec in FEATURES else path.parent.name if path.suffix == ".pt" else path.name
+    return cache / f"{name}-{fingerprint(spec, train, dump)}"
+
+
 def layer_folder(cache: Path, spec: str, folder: DataFolder, train: DataFolder, dump: Path, kind: str,
                  layer: int) -> Path:
     """Where the features of a layer are kept."""
-    path = Path(spec.removeprefix("random:"))
-    name = spec if spec in FEATURES else path.parent.name if path.suffix == ".pt" else path.name
     source = dump / kind / folder.path.name
     # A dump made elsewhere has no digest of its own.
     made_from = source / ("source" if (source / "source").is_file() else "feats.scp")
     part = hashlib.sha256(made_from.read_bytes()).hexdigest()[:8] if made_from.is_file() else "none"
-    return cache / f"{name}-{fingerprint(spec, train, dump)}" / f"{folder.path.name}-{part}" / f"layer{layer}"
+    return upstream_folder(cache, spec, train, dump) / f"{folder.path.name}-{part}" / f"layer{layer}"
 
 
 class NormalisedFeatures(Mapping[str, np.ndarray]):

@@ -28,18 +28,26 @@ options=(--conf conf --conf ../mini/conf)
 IFS=, read -ra systems <<<"$upstream"
 IFS=, read -ra seeds <<<"$seed"
 
+# Whether there is one system only, or fewer than may run at a time.
+few() {
+  local rows=$((${#systems[@]} * ${#seeds[@]}))
+  [ "$rows" -eq 1 ] || [ "$rows" -lt "$nj" ]
+}
+
 # One that fails does not keep the others from running.
 attempt() { # NAME COMMAND [ARGUMENT ...]
   "${@:2}" || echo "$1" >>"$failed"
 }
 
-# speechrep suite KIND for each system in each seed; where those are fewer than may run at a time, for each task of them.
+# speechrep suite KIND for each system in each seed. Where those are few, for each task of them, and the features that the
+# tasks share are computed before and stay; of many systems they would fill the disk.
 each() { # KIND [OPTION ...]
-  local parts=("$task") part own system name
+  local more=(--forget) parts=("$task") part own system name
   mkdir -p exp/log
   failed=exp/log/$1.failed
   rm -f "$failed"
-  if [ $((${#systems[@]} * ${#seeds[@]})) -lt "$nj" ]; then
+  ! few || more=()
+  if few && [ "$nj" -gt 1 ]; then
     readarray -t parts < <(speechrep suite tasks "${options[@]}" --task "$task" 2>/dev/null)
   fi
   for own in "${seeds[@]}"; do
@@ -49,7 +57,8 @@ each() { # KIND [OPTION ...]
         [ "${#parts[@]}" -eq 1 ] || name+=-$part
         name=${name//[^[:alnum:]_.-]/-}
         background "$name" attempt "$name" \
-          speechrep suite "$1" --upstream "$system" --seed "$own" --task "$part" "${options[@]}" "${@:2}"
+          speechrep suite "$1" --upstream "$system" --seed "$own" --task "$part" "${options[@]}" \
+          "${more[@]}" "${@:2}"
       done
     done
   done
@@ -70,9 +79,9 @@ tell_failed() {
 case $stage in
   train)
     speechrep suite tasks "${options[@]}" --task "$task"
-    speechrep suite extract "${options[@]}" --task "$task" --upstream "$upstream" --seed "$seed" --nj "$nj" "$@"
+    all_jobs=$nj nj=$(side_by_side)
+    ! few || speechrep suite extract "${options[@]}" --task "$task" --upstream "$upstream" --seed "$seed" --nj "$all_jobs" "$@"
     [ "${sweep:-false}" = false ] || options+=(--sweep)
-    nj=$(side_by_side)
     each train --processes "$processes" "$@"
     tell_failed
     ;;

@@ -8,12 +8,12 @@
   speechrep suite report
 
 Run it in a recipe's folder, behind its stages 1 to 3 (utils/evaluate.sh does). `tasks` lists what the data folders have
-labels for, and the reason for each task that they cannot run. `extract` computes the features that the tasks share;
-what it was not run for is computed when a task needs it. `train` and `score` do, one after another, what
-`speechrep train`, `decode` and `score` do, and print each command. What is done is left alone, what was interrupted goes
-on; what was decoded and scored from a checkpoint that has changed since is done again, what was trained on one refused.
-A task that fails does not keep the others from running: it is named at the end. They leave EXP/tasks/SYSTEM-SEED/TASK,
-and `score` and `table` that of all systems, EXP/METHODS.md and EXP/METHODS.json.
+labels for, and the reason for each task that they cannot run. `extract` computes the features that the tasks share; what
+it was not run for is computed when a task needs it, and stays unless --forget is said. `train` and `score` do, one after
+another, what `speechrep train`, `decode` and `score` do, and print each command. What is done is left alone, what was
+interrupted goes on; what was decoded and scored from a checkpoint that has changed since is done again, what was trained
+on one refused. A task that fails does not keep the others from running: it is named at the end. They leave
+EXP/tasks/SYSTEM-SEED/TASK, and `score` and `table` that of all systems, EXP/METHODS.md and EXP/METHODS.json.
 `report` leaves EXP/report/methods.html.
 
 An upstream is mfcc, fbank, logmel, a checkpoint, random:CHECKPOINT or a folder in transformers' format, with a name of
@@ -46,6 +46,9 @@ def add_arguments(parser):
         own.add_argument("--upstream", required=True, help="specs by commas, each SPEC or NAME=SPEC")
         own.add_argument("--seed", default="0", help="a number, or several by commas (default: %(default)s)")
         own.add_argument("--dump", default="dump", help="folder of dumped features: KIND/PART (default: %(default)s)")
+    for own in (made["train"], made["score"]):
+        own.add_argument("--forget", action="store_true", help="when a system is done, remove the features that were "
+                         "computed for it: gigabytes each on hours of speech")
     made["extract"].add_argument("--nj", type=int, default=1, help="jobs at a time (default: 1)")
     made["train"].add_argument("--processes", type=int, default=1, help="processes that share a training (default: 1)")
     made["train"].add_argument("--sweep", action="store_true",
@@ -99,6 +102,7 @@ def train(args):
                     runs.run("sweep", *options)
                 else:
                     runs.run("train", *options, "--processes", args.processes)
+        _forget(args, system, jobs)
     runs.end()
 
 
@@ -123,6 +127,7 @@ def score(args):
             if len(made) == len(trainings) and not _says(folder, "source", [made_from(run) for run in made]):
                 kind = "predictions" if (made[0] / "made.json").is_file() else "recognition"
                 runs.run("score", kind, "--part", folder.name, *named, "--out", folder, *made)
+        _forget(args, system, jobs)
     table(args)
     runs.end()
 
@@ -231,8 +236,25 @@ def _digest(args, system, job) -> str:
 
     from speechrep.data.folder import DataFolder
     from speechrep.extract import fingerprint
-    train = dict(zip(job.options[::2], job.options[1::2]))["--train"]
-    return fingerprint(system.spec, DataFolder(train), Path(args.dump))
+    return fingerprint(system.spec, DataFolder(_option(job, "--train")), Path(args.dump))
+
+
+def _option(job, name: str) -> str:
+    return dict(zip(job.options[::2], job.options[1::2]))[name]
+
+
+def _forget(args, system, jobs) -> None:
+    """With --forget, remove the layers that were computed of a system; plain features are read from the dump."""
+    import shutil
+    from pathlib import Path
+
+    from speechrep.data.folder import DataFolder
+    from speechrep.extract import upstream_folder
+    from speechrep.upstream import FEATURES
+    if args.forget and jobs and system.spec not in FEATURES:
+        train = jobs[0].parts[0] if jobs[0].conf else _option(jobs[0], "--train")
+        shutil.rmtree(upstream_folder(Path(args.dump) / "layers", system.spec, DataFolder(train), Path(args.dump)),
+                      ignore_errors=True)
 
 
 def _habits(args, job) -> list[str]:
