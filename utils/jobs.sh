@@ -10,7 +10,8 @@
 # When one fails, no more are begun, the end of its log is shown, and the script stops. A script that is stopped takes
 # with it what still runs.
 
-_job_names=() _job_pids=()
+declare -A _running=()
+_failed=() _ticker=""
 
 job_threads() {
   local share=$(($(nproc) / nj))
@@ -35,18 +36,22 @@ _stop() { # PID ...
 # shellcheck disable=SC2046
 trap '_stop $(jobs -rp)' EXIT
 
-# Until fewer than $1 jobs run.
-_fewer() {
-  local i running told=$SECONDS
-  while running=" $(jobs -rp | tr '\n' ' ')" && [ "$(wc -w <<<"$running")" -ge "$1" ]; do
-    if [ $((SECONDS - told)) -ge "${tell_sec:-60}" ]; then
-      told=$SECONDS
-      for i in "${!_job_pids[@]}"; do
-        [[ $running != *" ${_job_pids[$i]} "* ]] || printf '  %s: %s\n' "${_job_names[$i]}" "$(_last_line "${_job_names[$i]}")"
-      done
-    fi
-    sleep 0.2
-  done
+# Until one job ends, or it is time to tell how far they are. Nothing is polled: that would use up process numbers, by
+# which the shell remembers how a job ended.
+_wait() {
+  local ended="" status=0 name
+  if [ -z "$_ticker" ]; then
+    sleep "${tell_sec:-60}" &
+    _ticker=$!
+  fi
+  wait -n -p ended "${!_running[@]}" "$_ticker" || status=$?
+  if [ "$ended" = "$_ticker" ]; then
+    _ticker=""
+    for name in "${_running[@]}"; do printf '  %s: %s\n' "$name" "$(_last_line "$name")"; done | sort
+  elif [ -n "$ended" ]; then
+    [ "$status" = 0 ] || _failed+=("${_running[$ended]}")
+    unset "_running[$ended]"
+  fi
 }
 
 # A progress bar in a log is one line of many carriage returns.
@@ -55,12 +60,9 @@ _last_line() {
 }
 
 background() {
-  local log=exp/log/$1.log pid running
-  _fewer "$nj"
-  running=" $(jobs -rp | tr '\n' ' ')"
-  for pid in "${_job_pids[@]}"; do
-    [[ $running = *" $pid "* ]] || wait "$pid" || all_done
-  done
+  local log=exp/log/$1.log
+  while [ "${#_running[@]}" -ge "$nj" ]; do _wait; done
+  [ "${#_failed[@]}" -eq 0 ] || all_done
   mkdir -p exp/log
   (
     set -euo pipefail
@@ -70,19 +72,19 @@ background() {
     "${@:2}" >"$log" 2>&1
     echo "$1: done in $((SECONDS - began)) s"
   ) &
-  _job_names+=("$1") _job_pids+=($!)
+  _running[$!]=$1
 }
 
 all_done() {
-  local i failed=0
-  _fewer 1
-  for i in "${!_job_pids[@]}"; do
-    if ! wait "${_job_pids[$i]}"; then
-      failed=1
-      printf '%s failed; the end of exp/log/%s.log:\n' "${_job_names[$i]}" "${_job_names[$i]}" >&2
-      tail -n 20 "exp/log/${_job_names[$i]}.log" >&2
-    fi
+  local name
+  while [ "${#_running[@]}" -gt 0 ]; do _wait; done
+  if [ -n "$_ticker" ]; then
+    kill "$_ticker" && wait "$_ticker" || true
+    _ticker=""
+  fi 2>/dev/null
+  for name in "${_failed[@]}"; do
+    printf '%s failed; the end of exp/log/%s.log:\n' "$name" "$name" >&2
+    tail -n 20 "exp/log/$name.log" >&2
   done
-  _job_names=() _job_pids=()
-  [ "$failed" = 0 ] || exit 1
+  [ "${#_failed[@]}" -eq 0 ] || exit 1
 }
