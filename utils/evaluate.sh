@@ -40,18 +40,20 @@ attempt() { # NAME COMMAND [ARGUMENT ...]
 }
 
 # speechrep suite KIND for each system in each seed. Where those are few, for each task of them, and the features that the
-# tasks share are computed before and stay; of many systems they would fill the disk.
+# tasks share are computed before and stay; of many systems they would fill the disk, and go when a system is done, unless
+# other seeds of the tasks hear the same one.
 each() { # KIND [OPTION ...]
-  local more=(--forget) parts=("$task") part own system name
+  local more parts=("$task") part own system name
   mkdir -p exp/log
   failed=exp/log/$1.failed
   rm -f "$failed"
-  ! few || more=()
   if few && [ "$nj" -gt 1 ]; then
     readarray -t parts < <(speechrep suite tasks "${options[@]}" --task "$task" 2>/dev/null)
   fi
   for own in "${seeds[@]}"; do
     for system in "${systems[@]}"; do
+      more=()
+      if ! few && { [ "${#seeds[@]}" -eq 1 ] || [[ $system = *'{seed}'* ]]; }; then more=(--forget); fi
       for part in "${parts[@]}"; do
         name=$1-${system%%=*}-$own
         [ "${#parts[@]}" -eq 1 ] || name+=-$part
