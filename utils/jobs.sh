@@ -26,11 +26,13 @@ side_by_side() {
 }
 
 _stop() { # PID ...
-  local pid
+  local pid children
   for pid; do
-    # shellcheck disable=SC2046
-    _stop $(ps -o pid= --ppid "$pid")
+    # First who waits: its next command must not begin when the child that it waits for is gone.
+    children=$(ps -o pid= --ppid "$pid" || true)
     kill -TERM "$pid" 2>/dev/null || true
+    # shellcheck disable=SC2086
+    _stop $children
   done
 }
 # shellcheck disable=SC2046
