@@ -34,19 +34,11 @@ few() {
   [ "$rows" -eq 1 ] || [ "$rows" -lt "$nj" ]
 }
 
-# One that fails does not keep the others from running.
-attempt() { # NAME COMMAND [ARGUMENT ...]
-  "${@:2}" || echo "$1" >>"$failed"
-}
-
 # speechrep suite KIND for each system in each seed. Where those are few, for each task of them, and the features that the
 # tasks share are computed before and stay; of many systems they would fill the disk, and go when a system is done, unless
 # other seeds of the tasks hear the same one.
 each() { # KIND [OPTION ...]
-  local more parts=("$task") part own system name
-  mkdir -p exp/log
-  failed=exp/log/$1.failed
-  rm -f "$failed"
+  local more parts=("$task") part own system name keep_going=true
   if few && [ "$nj" -gt 1 ]; then
     readarray -t parts < <(speechrep suite tasks "${options[@]}" --task "$task" 2>/dev/null)
   fi
@@ -58,24 +50,13 @@ each() { # KIND [OPTION ...]
         name=$1-${system%%=*}-$own
         [ "${#parts[@]}" -eq 1 ] || name+=-$part
         name=${name//[^[:alnum:]_.-]/-}
-        background "$name" attempt "$name" \
+        background "$name" \
           speechrep suite "$1" --upstream "$system" --seed "$own" --task "$part" "${options[@]}" \
           "${more[@]}" "${@:2}"
       done
     done
   done
   all_done
-}
-
-# What failed, with the end of its log.
-tell_failed() {
-  [ -s "$failed" ] || return 0
-  local name
-  while read -r name; do
-    printf '%s failed; the end of exp/log/%s.log:\n' "$name" "$name"
-    tail -n 12 "exp/log/$name.log"
-  done <"$failed" >&2
-  exit 1
 }
 
 case $stage in
@@ -85,13 +66,11 @@ case $stage in
     ! few || speechrep suite extract "${options[@]}" --task "$task" --upstream "$upstream" --seed "$seed" --nj "$all_jobs" "$@"
     [ "${sweep:-false}" = false ] || options+=(--sweep)
     each train --processes "$processes" "$@"
-    tell_failed
     ;;
   score)
     nj=$(side_by_side)
     each score "$@"
     speechrep suite table
-    tell_failed
     ;;
   report)
     speechrep suite report "$@"

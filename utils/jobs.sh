@@ -7,7 +7,7 @@
 #                                            to exp/log/NAME.log
 #   all_done                                 waits for all, and tells every $tell_sec seconds (60) how far they are
 #
-# When one fails, no more are begun, the end of its log is shown, and the script stops. A script that is stopped takes
+# When one fails, no more are begun, unless keep_going=true; the end of its log is shown, and the script stops. A script that is stopped takes
 # with it what still runs.
 
 declare -A _running=()
@@ -64,7 +64,7 @@ _last_line() {
 background() {
   local log=exp/log/$1.log
   while [ "${#_running[@]}" -ge "$nj" ]; do _wait; done
-  [ "${#_failed[@]}" -eq 0 ] || all_done
+  [ "${#_failed[@]}" -eq 0 ] || [ "${keep_going:-false}" = true ] || all_done
   mkdir -p exp/log
   (
     set -euo pipefail
