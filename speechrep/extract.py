@@ -1,9 +1,10 @@
 """Features of any layer of any upstream: computed batch by batch, or kept in ark files and read when asked for.
 
-The cache is CACHE/UPSTREAM/PART/layerN/feats.scp. UPSTREAM ends in a digest of all that made the features (the
-checkpoint's bytes, or settings and statistics of plain features) and PART in one of the dump that they were made from,
-so what is found there is always right, whoever wrote it. An ark is computed by one job whole and which utterances are
-in it depends on the data alone, so neither the number of jobs nor an interruption changes a bit.
+The cache is CACHE/UPSTREAM/PART/layerN/feats.scp; in layerN.mean lie the means over each utterance. UPSTREAM ends in a
+digest of all that made the features (the checkpoint's bytes, or settings and statistics of plain features) and PART in
+one of the dump that they were made from, so what is found there is always right, whoever wrote it. An ark is computed by
+one job whole and which utterances are in it depends on the data alone, so neither the number of jobs nor an interruption
+changes a bit.
 """
 
 import hashlib
@@ -31,6 +32,8 @@ from speechrep.upstream import FEATURES, Upstream
 
 MOST_AT_ONCE = 40
 """Utterances in a batch, at the most."""
+MEAN = ".mean"
+"""What the folder of a layer's means ends in."""
 
 
 def open_upstream(spec: str, train: DataFolder, dump: Path, device: str = "cpu") -> Upstream:
@@ -108,13 +111,13 @@ def upstream_folder(cache: Path, spec: str, train: DataFolder, dump: Path) -> Pa
 
 
 def layer_folder(cache: Path, spec: str, folder: DataFolder, train: DataFolder, dump: Path, kind: str,
-                 layer: int) -> Path:
-    """Where the features of a layer are kept."""
+                 layer: int, mean: bool = False) -> Path:
+    """Where the features of a layer are kept, or their means."""
     source = dump / kind / folder.path.name
     # A dump made elsewhere has no digest of its own.
     made_from = source / ("source" if (source / "source").is_file() else "feats.scp")
     part = hashlib.sha256(made_from.read_bytes()).hexdigest()[:8] if made_from.is_file() else "none"
-    return upstream_folder(cache, spec, train, dump) / f"{folder.path.name}-{part}" / f"layer{layer}"
+    return upstream_folder(cache, spec, train, dump) / f"{folder.path.name}-{part}" / f"layer{layer}{MEAN if mean else ''}"
 
 
 class NormalisedFeatures(Mapping[str, np.ndarray]):
@@ -134,9 +137,35 @@ class NormalisedFeatures(Mapping[str, np.ndarray]):
         return len(self._feats)
 
 
+class Means(Mapping[str, np.ndarray]):
+    """Utterance -> the mean over its frames [1, D], worked out when first asked for."""
+
+    def __init__(self, frames: Mapping[str, np.ndarray]):
+        self._frames, self._found = frames, dict[str, np.ndarray]()
+
+    def __getitem__(self, utt: str) -> np.ndarray:
+        if utt not in self._found:
+            self._found[utt] = mean_of(self._frames[utt])
+        return self._found[utt]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._frames)
+
+    def __len__(self) -> int:
+        return len(self._frames)
+
+
+def mean_of(frames: np.ndarray) -> np.ndarray:
+    """[N, D] -> [1, D]; of no frames, zeros."""
+    if not len(frames):
+        return np.zeros((1, frames.shape[1]), dtype=np.float32)
+    return frames.mean(0, keepdims=True, dtype=np.float64).astype(np.float32)
+
+
 def extract(spec: str, folder: DataFolder, train: DataFolder, dump: Path, cache: Path, layers: list[int], nj: int = 1,
-            device: str = "cpu", backend: str | None = None) -> dict[int, Mapping[str, np.ndarray]]:
-    """Utterance -> features [N, D] of each of `layers` (from 0, or negative from the last), by the numbers given.
+            device: str = "cpu", backend: str | None = None, mean: bool = False) -> dict[int, Mapping[str, np.ndarray]]:
+    """Utterance -> features [N, D] of each of `layers` (from 0, or negative from the last), by the numbers given; with
+    `mean` their mean over the utterance [1, D], which needs a hundredth of the disk.
 
     What the cache lacks is computed by `nj` jobs at a time; what an interrupted call finished is kept. Plain features
     come straight from their dump. `train` is where plain features have their statistics from.
@@ -144,26 +173,28 @@ def extract(spec: str, folder: DataFolder, train: DataFolder, dump: Path, cache:
     upstream = open_upstream(spec, train, dump)
     numbers = {layer: layer_number(upstream, layer) for layer in layers}
     if spec in FEATURES:
-        return {layer: NormalisedFeatures(upstream, folder, dump) for layer in layers}
-    places = {number: layer_folder(cache, spec, folder, train, dump, upstream.kind, number)
+        plain = NormalisedFeatures(upstream, folder, dump)
+        return dict.fromkeys(layers, Means(plain) if mean else plain)
+    places = {number: layer_folder(cache, spec, folder, train, dump, upstream.kind, number, mean)
               for number in numbers.values()}
     if not all((place / "feats.scp").is_file() for place in places.values()):
         # Who comes second finds what the first has made.
         with alone_in(next(iter(places.values())).parent, math.inf):
-            _fill(spec, upstream, folder, train, dump, cache, places, nj, device, backend)
+            _fill(spec, upstream, folder, train, dump, cache, places, nj, device, backend, mean)
     return {layer: read_scp(places[number] / "feats.scp") for layer, number in numbers.items()}
 
 
 def _fill(spec: str, upstream: Upstream, folder: DataFolder, train: DataFolder, dump: Path, cache: Path,
-          places: dict[int, Path], nj: int, device: str, backend: str | None) -> None:
+          places: dict[int, Path], nj: int, device: str, backend: str | None, mean: bool) -> None:
     missing = {number: str(place) for number, place in places.items() if not (place / "feats.scp").is_file()}
     if not missing:
         return
     dataset = open_dataset(upstream, folder, dump)
     seconds = float(dataset.seconds.sum())
     count = min(math.ceil(seconds / min(MAX_ARK_SEC, max(MIN_ARK_SEC, seconds / MIN_ARKS))), len(dataset))
-    _announce(seconds * upstream.rate_hz / upstream.hop_samples, [upstream.dims[n] for n in missing], cache)
-    jobs = [(spec, str(folder.path), str(train.path), str(dump), missing, part, count, device)
+    rows = len(dataset) if mean else seconds * upstream.rate_hz / upstream.hop_samples
+    _announce(rows, [upstream.dims[n] for n in missing], cache)
+    jobs = [(spec, str(folder.path), str(train.path), str(dump), missing, part, count, device, mean)
             for part in split(list(range(1, count + 1)), nj)]
     log_dir = next(iter(places.values())).parent / "log"
     run_jobs(extract_arks, jobs, log_dir=log_dir, nj=nj, title=f"extract {folder.path.name}", backend=backend)
@@ -177,7 +208,7 @@ def _fill(spec: str, upstream: Upstream, folder: DataFolder, train: DataFolder, 
 
 
 def extract_arks(spec: str, data: str, train: str, dump: str, places: dict[int, str], numbers: list[int], count: int,
-                 device: str) -> None:
+                 device: str, mean: bool) -> None:
     """One job: those of the `count` arks that have these numbers (from 1) and are not there yet, for each layer."""
     folder = DataFolder(data)
     upstream = open_upstream(spec, DataFolder(train), Path(dump), device)
@@ -190,20 +221,26 @@ def extract_arks(spec: str, data: str, train: str, dump: str, places: dict[int, 
             with ExitStack() as stack:
                 for writer in writers:
                     stack.enter_context(writer)
-                for utt, outputs in layer_features(upstream, dataset, arks[number - 1], layers):
+                kept = [Path(places[layer].removesuffix(MEAN)) / "feats.scp" for layer in layers]
+                if mean and all(path.is_file() for path in kept):
+                    frames = [read_scp(path) for path in kept]
+                    found = ((utt, [table[utt] for table in frames]) for utt in arks[number - 1])
+                else:
+                    found = layer_features(upstream, dataset, arks[number - 1], layers)
+                for utt, outputs in found:
                     for writer, output in zip(writers, outputs):
-                        writer.write(utt, output)
+                        writer.write(utt, mean_of(output) if mean else output)
             for layer, writer in zip(layers, writers):
                 write_json(Path(places[layer]) / f"feats.{number}.json",
                            {"places": writer.places, "num_frames": writer.num_frames})
         advance(done + 1, len(numbers))
 
 
-def _announce(frames: float, dims: list[int], cache: Path) -> None:
-    size = frames * sum(dims) * 4
+def _announce(rows: float, dims: list[int], cache: Path) -> None:
+    size = rows * sum(dims) * 4
     there = next(path for path in (cache, *cache.resolve().parents) if path.exists())
     free = shutil.disk_usage(there).free
-    print(f"{cache}: {len(dims)} layer(s), {frames:,.0f} frames: {size / 1e6:,.1f} MB ({free / 1e9:,.1f} GB free)",
+    print(f"{cache}: {len(dims)} layer(s), {rows:,.0f} rows: {size / 1e6:,.1f} MB ({free / 1e9:,.1f} GB free)",
           file=sys.stderr)
     if size > free:
         raise SpeechrepError(f"{cache}: {free / 1e6:,.1f} MB of disk are free", f"{size / 1e6:,.1f} MB",

@@ -217,18 +217,29 @@ def test_labels_that_were_mended(top, monkeypatch):
     """They are decoded and scored anew; new units, from which nothing is decoded, change nothing."""
     monkeypatch.chdir(top / "egs/toy")
     shutil.copytree("data", "mended")
-    options = ["--upstream", "mfcc", "--task", "sid", "--exp", "labels", "--data", "mended"]
-    ref, score = (Path("labels/tasks/mfcc-0/sid/test") / name for name in ("ref", "score.json"))
+    options = ["--upstream", "mfcc", "--task", "sid,abx", "--exp", "labels", "--data", "mended"]
+    tasks = Path("labels/tasks/mfcc-0")
+    ref, score, abx = (tasks / name for name in ("sid/test/ref", "sid/test/score.json", "abx/score.json"))
+
+    def times():
+        return [path.stat().st_mtime_ns for path in (ref, score, abx)]
+
     assert main(["suite", "train", *options]) == 0 and main(["suite", "score", *options]) == 0
-    before = ref.stat().st_mtime_ns, score.stat().st_mtime_ns
+    before = times()
     shutil.copy("mended/test/units.toy", "mended/test/units.more")
     assert main(["suite", "score", *options]) == 0
-    assert (ref.stat().st_mtime_ns, score.stat().st_mtime_ns) == before
+    assert times() == before
     speakers = read_table("mended/test/utt2spk")
     utt = next(utt for utt, speaker in speakers.items() if speaker == "spk0")
     Path("mended/test/utt2spk").write_text(table_text(speakers | {utt: "spk1"}))
+    worth = read_score(abx)["metrics"]
     assert main(["suite", "score", *options]) == 0
-    assert read_table(ref)[utt] == "spk1" and score.stat().st_mtime_ns > before[1]
+    assert read_table(ref)[utt] == "spk1" and not set(times()) & set(before)
+    assert read_score(abx)["metrics"] != worth
+    before = times()
+    Path("mended/dev/text").write_text(table_text({utt: f"{line} k" for utt, line in read_table("mended/dev/text").items()}))
+    assert main(["suite", "score", *options]) == 0
+    assert [old == new for old, new in zip(before, times())] == [True, True, False], "dev chooses the layer of ABX alone"
 
 
 def test_one_that_fails_does_not_keep_the_others(top, monkeypatch, capsys):

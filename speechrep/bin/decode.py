@@ -10,6 +10,8 @@ MODELS = ("checkpoint", "lm", "duration", "vocoder")
 """Options that name files which may change under their names."""
 FOLDERS = ("data", "prompts", "dev", "cohort")
 """Options that name data folders, whose tables may."""
+ELSEWHERE = ("out", "device", "cache", "train")
+"""Options that say where, not what."""
 
 
 def add_arguments(parser):
@@ -33,6 +35,9 @@ def add_arguments(parser):
                         "(default: %(default)s, SUPERB's)")
     parser.add_argument("--cohort", help="asv: data folder of other speakers, such as data/train, against whom scores are "
                         "normalised too")
+    parser.add_argument("--cache", help="trained tasks: where the layers of a frozen upstream are kept for all of them, "
+                        "such as dump/layers; needs --train")
+    parser.add_argument("--train", help="with --cache: the training part's data folder")
     parser.add_argument("--vocoder", default="griffin-lim", help="a vocoder's best.pt, released weights, or griffin-lim")
     parser.add_argument("--duration", help="tts: a duration model's best.pt; without it the natural durations are spoken")
     parser.add_argument("--features", default="logmel", help="vocoded: which dump to read")
@@ -77,8 +82,9 @@ def main(args):
         from speechrep.tasks.recognise import recognise
         search = Search(args.beam or 5, Path(args.lm) if args.lm else None, args.lm_of, args.lm_weight,
                         args.word_score) if args.beam or args.lm else None
-        recognise(load_task(args.checkpoint, args.device), data, dump, out, args.device, search=search,
-                  dev=DataFolder(args.dev) if args.dev else None)
+        task = load_task(args.checkpoint, args.device)
+        recognise(task, data, dump, out, args.device, search=search, dev=DataFolder(args.dev) if args.dev else None,
+                  cache=_cache(args, task))
     elif args.task == "prototype":
         from speechrep.data.dataset import SpeechDataset
         from speechrep.tasks.prototype import Prototypes
@@ -103,7 +109,7 @@ def main(args):
         if type(task) is not wanted:
             raise SpeechrepError(f"{args.checkpoint}: of the task {type(task).__module__.rpartition('.')[2]}",
                                  f"a checkpoint of {args.task}")
-        predict(task, data, dump, out, DataFolder(args.cohort) if args.cohort else None)
+        predict(task, data, dump, out, DataFolder(args.cohort) if args.cohort else None, _cache(args, task))
     write_json(done, {"source": source})
     print(f"{out}: written")
 
@@ -112,17 +118,31 @@ def _source(args) -> str:
     """A fingerprint of what the output follows from: the options, and what is in the models that they name."""
     from pathlib import Path
 
+    from speechrep.data.folder import tables_digest
     from speechrep.files import fingerprint
-    values = {name: value for name, value in vars(args).items() if name not in ("out", "device")}
+    values = {name: value for name, value in vars(args).items() if name not in ELSEWHERE}
     for name in MODELS:
         if values[name] and Path(values[name]).exists():
             values[name] = fingerprint(Path(values[name]))
     for name in FOLDERS:
         if values[name] and Path(values[name]).is_dir():
-            # Nothing is decoded from units, and there are new ones whenever a method is trained on them.
-            values[name] = [values[name], *(fingerprint(path.name, path) for path in sorted(Path(values[name]).iterdir())
-                                            if path.is_file() and not path.name.startswith((".", "units.")))]
+            values[name] = [values[name], tables_digest(Path(values[name]))]
     return fingerprint(values)
+
+
+def _cache(args, task):
+    """The cache that was named, where it holds the layers of the very upstream in the task's checkpoint."""
+    from pathlib import Path
+
+    from speechrep.data.folder import DataFolder
+    from speechrep.errors import SpeechrepError
+    from speechrep.tasks.cached import Cache, heard_by
+    if not args.cache:
+        return None
+    if not args.train:
+        raise SpeechrepError("decode with --cache, but no --train", "the training part's data folder")
+    cache = Cache(Path(args.cache), DataFolder(args.train), Path(args.dump), args.device)
+    return cache if heard_by(Path(args.checkpoint), task, cache) else None
 
 
 def _speak(args, data, dump, out):

@@ -17,6 +17,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         "folder of a released model")
     parser.add_argument("--layers", default="-1", help="numbers from 0, or from the end if negative, separated by "
                         "commas; or all (default: the last)")
+    parser.add_argument("--mean", action="store_true", help="the mean over the frames of each utterance, a row each, in "
+                        "place of the frames")
     parser.add_argument("--train", type=Path, required=True, help="the training part's data folder")
     parser.add_argument("--dump", type=Path, required=True, help="folder of dumped features: KIND/PART")
     parser.add_argument("--cache", type=Path, default=Path("dump/layers"), help="where to write (%(default)s)")
@@ -45,6 +47,6 @@ def main(args: argparse.Namespace) -> None:
     device = ("cuda" if torch.cuda.is_available() else "cpu") if args.device == "auto" else args.device
     for path in args.parts:
         folder = DataFolder(path)
-        extract(args.upstream, folder, train, args.dump, args.cache, layers, args.nj, device)
+        extract(args.upstream, folder, train, args.dump, args.cache, layers, args.nj, device, mean=args.mean)
         for layer in layers:
-            print(layer_folder(args.cache, args.upstream, folder, train, args.dump, upstream.kind, layer))
+            print(layer_folder(args.cache, args.upstream, folder, train, args.dump, upstream.kind, layer, args.mean))

@@ -72,17 +72,23 @@ def tasks(args):
 
 
 def extract(args):
-    """Fill the cache with all layers of what every system's tasks learn from, where they do not fine-tune it."""
+    """Fill the cache with all layers of what every system's tasks learn from, where they do not fine-tune it: the frames,
+    and the means for the tasks that ask for no more."""
+    from speechrep.tasks.base import find_task
     from speechrep.upstream import FEATURES
     runs = _Runs()
     frozen = not any(value.replace(" ", "") == "model.finetune=true" for value in args.set)
     for system, jobs in _rows(args):
-        jobs = [job for job in jobs if job.conf]
-        for first in dict.fromkeys(job.parts[0] for job in jobs):
-            parts = dict.fromkeys(part for job in jobs if job.parts[0] == first for part in job.parts[:2])
-            if frozen and system.spec not in FEATURES:
-                runs.run("extract", "--upstream", system.spec, "--layers", "all", "--train", first, "--dump", args.dump,
-                         "--cache", f"{args.dump}/layers", "--nj", args.nj, *parts)
+        if not frozen or system.spec in FEATURES:
+            continue
+        wanted: dict[tuple, dict] = {}
+        # Means are made of the frames where those are there.
+        for job in sorted((job for job in jobs if job.conf), key=lambda job: find_task(job.task).pools):
+            first = job.parts[0]
+            wanted.setdefault((first, find_task(job.task).pools), {}).update(dict.fromkeys(job.parts))
+        for (first, mean), parts in wanted.items():
+            runs.run("extract", "--upstream", system.spec, "--layers", "all", "--train", first, "--dump", args.dump,
+                     "--cache", f"{args.dump}/layers", "--nj", args.nj, *(["--mean"] if mean else []), *parts)
     runs.end()
 
 
@@ -116,15 +122,15 @@ def score(args):
             out = _out(args, system, job)
             folder = out / job.parts[2].name if job.conf else out
             if job.conf is None:
-                if not _says(folder, "upstream_digest", _digest(args, system, job)):
+                if not _says(folder, **_digests(args, system, job)):
                     runs.run("score", job.task, "--upstream", system.spec, "--dump", args.dump, "--cache",
                              f"{args.dump}/layers", *job.options, *_habits(args, job), *named, "--out", out)
                 continue
             trainings = [run for run, _ in _trainings(args, system, job)]
             made = [run / folder.name for run in trainings if runs.run(
-                "decode", job.task, "--data", job.parts[2], "--dump", args.dump, "--checkpoint", run / "best.pt",
-                *job.options, "--out", run / folder.name)]
-            if len(made) == len(trainings) and not _says(folder, "source", [made_from(run) for run in made]):
+                "decode", job.task, "--data", job.parts[2], "--dump", args.dump, "--cache", f"{args.dump}/layers",
+                "--train", job.parts[0], "--checkpoint", run / "best.pt", *job.options, "--out", run / folder.name)]
+            if len(made) == len(trainings) and not _says(folder, source=[made_from(run) for run in made]):
                 kind = "predictions" if (made[0] / "made.json").is_file() else "recognition"
                 runs.run("score", kind, "--part", folder.name, *named, "--out", folder, *made)
         _forget(args, system, jobs)
@@ -224,19 +230,27 @@ def _rows(args):
     return [(system, jobs) for system in systems]
 
 
-def _says(folder, key: str, value) -> bool:
+def _says(folder, **wanted) -> bool:
     """Whether there is a score in the folder, made from what there is now."""
     from speechrep.metrics.score import read_score
     path = folder / "score.json"
-    return path.is_file() and (read_score(path)["provenance"].get("config") or {}).get(key) == value
+    if not path.is_file():
+        return False
+    config = read_score(path)["provenance"].get("config") or {}
+    # An earlier version did not note the data.
+    config.setdefault("data_digest", wanted.get("data_digest"))
+    return all(config.get(key) == value for key, value in wanted.items())
 
 
-def _digest(args, system, job) -> str:
+def _digests(args, system, job) -> dict[str, str]:
+    """Of the upstream and of the data that a zero-shot score follows from."""
     from pathlib import Path
 
-    from speechrep.data.folder import DataFolder
+    from speechrep.data.folder import DataFolder, tables_digest
     from speechrep.extract import fingerprint
-    return fingerprint(system.spec, DataFolder(_option(job, "--train")), Path(args.dump))
+    paths = [Path(path) for option, path in zip(job.options[::2], job.options[1::2]) if option != "--train"]
+    return {"upstream_digest": fingerprint(system.spec, DataFolder(_option(job, "--train")), Path(args.dump)),
+            "data_digest": tables_digest(*paths)}
 
 
 def _option(job, name: str) -> str:

@@ -90,6 +90,8 @@ class SpeechDataset(torch.utils.data.Dataset):
         self.seconds = np.array([seconds[utt] for utt in self.utts])
         self.ali = ali
         self.audio = AudioReader(folder, rate_hz=self.rate_hz) if "audio" in needs else None
+        # Samples are cut, and durations counted, to the frames of the features.
+        self.with_feats = not {"feats", "audio", "phones"}.isdisjoint(needs)
         self.speaker_ids = {speaker: i for i, speaker in enumerate(inventory.speakers)}
         self.image_ids = {path: i for i, path in enumerate(sorted(set((self.pictures or {}).values())))}
         self.speakers = folder.read("utt2spk")
@@ -111,11 +113,12 @@ class SpeechDataset(torch.utils.data.Dataset):
     def __getitem__(self, key: int | Key) -> dict[str, Any]:
         epoch, index, micro = key if isinstance(key, tuple) else (0, key, 0)
         utt = self.utts[index]
-        feats = torch.from_numpy(self.feats[utt])
         draw = np.random.default_rng((self.seed, epoch, index))
         seed = int(draw.integers(2 ** 62))
-        item: dict[str, Any] = {"utt": utt, "micro": micro, "seed": seed, "feats": feats,
+        item: dict[str, Any] = {"utt": utt, "micro": micro, "seed": seed,
                                 "labelled": self.labelled is None or utt in self.labelled}
+        if self.with_feats:
+            item["feats"] = feats = torch.from_numpy(self.feats[utt])
         if self.audio is not None:
             samples = torch.from_numpy(self.audio.read(utt)[0])[:len(feats) * self.hop]
             item["audio"] = torch.nn.functional.pad(samples, (0, len(feats) * self.hop - len(samples)))

@@ -13,7 +13,7 @@ from speechrep.data import audio
 from speechrep.data.lists import OWN_COLUMNS, cut_list, list_text, read_list, unknown_utts
 from speechrep.data.rttm import read_rttm
 from speechrep.errors import SpeechrepError
-from speechrep.files import atomic_folder, write_text
+from speechrep.files import atomic_folder, fingerprint, write_text
 
 STREAM_NAME = re.compile(r"[a-z0-9_]+(\.scp)?|(text|units|ali)\.[A-Za-z0-9_.-]+")
 """File names that are streams; anything else in the folder (README, notes.md, skipped.tsv) is left alone, save the
@@ -130,6 +130,18 @@ def write_folder(path: str | Path, streams: Mapping[str, Mapping[str, str]],
         for name, text in texts.items():
             (tmp / name).write_text(text, encoding="utf-8")
     return DataFolder(path)
+
+
+def tables_digest(*paths: Path) -> str:
+    """What data folders say, and other files hold: the same only where their contents are, in whatever order they are
+    named. Left out are `units.*`, of which there are new ones whenever a method is trained on them, and what a process
+    has not finished."""
+    found = []
+    for path in paths:
+        files = [path] if path.is_file() else sorted(
+            file for file in path.iterdir() if file.is_file() and not file.name.startswith((".", "units.")))
+        found.append(fingerprint(*(word for file in files for word in (file.name, file))))
+    return fingerprint(sorted(found))
 
 
 class DataFolder:

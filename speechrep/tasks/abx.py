@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from speechrep.data.alignment import read_ali
-from speechrep.data.folder import DataFolder
+from speechrep.data.folder import DataFolder, tables_digest
 from speechrep.errors import SpeechrepError
 from speechrep.extract import extract, fingerprint, layer_features, layer_number, open_dataset, open_upstream
 from speechrep.files import write_text
@@ -147,6 +147,7 @@ def score_abx(spec: str, train: DataFolder, test: DataFolder, dump: Path, out: P
     notes.append("the intervals are over pairs of phones")
     write_text(out / "pairs.tsv", _pairs_table(found))
     settings = {"upstream": spec, "upstream_digest": fingerprint(spec, train, dump),
+                "data_digest": tables_digest(test.path, *([dev.path] if dev else []), *([items] if items else [])),
                 "layer": layer_number(upstream, layer), "distance": distance, "max_group": MAX_GROUP,
                 "max_x_speakers": MAX_X_SPEAKERS, "items": str(items) if items else None,
                 "dev": str(dev.path) if dev else None}

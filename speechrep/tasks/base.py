@@ -59,6 +59,8 @@ class BaseTask(Method):
 
     `config.finetune`: False keeps the upstream frozen and in eval mode. `config.layer`: "weighted" takes the
     softmax-weighted sum of all layers as wide as the first (SUPERB's way), "last" the last layer alone.
+    `pools`: whether the head gives the same for the mean of an utterance's frames as for the frames, as one does that is
+    affine up to its own mean over them; of a frozen upstream the means are then all that it is given.
     `labels` are the names of classes or symbols in the order of their ids. `needs_of(config)` names the streams of the
     labels; `needs` of a task in hand begins with what its upstream hears.
 
@@ -75,6 +77,7 @@ class BaseTask(Method):
     decode_options: dict[str, str] = {}
     main_metrics: tuple[str, ...] = ()
     superb: dict[str, str] = {}
+    pools = False
 
     def __init__(self, config: Any, upstream: Upstream, labels: tuple[str, ...]):
         super().__init__(config, upstream.inventory)

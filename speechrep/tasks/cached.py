@@ -1,18 +1,39 @@
-"""Training on a frozen upstream whose layers were computed once and are kept for all tasks."""
+"""A frozen upstream whose layers were computed once, are kept, and serve all tasks.
 
+Of a task whose head sees nothing but each utterance's mean (`BaseTask.pools`) only the means are kept and read: a step
+then costs next to nothing, and a corpus of a thousand hours needs gigabytes in place of terabytes.
+"""
+
+import math
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
+from speechrep.config import read_yaml
 from speechrep.data.batches import Key
 from speechrep.data.dataset import SpeechDataset
 from speechrep.data.folder import DataFolder
-from speechrep.extract import extract
+from speechrep.errors import SpeechrepError
+from speechrep.extract import extract, fingerprint
 from speechrep.tasks.base import BaseTask, chosen_layers
 from speechrep.upstream import FEATURES, Upstream
+
+
+@dataclass(frozen=True)
+class Cache:
+    """Where layers are kept."""
+
+    place: Path
+    train: DataFolder
+    """Where plain features have their statistics from."""
+    dump: Path
+    """Has a sub-folder for each kind of features, with a sub-folder for each part."""
+    device: str = "cpu"
+    """Where what is not there yet is computed."""
 
 
 class CachedLayers(SpeechDataset):
@@ -28,32 +49,58 @@ class CachedLayers(SpeechDataset):
         return item
 
 
-def serves(spec: str, config: Any) -> bool:
-    """Whether a cache is of use: the upstream is frozen, and it is not the dump itself."""
-    return not config.finetune and spec not in FEATURES
+def serves(spec: str, cls: type[BaseTask], config: Any) -> bool:
+    """Whether a cache is of use to the task `cls`: the upstream is frozen, and what the head sees is not in the dump
+    itself."""
+    return not config.finetune and (cls.pools or spec not in FEATURES)
 
 
-def fill(spec: str, upstream: Upstream, config: Any, parts: list[DataFolder], train: DataFolder, dump: Path,
-         cache: Path, device: str = "cpu") -> list[list[Mapping[str, np.ndarray]]]:
-    """The layers that a task with `config` sees, for each of `parts`: utterance -> features [N, D]. They are kept in
-    `cache` under a digest of all that made them (see `speechrep.extract`); what is not there yet is computed."""
+def fill(cache: Cache, spec: str, upstream: Upstream, cls: type[BaseTask], config: Any,
+         part: DataFolder) -> list[Mapping[str, np.ndarray]]:
+    """The layers of `part` that a task `cls` with `config` sees: utterance -> features [N, D], or [1, D] of a task that
+    pools. They are kept under a digest of all that made them (see `speechrep.extract`); what is not there yet is
+    computed."""
     chosen = chosen_layers(upstream, config.layer)
-    found = [extract(spec, part, train, dump, cache, chosen, device=device) for part in parts]
-    return [[layers[number] for number in chosen] for layers in found]
+    layers = extract(spec, part, cache.train, cache.dump, cache.place, chosen, device=cache.device, mean=cls.pools)
+    return [layers[number] for number in chosen]
 
 
-def opener(spec: str, train: DataFolder, dump: Path, cache: Path) -> Callable[..., SpeechDataset]:
+def open_part(task: BaseTask, folder: DataFolder, feats: Path, needs: tuple[str, ...], *arguments, cache: Cache | None,
+              **named) -> SpeechDataset:
+    """`folder` as `task` hears it, with the streams `needs` beside what its upstream hears: from `cache`, or, where that
+    is None or of no use, to be computed at each step. The rest as of `SpeechDataset`."""
+    upstream = task.upstream
+    if cache is None or not serves(upstream.spec, type(task), task.config):
+        return SpeechDataset(folder, feats, task.inventory, (*upstream.needs, *needs), *arguments, **named)
+    layers = fill(cache, upstream.spec, upstream, type(task), task.config, folder)
+    return CachedLayers(layers, folder, feats, task.inventory, needs, *arguments, **named)
+
+
+def opener(cache: Cache | None) -> Callable[..., SpeechDataset]:
     """What `speechrep.train.pretrain.conduct` may open the parts of a task with."""
 
     def opened(task: BaseTask, part: str, folder: DataFolder, feats: Path, inventory, needs: tuple[str, ...], *arguments,
                **named) -> SpeechDataset:
-        layers = fill(spec, task.upstream, task.config, [folder], train, dump, cache)[0]
-        return CachedLayers(layers, folder, feats, inventory, needs[len(task.upstream.needs):], *arguments,
-                            only=task.chosen_utts(task.config, folder, part), **named)
+        return open_part(task, folder, feats, needs[len(task.upstream.needs):], *arguments, cache=cache,
+                         only=task.chosen_utts(task.config, folder, part), **named)
 
     return opened
 
 
-def computed(task: BaseTask, part: str, folder: DataFolder, *arguments, **named) -> SpeechDataset:
-    """The same where the upstream is heard at each step."""
-    return SpeechDataset(folder, *arguments, only=task.chosen_utts(task.config, folder, part), **named)
+def whole_part(task: BaseTask, folder: DataFolder, dump: Path, needs: tuple[str, ...], cache: Cache | None,
+               only: frozenset[str] | None = None) -> SpeechDataset:
+    """All utterances of `folder`, whatever their length, to decode them; `needs` and `cache` as of `open_part`."""
+    return open_part(task, folder, dump / task.upstream.kind / folder.path.name, needs, cache=cache, max_sec=math.inf,
+                     min_sec=0.0, only=only)
+
+
+def heard_by(checkpoint: Path, task: BaseTask, cache: Cache) -> bool:
+    """Whether the upstream that `cache` has the layers of is the very one in a task's checkpoint: what its spec names now
+    has the digest that the training noted. Of a checkpoint away from its run's folder that cannot be said."""
+    run = checkpoint.parent / "config.yaml"
+    try:
+        return run.is_file() and read_yaml(run).get("upstream_digest") == fingerprint(task.upstream.spec, cache.train,
+                                                                                      cache.dump)
+    except SpeechrepError:
+        # The upstream is gone; the task's checkpoint has its weights.
+        return False

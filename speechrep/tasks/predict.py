@@ -1,11 +1,9 @@
 """What a trained task says of a data folder, as files keyed by utterance, and what those files are worth."""
 
-import math
 import sys
 from pathlib import Path
 
 from speechrep.config import plain, read_yaml
-from speechrep.data.dataset import SpeechDataset
 from speechrep.data.folder import DataFolder, table_text
 from speechrep.errors import SpeechrepError
 from speechrep.extract import batches
@@ -13,17 +11,21 @@ from speechrep.files import atomic_folder, read_json, write_json
 from speechrep.metrics.score import write_score
 from speechrep.provenance import made_from, provenance
 from speechrep.tasks.base import BaseTask, find_task
+from speechrep.tasks.cached import Cache, whole_part
 
 
-def predict(task: BaseTask, folder: DataFolder, dump: Path, out: Path, cohort: DataFolder | None = None) -> None:
-    """Run `task` over every utterance of `folder` that has labels; `dump` has a sub-folder for each kind and part.
+def predict(task: BaseTask, folder: DataFolder, dump: Path, out: Path, cohort: DataFolder | None = None,
+            cache: Cache | None = None) -> None:
+    """Run `task` over every utterance of `folder` that has labels; `dump` has a sub-folder for each kind and part, `cache`
+    the layers of a frozen upstream.
 
     Leaves the files that the task's `predict` and `files_beside` name, and made.json, which says by what, in `out`, complete
     or not at all. cohort: other speakers against whom scores of verification are normalised, such as the training part.
     Raises `SpeechrepError` if an utterance with labels has no features: it must not go missing in a score.
     """
-    files = said(task, folder, dump, "test")
-    beside = task.files_beside(folder, files, None if cohort is None else (cohort, said(task, cohort, dump, "cohort")))
+    files = said(task, folder, dump, "test", cache)
+    others = None if cohort is None else (cohort, said(task, cohort, dump, "cohort", cache))
+    beside = task.files_beside(folder, files, others)
     with atomic_folder(out) as tmp:
         for name, text in ({name: table_text(table) for name, table in files.items()} | beside).items():
             (tmp / name).write_text(text, encoding="utf-8")
@@ -32,7 +34,8 @@ def predict(task: BaseTask, folder: DataFolder, dump: Path, out: Path, cohort: D
                                        "upstream": task.upstream.spec})
 
 
-def said(task: BaseTask, folder: DataFolder, dump: Path, part: str) -> dict[str, dict[str, str]]:
+def said(task: BaseTask, folder: DataFolder, dump: Path, part: str,
+         cache: Cache | None = None) -> dict[str, dict[str, str]]:
     """What `task.predict` says of the utterances of `folder` that serve as `part`: file -> utterance -> line."""
     labelled = [need.partition(":")[2] for need in task.needs if need.startswith("label:")]
     only = task.chosen_utts(task.config, folder, part)
@@ -40,8 +43,7 @@ def said(task: BaseTask, folder: DataFolder, dump: Path, part: str) -> dict[str,
               and all(utt in folder.read(stream) for stream in labelled)]
     if not wanted:
         raise SpeechrepError(f"{folder.path}: no utterance with a label in {', '.join(labelled)}", "one or more")
-    dataset = SpeechDataset(folder, dump / task.upstream.kind / folder.path.name, task.inventory, task.needs,
-                            max_sec=math.inf, min_sec=0.0, only=only)
+    dataset = whole_part(task, folder, dump, task.needs[len(task.upstream.needs):], cache, only)
     missing = sorted(set(wanted) - set(dataset.utts))
     if missing:
         raise SpeechrepError(f"{len(missing)} of {len(wanted)} utterances without features, such as '{missing[0]}'",

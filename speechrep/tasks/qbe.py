@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from speechrep.data.folder import DataFolder
+from speechrep.data.folder import DataFolder, tables_digest
 from speechrep.data.lists import read_list
 from speechrep.errors import SpeechrepError
 from speechrep.extract import extract, fingerprint, layer_features, layer_number, open_dataset, open_upstream
@@ -188,6 +188,7 @@ def score_qbe(spec: str, train: DataFolder, queries: DataFolder, documents: Data
     # JSON knows no infinity, the threshold of a system that should detect nothing.
     threshold = best.threshold if np.isfinite(best.threshold) else None
     settings = {"upstream": spec, "upstream_digest": fingerprint(spec, train, dump),
+                "data_digest": tables_digest(queries.path, documents.path, *(folder.path for folder in dev or ())),
                 "layer": layer, "distance": distance, "threshold": threshold,
                 "dev": [str(folder.path) for folder in dev] if dev else None}
     data = {queries.name: {"queries": len(trials.queries), "counted": len(best.queries)},

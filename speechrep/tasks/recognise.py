@@ -17,6 +17,7 @@ from speechrep.methods.base import Batch, Method
 from speechrep.metrics.wer import corpus_edits, error_rate, phones, words
 from speechrep.tasks.asr import Task as Recogniser
 from speechrep.tasks.beam import BeamDecoder, Search
+from speechrep.tasks.cached import Cache, whole_part
 from speechrep.tasks.prototype import Prototypes
 from speechrep.tasks.spelling import spell, spelt_words, symbols_of
 
@@ -27,29 +28,31 @@ WORD_SCORES = (-1.0, 0.0, 1.0, 2.0, 4.0)
 
 def recognise(recogniser: Recogniser | tuple[Method, Prototypes], folder: DataFolder, dump: Path, out: Path,
               device: str = "cpu", batch: int = 16, search: Search | None = None,
-              dev: DataFolder | None = None) -> None:
+              dev: DataFolder | None = None, cache: Cache | None = None) -> None:
     """Transcribe every utterance of `folder` that has a reference. `dump` has a sub-folder for each kind and part.
 
     Phones are compared without silence and, where the task does not keep them, stress and tone; characters with the
     word boundary written as `_`. search: look for the best hypothesis by beam search, in place of the best path; the
     task asr only. dev: with a language model, choose its weight and the score of a word by the least errors on this
-    folder. Leaves `hyp`, `ref` and `units`, of a trained task made.json and with `search` decoding.json in the folder
+    folder. cache: the layers of a trained task's frozen upstream. Leaves `hyp`, `ref` and `units`, of a trained task made.json and with `search` decoding.json in the folder
     `out`, complete or not at all. Raises `SpeechrepError` if an utterance with a reference has no features.
     """
     if isinstance(recogniser, tuple):
-        method, units, hears = recogniser[0], "phones", recogniser[0].needs[:1]
+        method, units = recogniser[0], "phones"
         spoken = stress = False
     else:
-        method, units, hears = recogniser, recogniser.config.units, recogniser.upstream.needs
+        method, units = recogniser, recogniser.config.units
         spoken, stress = recogniser.config.spoken, recogniser.config.stress
 
     def gone_over(part: DataFolder, work: Callable[[Batch], list]) -> tuple[dict[str, list[str]], dict[str, Any]]:
         """References of the utterances of `part`, and what `work` makes of a batch of them."""
         references = part.read("ali" if units == "phones" else "text")
         langs = part.read("utt2lang") if spoken else {}
-        kind = method.inventory.features["kind"]
-        dataset = SpeechDataset(part, dump / kind / part.path.name, method.inventory, hears, max_sec=math.inf,
-                                min_sec=0.0)
+        if isinstance(recogniser, tuple):
+            feats = dump / method.inventory.features["kind"] / part.path.name
+            dataset = SpeechDataset(part, feats, method.inventory, method.needs[:1], max_sec=math.inf, min_sec=0.0)
+        else:
+            dataset = whole_part(recogniser, part, dump, (), cache)
         order = sorted((i for i, utt in enumerate(dataset.utts) if utt in references), key=lambda i: dataset.seconds[i])
         if not order:
             raise SpeechrepError(f"{part.path}: no utterance to recognise")

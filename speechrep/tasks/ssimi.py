@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from speechrep.data.folder import DataFolder
+from speechrep.data.folder import DataFolder, tables_digest
 from speechrep.errors import SpeechrepError
 from speechrep.extract import extract, fingerprint, layer_features, layer_number, open_dataset, open_upstream
 from speechrep.files import write_text
@@ -153,6 +153,7 @@ def score_ssimi(spec: str, train: DataFolder, test: DataFolder, dump: Path, out:
         write_text(out / "choices.tsv", "layer\tpooling\tssimi\n" + "".join(
             f"{number}\t{name}\t{value:.4f}\n" for (number, name), value in tried.items()))
     settings = {"upstream": spec, "upstream_digest": fingerprint(spec, train, dump),
+                "data_digest": tables_digest(test.path, *([dev.path] if dev else [])),
                 "layer": layer, "pooling": pooling, "distance": distance,
                 "dev": str(dev.path) if dev else None}
     data = {test.path.name: {"tokens": sum(map(len, words.tokens.values())),

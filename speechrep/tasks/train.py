@@ -42,11 +42,12 @@ def fill_cache(conf: Path, upstream: str, train_path: Path, dev_path: Path, dump
                device: str = "cpu", overrides: list[str] | None = None) -> None:
     """Compute what `train_task` will read from `cache`, as far as it is not there. Several processes that train must
     find it done."""
-    _, _, config = read_experiment(conf, overrides)
-    if cached.serves(upstream, config):
+    _, cls, config = read_experiment(conf, overrides)
+    if cached.serves(upstream, cls, config):
         train = DataFolder(train_path)
-        parts = [train, DataFolder(dev_path)]
-        cached.fill(upstream, open_upstream(upstream, train, dump), config, parts, train, dump, cache, device)
+        opened = open_upstream(upstream, train, dump)
+        for part in (train, DataFolder(dev_path)):
+            cached.fill(cached.Cache(cache, train, dump, device), upstream, opened, cls, config, part)
 
 
 def train_task(conf: Path, upstream: str, train_path: Path, dev_path: Path, dump: Path, exp: Path, seed: int = 0,
@@ -82,7 +83,6 @@ def train_task(conf: Path, upstream: str, train_path: Path, dev_path: Path, dump
                                     "upstream_digest": fingerprint(upstream, train, dump)}
     if init is not None:
         resolved |= {"init": str(init)}
-    use = cache is not None and cached.serves(upstream, config)
-    datasets = cached.opener(upstream, train, dump, cache) if use else cached.computed
+    datasets = cached.opener(None if cache is None else cached.Cache(cache, train, dump))
     conduct(experiment.task, resolved, config, experiment.train, experiment.weights, make, train_path, dev_path,
             dump / opened.kind, exp, seed, device, opened=datasets, watch=watch)

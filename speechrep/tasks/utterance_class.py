@@ -61,6 +61,7 @@ class UtteranceClassifier(BaseTask):
 
     losses = {"main": ("cross_entropy",)}
     selects = "error"
+    pools = True
     closed = False
     """Whether a class that training never saw is refused."""
 

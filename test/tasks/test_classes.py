@@ -14,6 +14,7 @@ from speechrep.bin import main
 from speechrep.data.dataset import SpeechDataset, collate, take_inventory
 from speechrep.data.folder import DataFolder, read_table, write_table
 from speechrep.errors import SpeechrepError
+from speechrep.extract import extract, mean_of
 from speechrep.methods.base import Method
 from speechrep.metrics.score import read_score
 from speechrep.tasks import frame_phones, intent, sid
@@ -42,6 +43,7 @@ def root(tmp_path_factory):
         model = {"within": ""} if task == "sid" else {}
         conf = {"task": task, "weights": {"cross_entropy": 1.0}, "model": model, "train": TRAIN}
         (root / f"{task}.yaml").write_text(yaml.safe_dump(conf))
+    (root / "asr.yaml").write_text(yaml.safe_dump(conf | {"task": "asr", "weights": {"ctc": 1.0}}))
     return root
 
 
@@ -279,6 +281,7 @@ def test_cached_layers_train_as_computed_ones_do(root, waves, tmp_path, monkeypa
     options = {"device": "cpu", "overrides": ["train.steps=12", "train.dev_every=6"]}
     train_task(root / "intent.yaml", waves, *parts, tmp_path / "computed", **options)
     train_task(root / "intent.yaml", waves, *parts, tmp_path / "filling", cache=tmp_path / "layers", **options)
+    train_task(root / "frame_phones.yaml", waves, *parts, tmp_path / "frames", cache=tmp_path / "layers", **options)
     # Where all is cached, the upstream is heard no more than to ask its shape.
     heard = []
     layers = Waves.layers
@@ -286,10 +289,59 @@ def test_cached_layers_train_as_computed_ones_do(root, waves, tmp_path, monkeypa
     for name in ("intent", "frame_phones"):
         train_task(root / f"{name}.yaml", waves, *parts, tmp_path / name, cache=tmp_path / "layers", **options)
     assert len(heard) <= 8
+    # The head of intents is given one vector for each layer and utterance.
+    assert {folder.name for folder in (tmp_path / "layers").glob("*/train-*/layer*")} == {
+        "layer0", "layer1", "layer0.mean", "layer1.mean"}
     weights = [load_task(tmp_path / name / "best.pt").state_dict() for name in ("computed", "filling", "intent")]
     for key, value in weights[0].items():
         assert torch.allclose(value, weights[1][key], atol=1e-5), key
         assert torch.equal(weights[1][key], weights[2][key]), key
+
+
+def test_means_of_kept_frames_are_those_of_heard_ones(root, waves, tmp_path, monkeypatch):
+    arguments = waves, folder(root, "test"), folder(root, "train"), root / "dump"
+    direct = extract(*arguments, tmp_path / "direct", [0, 1], mean=True)
+    frames = extract(*arguments, tmp_path / "both", [0, 1])
+    monkeypatch.setattr("speechrep.extract.layer_features", lambda *_: pytest.fail("heard again"))
+    behind = extract(*arguments, tmp_path / "both", [0, 1], mean=True)
+    plain = extract("logmel", *arguments[1:], tmp_path / "both", [0], mean=True)
+    normalised = extract("logmel", *arguments[1:], tmp_path / "both", [0])
+    assert len(direct[0]) == len(behind[0]) == len(plain[0]) == 10
+    for utt in direct[0]:
+        for layer in (0, 1):
+            assert np.array_equal(direct[layer][utt], behind[layer][utt])
+            np.testing.assert_allclose(direct[layer][utt], frames[layer][utt].mean(0)[None], atol=1e-5)
+        np.testing.assert_allclose(plain[0][utt], normalised[0][utt].mean(0)[None], atol=1e-5)
+    assert not mean_of(np.zeros((0, 3), dtype=np.float32)).any()
+
+
+@pytest.mark.parametrize("name", ["intent", "frame_phones", "asr"])
+def test_decoding_hears_a_kept_upstream_no_more(root, waves, tmp_path, name, monkeypatch):
+    """With --cache the predictions are the same and the upstream is heard once for all; not where it has changed since."""
+    parts = [root / f"data/{part}" for part in ("train", "dev")]
+    train_task(root / f"{name}.yaml", waves, *parts, root / "dump", tmp_path / "run", device="cpu",
+               overrides=["train.steps=5"])
+    heard = []
+    layers = Waves.layers
+    monkeypatch.setattr(Waves, "layers", lambda self, batch: heard.append(len(batch["utts"])) or layers(self, batch)
+                        if "utts" in batch else layers(self, batch))
+    words = ["decode", name, "--checkpoint", str(tmp_path / "run/best.pt"), "--data", str(root / "data/test"), "--dump",
+             str(root / "dump")]
+    cached = [*words, "--cache", str(tmp_path / "layers"), "--train", str(root / "data/train")]
+    assert main([*words, "--out", str(tmp_path / "plain")]) == 0
+    plain = sum(heard)
+    for out in ("filling", "filled"):
+        assert main([*cached, "--out", str(tmp_path / out)]) == 0
+    assert plain == (8 if name == "intent" else 10) and sum(heard) == plain + 10
+    assert main([*cached[:-2], "--out", str(tmp_path / "untold")]) == 1
+    # Another network under the same name: what the task was trained on is in its own checkpoint.
+    content = torch.load(waves, weights_only=True)
+    content["model"] = {key: value + 1 for key, value in content["model"].items()}
+    torch.save(content, waves)
+    assert main([*cached, "--out", str(tmp_path / "changed")]) == 0
+    assert sum(heard) == 2 * plain + 10
+    said = [read_table(tmp_path / out / "hyp") for out in ("plain", "filling", "filled", "changed")]
+    assert all(table == said[0] for table in said)
 
 
 def test_task_names():

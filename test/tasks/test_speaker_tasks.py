@@ -445,8 +445,11 @@ def test_cached_layers_train_the_same_and_a_stopped_run_goes_on(root, tmp_path, 
     """Killed behind its first checkpoint a run comes to the same weights and choices."""
     from speechrep.train import loop
     arguments = (root / f"{task}.yaml", "logmel", root / f"data/{train}", root / f"data/{dev}", root / "dump")
-    options = {"device": "cpu", "overrides": ["train.steps=8", "train.dev_every=4", "train.save_every=3"]}
-    train_task(*arguments, tmp_path / "whole", cache=tmp_path / "layers", **options)
+    # A mean over the frames of a batch and one of an utterance differ in the last bit.
+    options = {"device": "cpu", "overrides": ["train.steps=8", "train.dev_every=4", "train.save_every=3"],
+               "cache": tmp_path / "layers"} if task == "er" else {
+        "device": "cpu", "overrides": ["train.steps=8", "train.dev_every=4", "train.save_every=3"]}
+    train_task(*arguments, tmp_path / "whole", **options | {"cache": tmp_path / "layers"})
     save = loop._Run.save
 
     def stop(self, loader):
