@@ -4,7 +4,7 @@ Streams that a method may need:
 
 | stream | keys of the batch |
 |---|---|
-| feats | `feats` [B, N, D], `feats_lengths` [B] |
+| feats | `feats` [B, N, D], `feats_lengths` [B]; also there where audio or phones are needed |
 | audio | `audio` [B, T] with T = N * hop, `audio_lengths` [B] |
 | phones | `phones` [B, U] ids with SIL, `durations` [B, U] in feature frames, `phones_lengths` [B] |
 | prompt | `prompt` [B, M, D], `prompt_lengths` [B]: of another utterance of the same speaker where there is one |

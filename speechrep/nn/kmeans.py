@@ -45,10 +45,17 @@ def nearest(x: torch.Tensor, centroids: torch.Tensor) -> tuple[torch.Tensor, tor
     rows = ROWS_GPU if x.is_cuda else ROWS
     norms = centroids.square().sum(1)
     ids = torch.empty(len(x), dtype=torch.long, device=x.device)
-    least = torch.empty(len(x), device=x.device)
+    least = x.new_empty(len(x))
+    held = x.new_empty(min(rows, len(x)), len(centroids))
     for start in range(0, len(x), rows):
         some = slice(start, start + rows)
-        torch.min(torch.addmm(norms, x[some], centroids.T, alpha=-2), 1, out=(least[some], ids[some]))
+        scores = torch.addmm(norms, x[some], centroids.T, alpha=-2, out=held[:len(x[some])])
+        if x.is_cuda:
+            torch.min(scores, 1, out=(least[some], ids[some]))
+        else:
+            # NumPy compares eight at a time, torch one: ten times as fast.
+            ids[some] = torch.from_numpy(scores.numpy().argmin(1))
+            least[some] = scores.gather(1, ids[some, None])[:, 0]
     return ids, (least + x.square().sum(1)).clamp_(min=0)
 
 
