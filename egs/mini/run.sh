@@ -57,8 +57,12 @@ if stage 1 "prepare: data folders, checked, and phones" "40 s"; then
   python local/prepare.py downloads/corpus data
   speechrep check data/train data/dev data/test
   speechrep phonemize data/train data/dev data/test
-  # Trials, mixtures of two speakers, cut words and emotions, for the tasks that want them.
+  # Trials, cut words, emotions and mixtures of two speakers, for the tasks that want them.
   python local/derive.py downloads data
+  speechrep mix --content utt2sentence data/train data/mix_train
+  for part in dev test; do
+    speechrep mix --content utt2sentence --every 8 "data/$part" "data/mix_$part"
+  done
   speechrep check data/mix_{train,dev,test} data/keyword_{train,dev,test} data/emotion
 fi
 

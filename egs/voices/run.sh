@@ -66,8 +66,12 @@ if stage 1 "prepare: data folders, checked, and phones" "2 min"; then
   speechrep phonemize --g2p es=espeak:es-419 data/train data/dev data/test
 fi
 
-if stage 2 "align: when each phone is said; spoken queries are cut by it" "90 s"; then
+if stage 2 "align: when each phone is said; queries and mixtures are cut by it" "2 min"; then
   speechrep align --exp exp/align --nj "$nj" data/train data/dev data/test
+  for part in train dev test; do
+    # Some corpora are 19 dB louder than others.
+    speechrep mix --level -26 "data/$part" "data/mix_$part"
+  done
   for part in dev test; do
     speechrep queries "data/$part" "data/queries_$part"
   done
@@ -75,8 +79,10 @@ fi
 
 if stage 3 "dump: log-mel and MFCC features" "2 min"; then
   for kind in logmel mfcc; do
-    speechrep dump --conf "conf/$kind.yaml" --nj "$nj" --cmvn data/train "dump/$kind/train"
-    for part in dev test queries_dev queries_test; do
+    for part in train mix_train; do
+      speechrep dump --conf "conf/$kind.yaml" --nj "$nj" --cmvn "data/$part" "dump/$kind/$part"
+    done
+    for part in dev test mix_dev mix_test queries_dev queries_test; do
       speechrep dump --conf "conf/$kind.yaml" --nj "$nj" "data/$part" "dump/$kind/$part"
     done
   done

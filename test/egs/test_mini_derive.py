@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from speechrep.bin import main
 from speechrep.config import read_yaml
 from speechrep.data.audio import AudioReader
 from speechrep.data.check import check_folder
@@ -40,6 +41,8 @@ def corpus(tmp_path_factory):
         assert done.returncode == 0, done.stderr
     before = Path.cwd()
     os.chdir(folder)
+    for part, every in (("train", "10"), ("dev", "8"), ("test", "8")):
+        assert main(["mix", "--content", "utt2sentence", "--every", every, f"data/{part}", f"data/mix_{part}"]) == 0
     yield folder
     os.chdir(before)
 

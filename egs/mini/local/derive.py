@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Stage 1, for tasks that want more than the corpus: trials, mixtures of two speakers, cut words, emotions.
+"""Stage 1, for tasks that want more than the corpus: trials, cut words, emotions.
 
 Usage: local/derive.py DOWNLOADS_DIR DATA_DIR        (behind local/prepare.py)
 """
@@ -11,9 +11,7 @@ from pathlib import Path
 
 from emotion import emotion_folder
 from keywords import cut
-from mixtures import mix
 from speechrep.data.folder import DataFolder
-from speechrep.data.rttm import read_turns
 from speechrep.data.trials import make_trials, write_trials
 from speechrep.errors import SpeechrepError
 
@@ -44,10 +42,6 @@ def derive(downloads: Path, data_dir: Path) -> None:
         write_trials(folder.path / "trials", trials)
         print(f"{folder.path}/trials: {len(trials)}, {sum(target for _, _, target in trials)} of them targets")
     for part in ("train", "dev", "test"):
-        mixed = mix(data_dir, part)
-        speech = sum(end - start for line in mixed.read("rttm").values() for _, start, end in read_turns(line))
-        seconds = sum(mixed.seconds.values())
-        print(f"{mixed.path}: {len(mixed.utts)} mixtures, {seconds / 60:.1f} min, {speech / 60:.1f} min of speech")
         words = cut(data_dir, part)
         counts = ", ".join(f"{word} {count}" for word, count in sorted(Counter(words.read("keyword").values()).items()))
         print(f"{words.path}: {counts}")
