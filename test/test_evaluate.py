@@ -112,6 +112,26 @@ def test_side_by_side(top, tmp_path, monkeypatch, upstream, tasks, jobs):
     assert predictions(recipe / "exp") == predictions(recipe / "alone")
 
 
+def test_what_the_tasks_share_is_computed_before(top, tmp_path, monkeypatch):
+    """The frames of each part for the tasks that want them, the means for those that pool; training and decoding then
+    compute nothing more, and where all tasks pool there are no frames."""
+    shutil.copytree(top / "egs/toy", tmp_path / "toy", ignore=shutil.ignore_patterns("tasks", "log", "layers"))
+    monkeypatch.chdir(tmp_path / "toy")
+
+    def kept():
+        return {path.relative_to("dump/layers") for path in Path("dump/layers").rglob("*.ark")}
+
+    for tasks, folders in (("intent,sid", {".mean"}), ("intent,asr", {"", ".mean"})):
+        options = ["--upstream", "apc=exp/apc/small-0/best.pt", "--task", tasks]
+        assert main(["suite", "extract", *options]) == 0
+        assert {path.parent.suffix for path in kept()} == folders
+        assert {path.parent.parent.name.split("-")[0] for path in kept()} == {"train", "dev", "test"}
+        before = kept()
+        assert main(["suite", "train", *options]) == 0 and main(["suite", "score", *options]) == 0
+        assert kept() == before
+    assert len({path.parent for path in before}) == 2 * 2 * 3, "frames and means of two layers of three parts"
+
+
 def test_a_system_that_fails_does_not_keep_the_others(top, tmp_path):
     shutil.copytree(top / "egs/toy", tmp_path / "egs/toy", ignore=shutil.ignore_patterns("tasks", "log", "layers"))
     (tmp_path / ".venv").symlink_to(top / ".venv")

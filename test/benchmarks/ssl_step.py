@@ -8,7 +8,7 @@ A step is forward, loss, backward and AdamW, with dropout and without layerdrop,
 batches hold all lengths at once; "sorted" ones hold neighbours in length, as speechrep's sampler deals them. Every row
 counts seconds of speech, padding not counted. Our step draws its masks within the time measured; peers get theirs for
 nothing. torchaudio has no loss for wav2vec 2.0, so that its row is the encoder alone with the mean square of its output
-as the loss. Prints a Markdown table, and with --profile what our step spends its time on.
+as the loss. Prints a Markdown table; with --profile, where the time of each step goes.
 """
 
 import argparse
@@ -189,7 +189,7 @@ def main() -> None:
                         help="processor: of processor time, for a machine that others work on too; with --threads 1")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--peers", nargs="*", default=["transformers eager", "transformers sdpa", "torchaudio"])
-    parser.add_argument("--profile", action="store_true", help="print our step's operators instead of the table")
+    parser.add_argument("--profile", action="store_true", help="print where the time of each step goes instead of the table")
     args = parser.parse_args()
     if args.threads:
         torch.set_num_threads(args.threads)
@@ -197,15 +197,18 @@ def main() -> None:
     device, size = torch.device(args.device), SIZES[args.size]
     print(f"{args.size}, {args.seconds:g} s a step, {device}, {torch.get_num_threads()} threads, {args.clock} time, "
           f"torch {torch.__version__}\n")
-    print("| method | batches | precision | implementation | s of speech a second | ours is faster by |\n"
-          "|---|---|---|---|---:|---:|", flush=True)
+    columns = ["s of speech a second", "ours is faster by"]
+    if args.profile:
+        columns = [*(f"{kind}, s" for kind in (*KINDS, "else")), "sum, s"]
+    print("| " + " | ".join(["method", "batches", "precision", "implementation", *columns]) + " |\n|" + "---|" * 4
+          + "---:|" * len(columns), flush=True)
     for name in args.methods:
         for kind in args.batches:
             data = batches(kind, args.seconds, device)
             speech = sum(float(batch["audio_lengths"].sum()) for batch in data) / RATE
             for precision in args.precision:
                 first = None
-                for who in ["speechrep", *([] if args.profile else args.peers)]:
+                for who in ["speechrep", *args.peers]:
                     torch.manual_seed(0)
                     try:
                         family, _, attention = who.partition(" ")
@@ -217,7 +220,9 @@ def main() -> None:
                         continue
                     step = step_of(model, loss, data, precision == "bf16", device)
                     if args.profile:
-                        profile(step)
+                        spent = profile(step)
+                        cells = " | ".join(f"{value:.2f}" for value in (*spent.values(), sum(spent.values())))
+                        print(f"| {name} | {kind} | {precision} | {who} | {cells} |", flush=True)
                         continue
                     speed = speech / median_time(step, args.rounds, clock)
                     first = first or speed
@@ -227,11 +232,26 @@ def main() -> None:
                     gc.collect()
 
 
-def profile(step) -> None:
+KINDS = {"convolutions": ("conv",), "attention": ("scaled_dot_product", "flash", "softmax"),
+         "matrix products": ("mm", "linear", "einsum"),
+         "dropout and masks": ("dropout", "bernoulli", "random", "masked", "where", "index", "gather", "scatter", "nonzero"),
+         "norms": ("norm",), "activations": ("gelu",), "optimiser": ("adam", "foreach", "lerp", "addc", "optimizer"),
+         "copies": ("copy", "cat", "contiguous", "clone", "fill", "zero", "pad", "unfold", "as_strided")}
+"""Kind of work -> parts of the names of the operators that do it; the first that fits. Own time of each operator, so that
+what one calls is not counted twice."""
+
+
+def profile(step) -> dict[str, float]:
+    """Seconds of a step by kind of work."""
     step()
-    with torch.profiler.profile() as seen:
+    with torch.profiler.profile(acc_events=True) as seen:
         step()
-    print(seen.key_averages().table(sort_by="self_cpu_time_total", row_limit=25, max_name_column_width=50))
+    spent = dict.fromkeys((*KINDS, "else"), 0.0)
+    for event in seen.key_averages():
+        name = event.key.lower()
+        kind = next((kind for kind, parts in KINDS.items() if any(part in name for part in parts)), "else")
+        spent[kind] += (event.self_cpu_time_total + event.self_device_time_total) / 1e6
+    return spent
 
 
 if __name__ == "__main__":
