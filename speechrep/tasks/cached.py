@@ -18,7 +18,7 @@ from speechrep.data.batches import Key
 from speechrep.data.dataset import SpeechDataset
 from speechrep.data.folder import DataFolder
 from speechrep.errors import SpeechrepError
-from speechrep.extract import extract, fingerprint
+from speechrep.extract import extract, fingerprint, layer_folder
 from speechrep.tasks.base import BaseTask, chosen_layers
 from speechrep.upstream import FEATURES, Upstream
 
@@ -89,9 +89,20 @@ def opener(cache: Cache | None) -> Callable[..., SpeechDataset]:
 
 def whole_part(task: BaseTask, folder: DataFolder, dump: Path, needs: tuple[str, ...], cache: Cache | None,
                only: frozenset[str] | None = None) -> SpeechDataset:
-    """All utterances of `folder`, whatever their length, to decode them; `needs` and `cache` as of `open_part`."""
+    """All utterances of `folder`, whatever their length, or `only` some, to decode them; `needs` and `cache` as of
+    `open_part`. For some of them the cache is read where it has the part, and not filled with the rest."""
+    if cache is not None and only is not None and not has(cache, task, folder):
+        cache = None
     return open_part(task, folder, dump / task.upstream.kind / folder.path.name, needs, cache=cache, max_sec=math.inf,
                      min_sec=0.0, only=only)
+
+
+def has(cache: Cache, task: BaseTask, folder: DataFolder) -> bool:
+    """Whether the layers of `folder` that `task` sees are kept."""
+    spec, kind = task.upstream.spec, task.upstream.kind
+    return spec in FEATURES or all(
+        (layer_folder(cache.place, spec, folder, cache.train, cache.dump, kind, number, task.pools) / "feats.scp").is_file()
+        for number in task.chosen)
 
 
 def heard_by(checkpoint: Path, task: BaseTask, cache: Cache) -> bool:

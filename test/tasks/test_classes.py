@@ -19,6 +19,7 @@ from speechrep.methods.base import Method
 from speechrep.metrics.score import read_score
 from speechrep.tasks import frame_phones, intent, sid
 from speechrep.tasks.base import find_task, load_task
+from speechrep.tasks.cached import Cache, CachedLayers, whole_part
 from speechrep.tasks.frames import labelled_frames
 from speechrep.tasks.predict import predict, score_predictions
 from speechrep.tasks.train import train_task
@@ -342,6 +343,23 @@ def test_decoding_hears_a_kept_upstream_no_more(root, waves, tmp_path, name, mon
     assert sum(heard) == 2 * plain + 10
     said = [read_table(tmp_path / out / "hyp") for out in ("plain", "filling", "filled", "changed")]
     assert all(table == said[0] for table in said)
+
+
+def test_the_cache_is_not_filled_for_some_utterances(root, waves, tmp_path, monkeypatch):
+    """Of a part of which a task wants some, such as a cohort of the training part, no more than these are heard; where it
+    is kept, it is read."""
+    parts = [root / f"data/{part}" for part in ("train", "dev")]
+    train_task(root / "frame_phones.yaml", waves, *parts, root / "dump", tmp_path / "run", device="cpu",
+               overrides=["train.steps=5"])
+    task = load_task(tmp_path / "run/best.pt")
+    cache = Cache(tmp_path / "layers", folder(root, "train"), root / "dump")
+    test = folder(root, "test")
+    some = frozenset(test.utts[:3])
+    opened = whole_part(task, test, root / "dump", ("label:ali",), cache, some)
+    assert set(opened.utts) == some and not isinstance(opened, CachedLayers) and not (tmp_path / "layers").exists()
+    assert isinstance(whole_part(task, test, root / "dump", ("label:ali",), cache), CachedLayers)
+    opened = whole_part(task, test, root / "dump", ("label:ali",), cache, some)
+    assert set(opened.utts) == some and isinstance(opened, CachedLayers)
 
 
 def test_task_names():
