@@ -192,8 +192,12 @@ def _fill(spec: str, upstream: Upstream, folder: DataFolder, train: DataFolder, 
     dataset = open_dataset(upstream, folder, dump)
     seconds = float(dataset.seconds.sum())
     count = min(math.ceil(seconds / min(MAX_ARK_SEC, max(MIN_ARK_SEC, seconds / MIN_ARKS))), len(dataset))
-    rows = len(dataset) if mean else seconds * upstream.rate_hz / upstream.hop_samples
-    _announce(rows, [upstream.dims[n] for n in missing], cache)
+    size, free = bytes_of(upstream, dataset, list(missing), mean), free_bytes(cache)
+    print(f"{cache}: {len(missing)} layer(s) of {len(dataset)} utterances: {size / 1e6:,.1f} MB ({free / 1e9:,.1f} GB free)",
+          file=sys.stderr)
+    if size > free:
+        raise SpeechrepError(f"{cache}: {free / 1e6:,.1f} MB of disk are free", f"{size / 1e6:,.1f} MB",
+                             "free some space, extract fewer layers, or name a folder on another disk")
     jobs = [(spec, str(folder.path), str(train.path), str(dump), missing, part, count, device, mean)
             for part in split(list(range(1, count + 1)), nj)]
     log_dir = next(iter(places.values())).parent / "log"
@@ -236,12 +240,12 @@ def extract_arks(spec: str, data: str, train: str, dump: str, places: dict[int, 
         advance(done + 1, len(numbers))
 
 
-def _announce(rows: float, dims: list[int], cache: Path) -> None:
-    size = rows * sum(dims) * 4
-    there = next(path for path in (cache, *cache.resolve().parents) if path.exists())
-    free = shutil.disk_usage(there).free
-    print(f"{cache}: {len(dims)} layer(s), {rows:,.0f} rows: {size / 1e6:,.1f} MB ({free / 1e9:,.1f} GB free)",
-          file=sys.stderr)
-    if size > free:
-        raise SpeechrepError(f"{cache}: {free / 1e6:,.1f} MB of disk are free", f"{size / 1e6:,.1f} MB",
-                             "free some space, extract fewer layers, or name a folder on another disk")
+def bytes_of(upstream: Upstream, dataset: SpeechDataset, layers: list[int], mean: bool) -> float:
+    """What the features of `layers`, or their means, take on disk."""
+    rows = len(dataset) if mean else float(dataset.seconds.sum()) * upstream.rate_hz / upstream.hop_samples
+    return rows * sum(upstream.dims[number] for number in layers) * 4
+
+
+def free_bytes(place: Path) -> int:
+    """Of the disk on which a folder is, or is going to be."""
+    return shutil.disk_usage(next(path for path in (place, *place.resolve().parents) if path.exists())).free

@@ -130,6 +130,10 @@ def test_what_the_tasks_share_is_computed_before(top, tmp_path, monkeypatch):
         assert main(["suite", "train", *options]) == 0 and main(["suite", "score", *options]) == 0
         assert kept() == before
     assert len({path.parent for path in before}) == 2 * 2 * 3, "frames and means of two layers of three parts"
+    shutil.rmtree("dump/layers")
+    assert main(["suite", "extract", *options, "--set", "model.finetune=true"]) == 0 and not kept()
+    monkeypatch.setattr("speechrep.tasks.cached.LARGEST_SHARE", 1e-15)
+    assert main(["suite", "extract", *options]) == 0 and not kept()
 
 
 def test_a_system_that_fails_does_not_keep_the_others(top, tmp_path):

@@ -72,23 +72,32 @@ def tasks(args):
 
 
 def extract(args):
-    """Fill the cache with all layers of what every system's tasks learn from, where they do not fine-tune it: the frames,
-    and the means for the tasks that ask for no more."""
-    from speechrep.tasks.base import find_task
+    """Fill the cache with all layers of what every system's tasks learn from, where they do not fine-tune it and there is
+    room: the frames, and the means for the tasks that ask for no more."""
+    from pathlib import Path
+
+    from speechrep.data.folder import DataFolder
+    from speechrep.extract import open_upstream
+    from speechrep.tasks.cached import Cache, Hearer, has_room
+    from speechrep.tasks.train import read_experiment
     from speechrep.upstream import FEATURES
-    runs = _Runs()
-    frozen = not any(value.replace(" ", "") == "model.finetune=true" for value in args.set)
+    runs, dump = _Runs(), Path(args.dump)
     for system, jobs in _rows(args):
-        if not frozen or system.spec in FEATURES:
-            continue
+        # Training part and whether the task pools -> parts, in the order in which they are asked for.
         wanted: dict[tuple, dict] = {}
+        for job in (job for job in jobs if job.conf and system.spec not in FEATURES):
+            _, cls, config = read_experiment(job.conf, args.set)
+            train = DataFolder(job.parts[0])
+            hearer, cache = Hearer(open_upstream(system.spec, train, dump), cls, config), Cache(dump / "layers", train, dump)
+            parts = wanted.setdefault((train.path, cls.pools), {})
+            parts |= {part: hearer.served and has_room(cache, hearer, DataFolder(part)) for part in job.parts
+                      if part not in parts}
         # Means are made of the frames where those are there.
-        for job in sorted((job for job in jobs if job.conf), key=lambda job: find_task(job.task).pools):
-            first = job.parts[0]
-            wanted.setdefault((first, find_task(job.task).pools), {}).update(dict.fromkeys(job.parts))
-        for (first, mean), parts in wanted.items():
-            runs.run("extract", "--upstream", system.spec, "--layers", "all", "--train", first, "--dump", args.dump,
-                     "--cache", f"{args.dump}/layers", "--nj", args.nj, *(["--mean"] if mean else []), *parts)
+        for (train, mean), parts in sorted(wanted.items(), key=lambda item: item[0][1]):
+            if any(parts.values()):
+                runs.run("extract", "--upstream", system.spec, "--layers", "all", "--train", train, "--dump", args.dump,
+                         "--cache", f"{args.dump}/layers", "--nj", args.nj, *(["--mean"] if mean else []),
+                         *(part for part, room in parts.items() if room))
     runs.end()
 
 

@@ -1,10 +1,12 @@
 """A frozen upstream whose layers were computed once, are kept, and serve all tasks.
 
+Where they would take too much of the disk, as of a large model on hundreds of hours, the upstream is heard at every step.
 Of a task whose head sees nothing but each utterance's mean (`BaseTask.pools`) only the means are kept and read: a step
 then costs next to nothing, and a corpus of a thousand hours needs gigabytes in place of terabytes.
 """
 
 import math
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,9 +20,13 @@ from speechrep.data.batches import Key
 from speechrep.data.dataset import SpeechDataset
 from speechrep.data.folder import DataFolder
 from speechrep.errors import SpeechrepError
-from speechrep.extract import extract, fingerprint, layer_folder
+from speechrep.extract import bytes_of, extract, fingerprint, free_bytes, layer_folder, open_dataset
 from speechrep.tasks.base import BaseTask, chosen_layers
 from speechrep.upstream import FEATURES, Upstream
+
+
+LARGEST_SHARE = 0.5
+"""Of the disk's free space that the layers of one part may take."""
 
 
 @dataclass(frozen=True)
@@ -49,31 +55,66 @@ class CachedLayers(SpeechDataset):
         return item
 
 
-def serves(spec: str, cls: type[BaseTask], config: Any) -> bool:
-    """Whether a cache is of use to the task `cls`: the upstream is frozen, and what the head sees is not in the dump
-    itself."""
-    return not config.finetune and (cls.pools or spec not in FEATURES)
+@dataclass(frozen=True)
+class Hearer:
+    """A task `cls` with `config` on `upstream`, made or not yet."""
+
+    upstream: Upstream
+    cls: type[BaseTask]
+    config: Any
+
+    @classmethod
+    def of(cls, task: BaseTask) -> "Hearer":
+        return cls(task.upstream, type(task), task.config)
+
+    @property
+    def layers(self) -> list[int]:
+        """The numbers of those that it sees."""
+        return chosen_layers(self.upstream, self.config.layer)
+
+    @property
+    def served(self) -> bool:
+        """Whether a cache is of use: the upstream is frozen, and what the head sees is not in the dump itself."""
+        return not self.config.finetune and (self.cls.pools or self.upstream.spec not in FEATURES)
 
 
-def fill(cache: Cache, spec: str, upstream: Upstream, cls: type[BaseTask], config: Any,
-         part: DataFolder) -> list[Mapping[str, np.ndarray]]:
-    """The layers of `part` that a task `cls` with `config` sees: utterance -> features [N, D], or [1, D] of a task that
-    pools. They are kept under a digest of all that made them (see `speechrep.extract`); what is not there yet is
-    computed."""
-    chosen = chosen_layers(upstream, config.layer)
-    layers = extract(spec, part, cache.train, cache.dump, cache.place, chosen, device=cache.device, mean=cls.pools)
-    return [layers[number] for number in chosen]
+def fill(cache: Cache, hearer: Hearer, part: DataFolder) -> list[Mapping[str, np.ndarray]]:
+    """The layers of `part` that a task sees: utterance -> features [N, D], or [1, D] of a task that pools. They are kept
+    under a digest of all that made them (see `speechrep.extract`); what is not there yet is computed."""
+    layers = extract(hearer.upstream.spec, part, cache.train, cache.dump, cache.place, hearer.layers, device=cache.device,
+                     mean=hearer.cls.pools)
+    return [layers[number] for number in hearer.layers]
+
+
+def has(cache: Cache, hearer: Hearer, part: DataFolder) -> bool:
+    """Whether the layers of `part` that a task sees are kept."""
+    spec, kind = hearer.upstream.spec, hearer.upstream.kind
+    return spec in FEATURES or all(
+        (layer_folder(cache.place, spec, part, cache.train, cache.dump, kind, number, hearer.cls.pools) / "feats.scp").is_file()
+        for number in hearer.layers)
+
+
+def has_room(cache: Cache, hearer: Hearer, part: DataFolder) -> bool:
+    """Whether the layers of `part` that a task sees are kept or may be; says so on stderr if they are too large."""
+    if has(cache, hearer, part):
+        return True
+    dataset = open_dataset(hearer.upstream, part, cache.dump)
+    size, free = bytes_of(hearer.upstream, dataset, hearer.layers, hearer.cls.pools), free_bytes(cache.place)
+    if size <= LARGEST_SHARE * free:
+        return True
+    print(f"{cache.place}: the layers of {part.path} would take {size / 1e9:,.1f} GB, {free / 1e9:,.1f} GB are free; they are "
+          "not kept but computed at every step", file=sys.stderr)
+    return False
 
 
 def open_part(task: BaseTask, folder: DataFolder, feats: Path, needs: tuple[str, ...], *arguments, cache: Cache | None,
               **named) -> SpeechDataset:
     """`folder` as `task` hears it, with the streams `needs` beside what its upstream hears: from `cache`, or, where that
-    is None or of no use, to be computed at each step. The rest as of `SpeechDataset`."""
-    upstream = task.upstream
-    if cache is None or not serves(upstream.spec, type(task), task.config):
-        return SpeechDataset(folder, feats, task.inventory, (*upstream.needs, *needs), *arguments, **named)
-    layers = fill(cache, upstream.spec, upstream, type(task), task.config, folder)
-    return CachedLayers(layers, folder, feats, task.inventory, needs, *arguments, **named)
+    is None, of no use or too small, to be computed at each step. The rest as of `SpeechDataset`."""
+    hearer = Hearer.of(task)
+    if cache is None or not hearer.served or not has_room(cache, hearer, folder):
+        return SpeechDataset(folder, feats, task.inventory, (*task.upstream.needs, *needs), *arguments, **named)
+    return CachedLayers(fill(cache, hearer, folder), folder, feats, task.inventory, needs, *arguments, **named)
 
 
 def opener(cache: Cache | None) -> Callable[..., SpeechDataset]:
@@ -91,18 +132,10 @@ def whole_part(task: BaseTask, folder: DataFolder, dump: Path, needs: tuple[str,
                only: frozenset[str] | None = None) -> SpeechDataset:
     """All utterances of `folder`, whatever their length, or `only` some, to decode them; `needs` and `cache` as of
     `open_part`. For some of them the cache is read where it has the part, and not filled with the rest."""
-    if cache is not None and only is not None and not has(cache, task, folder):
+    if cache is not None and only is not None and not has(cache, Hearer.of(task), folder):
         cache = None
     return open_part(task, folder, dump / task.upstream.kind / folder.path.name, needs, cache=cache, max_sec=math.inf,
                      min_sec=0.0, only=only)
-
-
-def has(cache: Cache, task: BaseTask, folder: DataFolder) -> bool:
-    """Whether the layers of `folder` that `task` sees are kept."""
-    spec, kind = task.upstream.spec, task.upstream.kind
-    return spec in FEATURES or all(
-        (layer_folder(cache.place, spec, folder, cache.train, cache.dump, kind, number, task.pools) / "feats.scp").is_file()
-        for number in task.chosen)
 
 
 def heard_by(checkpoint: Path, task: BaseTask, cache: Cache) -> bool:

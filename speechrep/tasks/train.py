@@ -43,11 +43,12 @@ def fill_cache(conf: Path, upstream: str, train_path: Path, dev_path: Path, dump
     """Compute what `train_task` will read from `cache`, as far as it is not there. Several processes that train must
     find it done."""
     _, cls, config = read_experiment(conf, overrides)
-    if cached.serves(upstream, cls, config):
-        train = DataFolder(train_path)
-        opened = open_upstream(upstream, train, dump)
-        for part in (train, DataFolder(dev_path)):
-            cached.fill(cached.Cache(cache, train, dump, device), upstream, opened, cls, config, part)
+    train = DataFolder(train_path)
+    hearer = cached.Hearer(open_upstream(upstream, train, dump), cls, config)
+    kept = cached.Cache(cache, train, dump, device)
+    for part in (train, DataFolder(dev_path)) if hearer.served else ():
+        if cached.has_room(kept, hearer, part):
+            cached.fill(kept, hearer, part)
 
 
 def train_task(conf: Path, upstream: str, train_path: Path, dev_path: Path, dump: Path, exp: Path, seed: int = 0,

@@ -345,6 +345,26 @@ def test_decoding_hears_a_kept_upstream_no_more(root, waves, tmp_path, name, mon
     assert all(table == said[0] for table in said)
 
 
+def test_layers_that_are_too_large_are_not_kept(root, waves, tmp_path, monkeypatch, capsys):
+    """They are computed at each step, to the same weights, and it is said; what is kept already is read."""
+    monkeypatch.setattr("speechrep.tasks.cached.LARGEST_SHARE", 1e-15)
+    words = ["train", "--conf", str(root / "frame_phones.yaml"), "--upstream", waves, "--device", "cpu", "--dump",
+             str(root / "dump"), "--set", "train.steps=5"]
+    words += [word for part in ("train", "dev") for word in (f"--{part}", str(root / "data" / part))]
+    cached = [*words, "--cache", str(tmp_path / "layers")]
+    assert main([*words, "--exp", str(tmp_path / "computed")]) == 0
+    assert main([*cached, "--exp", str(tmp_path / "large")]) == 0
+    assert "not kept but computed at every step" in capsys.readouterr().err and not (tmp_path / "layers").exists()
+    weights = [load_task(tmp_path / name / "best.pt").state_dict() for name in ("computed", "large")]
+    assert all(torch.equal(value, weights[1][key]) for key, value in weights[0].items())
+    monkeypatch.undo()
+    monkeypatch.setattr(speechrep.upstream, "find_method", lambda name: Waves)
+    assert main([*cached, "--exp", str(tmp_path / "kept")]) == 0
+    monkeypatch.setattr("speechrep.tasks.cached.LARGEST_SHARE", 1e-15)
+    capsys.readouterr()
+    assert main([*cached, "--exp", str(tmp_path / "read")]) == 0 and "not kept" not in capsys.readouterr().err
+
+
 def test_the_cache_is_not_filled_for_some_utterances(root, waves, tmp_path, monkeypatch):
     """Of a part of which a task wants some, such as a cohort of the training part, no more than these are heard; where it
     is kept, it is read."""
