@@ -96,7 +96,7 @@ if stage 5 "pretrain: the joint space, the durations, the vocoder" "9 min"; then
   "$methods" pretrain "${set_args[@]}"
 fi
 
-if stage 6 "downstream: recognition of phones, and other tasks on frozen features" "4 min"; then
+if stage 6 "downstream: recognition of phones, and other tasks on frozen features" "7 min"; then
   "$evaluate" train
 fi
 
