@@ -20,6 +20,10 @@ Batch = dict[str, Any]
 """Tensors by name, padded with zeros at the end of the time axis; each padded tensor `x` has its `x_lengths` [B]."""
 
 
+LAST = "last"
+"""What `Method.selects` says where the best weights are the latest."""
+
+
 class Method(nn.Module):
     """One paper.
 
@@ -37,7 +41,8 @@ class Method(nn.Module):
     across_batch: ClassVar[frozenset[str]] = frozenset()
     selects: ClassVar[str] = "loss"
     """The value of the dev part by which the best weights are chosen: the least wins, of equal ones that of the least
-    loss, then the first."""
+    loss, then the first. LAST: the latest wins, where targets move while it learns, so that a loss that is least early, of
+    targets that say little, tells nothing."""
     partial: bool = False
     """Whether a step may leave some parameters without a gradient."""
 

@@ -22,7 +22,7 @@ import torch
 from torch import nn
 
 from speechrep.data.inventory import Inventory
-from speechrep.methods.base import Batch, Method as BaseMethod
+from speechrep.methods.base import LAST, Batch, Method as BaseMethod
 from speechrep.nn.speech_encoder import EncoderSizes, SpeechEncoder
 from speechrep.nn.teacher import Teacher, decay_at, spread, spread_collapsed
 
@@ -63,6 +63,7 @@ class Method(BaseMethod):
     Config = Config
     needs = ("audio", "feats")
     losses = {"main": ("regression",)}
+    selects = LAST
 
     def __init__(self, config: Config, inventory: Inventory):
         super().__init__(config, inventory)

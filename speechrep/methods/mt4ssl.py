@@ -22,7 +22,7 @@ import torch
 from torch import nn
 
 from speechrep.data.inventory import Inventory
-from speechrep.methods.base import Batch, Method as BaseMethod
+from speechrep.methods.base import LAST, Batch, Method as BaseMethod
 from speechrep.nn.packing import Rows
 from speechrep.nn.speech_encoder import EncoderSizes, SpeechEncoder
 from speechrep.nn.teacher import Teacher, decay_at, spread, spread_collapsed
@@ -73,6 +73,7 @@ class Method(BaseMethod):
     Config = Config
     needs = ("audio", "feats", "units:mfcc")
     losses = {"main": ("regression", "units", "visible")}
+    selects = LAST
 
     def __init__(self, config: Config, inventory: Inventory):
         super().__init__(config, inventory)

@@ -20,7 +20,7 @@ from torch.nn.parallel import DistributedDataParallel
 from speechrep.data.batches import StepSampler
 from speechrep.data.dataset import SpeechDataset, collate_step, to_device
 from speechrep.errors import Diverged, SpeechrepError, Stopped
-from speechrep.methods.base import Batch, Method
+from speechrep.methods.base import LAST, Batch, Method
 from speechrep.train import checkpoint, shard
 from speechrep.train.clock import Clock
 from speechrep.train.distributed import World
@@ -313,9 +313,10 @@ class _Run:
         return values
 
     def keep_best(self, values: dict[str, float]) -> None:
-        value, loss = values[self.method.selects], values["loss"]
+        by = self.method.selects
+        value, loss = -self.step if by == LAST else values[by], values["loss"]
         if (value, loss) < (self.best["value"], self.best["loss"]):
-            self.best = {"by": self.method.selects, "value": value, "loss": loss, "step": self.step}
+            self.best = {"by": by, "value": value, "loss": loss, "step": self.step}
             state = shard.whole(self.average if self.average is not None else self.method.state_dict())
             if self.world.first:
                 checkpoint.save(self.folder / "best.pt", checkpoint.content_of(self.name, self.method, state)

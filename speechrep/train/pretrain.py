@@ -122,7 +122,7 @@ def conduct(name: str, resolved: dict[str, Any], model: Any, config: TrainConfig
                 "dev": trained.dev, "best": trained.best, "parameters": sum(p.numel() for p in method.parameters()),
                 "train_sec": round(trained.seconds, 1), "provenance": provenance(sys.argv, resolved, seed, data)})
             print(f"{exp}: done; dev loss {trained.dev['loss']:.4f}, "
-                  f"best {trained.best['by']} {trained.best['value']:.4f}")
+                  f"kept the weights of step {trained.best['step']} by {trained.best['by']}")
     distributed.finish(world)
 
 

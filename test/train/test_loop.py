@@ -247,6 +247,24 @@ def test_the_best_weights_are_those_of_what_the_method_selects(corpus, tmp_path,
             run(corpus, tmp_path / "whole", conf)
 
 
+def test_where_targets_move_the_latest_weights_are_kept(corpus, tmp_path, monkeypatch):
+    """Whatever the loss says of targets that were easier earlier."""
+    from speechrep.methods import ctap, data2vec, mt4ssl
+    from speechrep.train import loop
+    assert data2vec.Method.selects == mt4ssl.Method.selects == "last"
+    monkeypatch.setattr(ctap.Method, "selects", "last")
+
+    def evaluate(self, dev):
+        self.dev_values = {"loss": float(self.step)}
+        return self.dev_values
+
+    monkeypatch.setattr(loop._Run, "evaluate", evaluate)
+    best = run(corpus, tmp_path / "run", write_conf(tmp_path, dev_every=4, save_every=100))["best"]
+    assert best["step"] == 12 and best["by"] == "last"
+    kept, last = (torch.load(tmp_path / "run" / name, weights_only=True) for name in ("best.pt", "last.pt"))
+    assert kept["step"] == 12 and all(torch.equal(kept["model"][key], value) for key, value in last["ema"].items())
+
+
 def test_a_run_of_an_earlier_version_goes_on(corpus, tmp_path, capsys):
     """Fields that it did not know have their defaults; what it knew and this version does not makes it another."""
     run(corpus, tmp_path / "a", write_conf(tmp_path, steps=2))
