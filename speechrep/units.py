@@ -18,6 +18,7 @@ import torch
 
 from speechrep.config import plain, read_yaml, write_yaml
 from speechrep.data.alignment import frames_per_phone, read_ali
+from speechrep.data.ark import read_scp
 from speechrep.data.folder import DataFolder, split
 from speechrep.errors import SpeechrepError
 from speechrep.extract import (batches, extract, fingerprint, layer_features, layer_folder, layer_number, open_dataset,
@@ -44,6 +45,9 @@ class UnitsConfig:
     layer: int | None = None
     """Layer of the upstream, counted from 0, or from the end if negative. Where not given: the method's own codes if it
     has any, else the last layer."""
+    standardise: bool = False
+    """Plain features with mean 0 and deviation 1 over the training part. HuBERT clusters MFCC as they are: with deltas
+    standardised, which are most of the dimensions, the clusters say less of phones."""
     algorithm: Literal["minibatch", "full"] = "minibatch"
     """Mini-batches over shuffled passes, or Lloyd's algorithm until it stands still."""
     inits: int = 3
@@ -165,7 +169,7 @@ def _fit(book: Path, resolved: dict[str, Any], config: UnitsConfig, spec: str, t
         arrays = {"codes": np.array(known, dtype=np.int64)}
     else:
         layer = resolved["layer"]
-        features = extract(spec, train, train, dump, cache, [layer], nj, device, backend)[layer]
+        features = _features(resolved, train, train, dump, cache, nj, device, backend)
         utts = list(features)
         order = np.random.default_rng(config.seed).permutation(len(utts))
         chosen = sorted(order[:max(1, round(config.share * len(utts)))])
@@ -182,6 +186,15 @@ def _fit(book: Path, resolved: dict[str, Any], config: UnitsConfig, spec: str, t
         arrays = {"centroids": fitted.centroids.numpy()}
     with atomic_path(book) as tmp:
         np.savez(tmp, **arrays)
+
+
+def _features(resolved: dict[str, Any], folder: DataFolder, train: DataFolder, dump: Path, cache: Path, nj: int = 1,
+              device: str = "cpu", backend: str | None = None) -> Mapping[str, np.ndarray]:
+    """Utterance -> what is clustered [N, D]."""
+    spec, layer = resolved["upstream"], resolved["layer"]
+    if spec in FEATURES and not resolved["standardise"]:
+        return read_scp(dump / spec / folder.path.name / "feats.scp")
+    return extract(spec, folder, train, dump, cache, [layer], nj, device, backend)[layer]
 
 
 def count_codes(spec: str, data: str, dump: str, utts: list[str], device: str) -> dict[int, int]:
@@ -287,7 +300,7 @@ def _labelled(resolved: dict[str, Any], book: str, upstream: Upstream, folder: D
     layer, spec = resolved["layer"], resolved["upstream"]
     kept = layer_folder(cache, spec, folder, DataFolder(train), dump, upstream.kind, layer)
     if spec in FEATURES or (kept / "feats.scp").is_file():
-        features = extract(spec, folder, DataFolder(train), dump, cache, [layer])[layer]
+        features = _features(resolved, folder, DataFolder(train), dump, cache)
         found = ((utt, [features[utt]]) for utt in utts)
     else:
         found = layer_features(upstream, dataset, utts, [layer])

@@ -5,7 +5,7 @@
 #   utils/compare_methods.sh STAGE [MORE ...]
 #
 # STAGE is units, pretrain (MORE: --set KEY=VALUE), train, score or report; the last three are utils/evaluate.sh on
-# these methods, plain features and an untrained network of the first method's shape. run.sh exports method, task, seed
+# these methods, plain features and an untrained network, of HuBERT's shape where it is one of them, else of the first's. run.sh exports method, task, seed
 # (or several by commas), nj and processes. $method names methods, separated by commas, or `all`; each is configured by
 # conf/METHOD.yaml, or where the recipe has none by mini's. hubert2 is HuBERT's second iteration, on units of the first;
 # ctap, which learns from phones too, is the run of --method ctap at the quick size. All hear the same hours of speech.
@@ -54,7 +54,9 @@ systems() {
   for method in "${methods[@]}"; do
     printf '%s-%s=exp/%s/%s-{seed}/best.pt,' "$method" "$(size "$method")" "$method" "$(size "$method")"
   done
-  echo "mfcc,logmel,random=random:exp/${methods[0]}/$(size "${methods[0]}")-{seed}/best.pt"
+  local shape=${methods[0]}
+  [[ ,$names, != *,hubert,* ]] || shape=hubert
+  echo "mfcc,logmel,random=random:exp/$shape/$(size "$shape")-{seed}/best.pt"
 }
 
 case $stage in
