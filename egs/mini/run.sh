@@ -57,7 +57,7 @@ if stage 1 "prepare: data folders, checked, and phones" "40 s"; then
   python local/prepare.py downloads/corpus data
   speechrep check data/train data/dev data/test
   speechrep phonemize data/train data/dev data/test
-  # Trials, cut words, emotions and mixtures of two speakers, for the tasks that want them.
+  # Trials, cut words, pairs of words, emotions and mixtures of two speakers, for the tasks that want them.
   python local/derive.py downloads data
   speechrep mix --content utt2sentence data/train data/mix_train
   for part in dev test; do
@@ -74,11 +74,14 @@ if stage 2 "align: when each phone is said; spoken queries are cut by it" "2 min
 fi
 
 if stage 3 "dump: log-mel and MFCC features" "15 s"; then
+  # A small corpus holds too few pairs of words that were judged.
+  semantic=()
+  [ ! -d data/semantic_test ] || semantic=(semantic_dev semantic_test)
   for kind in logmel mfcc; do
     for part in train mix_train keyword_train emotion; do
       speechrep dump --conf "conf/$kind.yaml" --nj "$nj" --cmvn "data/$part" "dump/$kind/$part"
     done
-    for part in dev test mix_dev mix_test keyword_dev keyword_test queries_dev queries_test; do
+    for part in dev test mix_dev mix_test keyword_dev keyword_test queries_dev queries_test "${semantic[@]}"; do
       speechrep dump --conf "conf/$kind.yaml" --nj "$nj" "data/$part" "dump/$kind/$part"
     done
   done

@@ -1,5 +1,6 @@
-"""egs/mini: trials, mixtures, cut words and emotions that are derived from the corpus, on a small one."""
+"""egs/mini: trials, mixtures, cut words, pairs of words and emotions that are derived from the corpus, on a small one."""
 
+import itertools
 import json
 import os
 import subprocess
@@ -92,6 +93,31 @@ def test_mixtures_are_of_two_speakers_who_speak_when_it_says(corpus, parts):
                 own = [(s, e) for speaker, s, e in turns if speaker == name]
                 assert all(b >= e for (_, e), (b, _) in zip(own, own[1:])), "nobody talks over themselves"
     assert overlapped
+
+
+def test_pairs_of_words_are_scored_beside_judgements(corpus, parts, tmp_path, monkeypatch):
+    """Of words that both parts say; each word in the voices that say it, at the times of its sentence."""
+    from speechrep.tasks.ssimi import read_words
+    assert not (corpus / "data/semantic_test").exists(), "so small a corpus holds too few of the judged pairs"
+    monkeypatch.syspath_prepend(str(LOCAL))
+    from semantic import semantic_folders
+    for part in ("dev", "test"):
+        (tmp_path / part).symlink_to(corpus / "data" / part)
+    said = [sorted({word for utt, text in parts[part].read("text").items() if parts[part].read("utt2lang")[utt] == "en"
+                    for word in text.split() if len(word) > 4}) for part in ("dev", "test")]
+    pairs = [pair for words in said for pair in itertools.combinations(words[:6], 2)]
+    (tmp_path / "table").write_text("# judged\n" + "".join(f"{a}\t{b}\t{i}\n" for i, (a, b) in enumerate(pairs)))
+    for made, part, words in zip(semantic_folders(tmp_path, tmp_path / "table"), ("dev", "test"), said, strict=True):
+        assert made.path == tmp_path / f"semantic_{part}" and check_folder(made.path).problems == []
+        found = read_words(made)
+        mine = found.pairs["synthetic", "mini"]
+        assert [(a, b, int(value)) for a, b, value in zip(mine.first, mine.second, mine.human)] == [
+            (*pair, i) for i, pair in enumerate(pairs) if set(pair) <= set(words)]
+        for (_, word), tokens in found.tokens.items():
+            for token in tokens:
+                recording, start, end = made.read("segments")[token.name].split()
+                assert word in parts[part].read("text")[recording].split() and 0.2 < float(end) - float(start) < 1.5
+                assert token.voice == parts[part].read("utt2spk")[recording]
 
 
 def test_words_are_cut_where_they_are_said(corpus, parts):

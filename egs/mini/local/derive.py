@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Stage 1, for tasks that want more than the corpus: trials, cut words, emotions.
+"""Stage 1, for tasks that want more than the corpus: trials, cut words, pairs of words, emotions.
 
 Usage: local/derive.py DOWNLOADS_DIR DATA_DIR        (behind local/prepare.py)
 """
@@ -11,6 +11,7 @@ from pathlib import Path
 
 from emotion import emotion_folder
 from keywords import cut
+from semantic import semantic_folders
 from speechrep.data.folder import DataFolder
 from speechrep.data.trials import make_trials, write_trials
 from speechrep.errors import SpeechrepError
@@ -45,6 +46,9 @@ def derive(downloads: Path, data_dir: Path) -> None:
         words = cut(data_dir, part)
         counts = ", ".join(f"{word} {count}" for word, count in sorted(Counter(words.read("keyword").values()).items()))
         print(f"{words.path}: {counts}")
+    semantic = semantic_folders(data_dir)
+    print("\n".join(f"{pairs.path}: {len(pairs.utts)} words" for pairs in semantic)
+          or f"{data_dir}/semantic_*: not made, the corpus holds too few of the pairs of words that were judged")
     made = emotion_folder(downloads, data_dir)
     print(f"{made.path}: {len(made.utts)} utterances, {len(set(made.read('utt2session').values()))} sessions")
 
