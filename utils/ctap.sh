@@ -18,7 +18,17 @@ if [[ $seed = *,* ]]; then
   exit
 fi
 size=$(basename "$conf" .yaml)
-[ "$labelled_min" = 0 ] || size=$size-${labelled_min}min
+# The phones of a minimally supervised run are those of a little speech, whatever learns from phones: durations and heads too.
+labelled=() notes=() own=$seed
+if [ "$labelled_min" != 0 ]; then
+  size=$size-${labelled_min}min
+  own=$size-$seed
+  labelled=(--labelled "exp/$size.labelled")
+  notes=(
+    --note "learnt from the phones of $labelled_min min of one voice; the aligner that set their times has heard all texts"
+    --note "dev, whose phones are all known, chose the weights"
+  )
+fi
 exp=exp/ctap/$size-$seed
 name=ctap-$size-$seed
 best=$exp/best.pt
@@ -31,16 +41,12 @@ case $stage in
     ;;
   pretrain)
     parts=(--train data/train --dev data/dev --dump dump/logmel --seed "$seed" --processes "$processes")
-    labelled=()
-    if [ "$labelled_min" != 0 ]; then
-      speechrep subset --minutes "$labelled_min" --out "exp/$size.labelled" data/train
-      labelled=(--labelled "exp/$size.labelled")
-    fi
+    [ "$labelled_min" = 0 ] || speechrep subset --minutes "$labelled_min" --out "exp/$size.labelled" data/train
     # Steps as small as those of the quick size leave a second thread half idle: models that do not need each other are
     # trained side by side.
     others() {
-      speechrep pretrain --conf conf/duration.yaml "${parts[@]}" --exp "exp/duration/diffusion-$seed"
-      speechrep pretrain --conf conf/duration.yaml "${parts[@]}" --exp "exp/duration/regression-$seed" \
+      speechrep pretrain --conf conf/duration.yaml "${parts[@]}" "${labelled[@]}" --exp "exp/duration/diffusion-$own"
+      speechrep pretrain --conf conf/duration.yaml "${parts[@]}" "${labelled[@]}" --exp "exp/duration/regression-$own" \
         --set model.kind=regression
       speechrep pretrain --conf conf/vocoder.yaml "${parts[@]}" --exp "exp/vocoder/$seed"
     }
@@ -50,9 +56,10 @@ case $stage in
     all_done
     ;;
   train)
-    parts=(--train data/train --dev data/dev --dump dump --seed "$seed" --processes "$processes")
+    parts=(--train data/train --dev data/dev --dump dump --seed "$seed" --processes "$processes" "${labelled[@]}")
     nj=2
-    background "mfcc-asr-$seed" speechrep train --conf conf/asr.yaml --upstream mfcc "${parts[@]}" --exp "exp/mfcc/asr_frozen-$seed"
+    background "mfcc-asr-$own" speechrep train --conf conf/asr.yaml --upstream mfcc "${parts[@]}" \
+      --exp "exp/mfcc/asr_frozen-$own"
     OMP_NUM_THREADS=$(job_threads) speechrep train --conf conf/asr.yaml --upstream "$best" "${parts[@]}" --exp "$exp/asr_frozen"
     speechrep train --conf conf/asr.yaml --upstream "$best" "${parts[@]}" --exp "$exp/asr_finetuned" \
       --init "$exp/asr_frozen/best.pt" --set model.finetune=true --set train.lr=5e-4 --set train.steps=300
@@ -66,38 +73,42 @@ case $stage in
 
     # Each system speaks and is judged in a job of its own.
     speak() { # SYSTEM FOLDER KIND [OPTION ...]
+      [[ $2 = "$exp"/* ]] || notes=()
       speechrep decode "${@:3}" "${speech[@]}" --out "$2"
       [ ! -d "$2/data" ] || [ "$2/score/score.json" -nt "$2/done.json" ] ||
         speechrep score synthesis --reference data/test --enroll data/train --seed "$seed" --task speech --system "$1" \
-          --cache exp/judges --threads "$(job_threads)" --out "$2/score" "$2/data"
+          --cache exp/judges --threads "$(job_threads)" "${notes[@]}" --out "$2/score" "$2/data"
     }
     recognise() { # FOLDER KIND [OPTION ...]
+      [[ $1 = "$exp"/* ]] || notes=()
       speechrep decode "${@:2}" "${data[@]}" --out "$1/test"
-      speechrep score recognition --part test --seed "$seed" --system "${1#exp/}" --out "$1/test" "$1/test"
+      speechrep score recognition --part test --seed "$seed" --system "${1#exp/}" "${notes[@]}" --out "$1/test" \
+        "$1/test"
     }
     represent() { # SYSTEM UPSTREAM
       speechrep score representation --upstream "$2" --system "$1" --seed "$seed" --train data/train --test data/test \
         --dump dump --out "exp/representation/$1-$seed"
     }
-    tts=(tts "${voices[@]}" --count "$count" --checkpoint "$best" --seed "$seed")
+    tts=(tts "${voices[@]}" "${labelled[@]}" --count "$count" --checkpoint "$best" --seed "$seed")
 
     # Natural speech is judged first, and with it the voices of the speakers, which the others are compared to.
     background natural speak natural exp/natural/test natural --count "$count"
-    background prototype recognise "$exp/prototype" prototype --prompts data/train --dev data/dev --checkpoint "$best"
+    background prototype recognise "$exp/prototype" prototype --prompts data/train "${labelled[@]}" --dev data/dev \
+      --checkpoint "$best"
     # What the joint space holds, beside the features it is made of and an untrained network.
     for system in "$name=$best" "random=random:$best" logmel=logmel mfcc=mfcc; do
       background "representation-${system%%=*}" represent "${system%%=*}" "${system#*=}"
     done
-    background tts speak "$name tts" "$exp/tts/test" "${tts[@]}" --duration "exp/duration/diffusion-$seed/best.pt"
+    background tts speak "$name tts" "$exp/tts/test" "${tts[@]}" --duration "exp/duration/diffusion-$own/best.pt"
     background tts_regression speak "$name tts, regressed durations" "$exp/tts_regression/test" "${tts[@]}" \
-      --duration "exp/duration/regression-$seed/best.pt"
+      --duration "exp/duration/regression-$own/best.pt"
     # Conversion needs two speakers.
     [ "$(wc -l <data/test/spk2utt)" -lt 2 ] ||
       background vc speak "$name vc" "$exp/vc/test" vc "${voices[@]}" --count "$pair_count" --checkpoint "$best"
     background vocoded-neural speak "natural, neural vocoder" "exp/vocoded/neural-$seed/test" vocoded --count "$count" \
       --vocoder "$neural"
     background vocoded-griffin-lim speak "natural, Griffin-Lim" exp/vocoded/griffin-lim/test vocoded --count "$count"
-    for folder in "$exp/asr_frozen" "$exp/asr_finetuned" "exp/mfcc/asr_frozen-$seed"; do
+    for folder in "$exp/asr_frozen" "$exp/asr_finetuned" "exp/mfcc/asr_frozen-$own"; do
       background "${folder##*/}" recognise "$folder" asr --checkpoint "$folder/best.pt"
     done
     all_done

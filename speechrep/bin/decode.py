@@ -6,7 +6,7 @@ score` reads them. What is already there is left alone, unless a checkpoint or a
 option, is another than OUT/done.json says; then it is made anew.
 """
 
-MODELS = ("checkpoint", "lm", "duration", "vocoder")
+MODELS = ("checkpoint", "lm", "duration", "vocoder", "labelled")
 """Options that name files which may change under their names."""
 FOLDERS = ("data", "prompts", "dev", "cohort")
 """Options that name data folders, whose tables may."""
@@ -24,6 +24,8 @@ def add_arguments(parser):
     parser.add_argument("--dev", help="prototype: data folder on which the cost of a change of phone is chosen; "
                         "without, 0. asr with --lm: on which --lm-weight and --word-score are chosen, in place of "
                         "those given")
+    parser.add_argument("--labelled", help="list of the utterances of --prompts whose phones training knew, where not all: "
+                        "prototypes are of these alone, and tts speaks only utterances all of whose phones are among theirs")
     parser.add_argument("--beam", type=int, default=0, help="asr: hypotheses of a beam search (SUPERB: 5); 0 takes the "
                         "best path; with --lm 5 where not given")
     parser.add_argument("--lm", help="asr: n-gram language model, an ARPA file (see speechrep ngram)")
@@ -66,6 +68,8 @@ def main(args):
     for name in needed:
         if getattr(args, name) is None:
             raise SpeechrepError(f"decode {args.task} without --{name}", cure=f"name it with --{name}")
+    if args.labelled and args.task not in ("tts", "prototype"):
+        raise SpeechrepError(f"decode {args.task} with --labelled", "it for tts and prototype alone")
     if args.task != "asr" and (args.beam or args.lm):
         raise SpeechrepError(f"decode {args.task} with --beam or --lm", "them for asr alone")
     if args.task == "asr" and args.dev and not args.lm:
@@ -93,7 +97,7 @@ def main(args):
         method = load_method(args.checkpoint, args.device)
         prompts = DataFolder(args.prompts)
         part = dump / method.inventory.features["kind"] / prompts.path.name
-        dataset = SpeechDataset(prompts, part, method.inventory, ("feats", "phones"))
+        dataset = SpeechDataset(prompts, part, method.inventory, ("feats", "phones"), only=_labelled(args))
         prototypes = Prototypes.of(method, dataset, device=args.device)
         if args.dev:
             dev = DataFolder(args.dev)
@@ -121,8 +125,11 @@ def _source(args) -> str:
     from speechrep.data.folder import tables_digest
     from speechrep.files import fingerprint
     values = {name: value for name, value in vars(args).items() if name not in ELSEWHERE}
+    if args.labelled is None:
+        # What was made before there was such an option stays as it is.
+        del values["labelled"]
     for name in MODELS:
-        if values[name] and Path(values[name]).exists():
+        if values.get(name) and Path(values[name]).exists():
             values[name] = fingerprint(Path(values[name]))
     for name in FOLDERS:
         if values[name] and Path(values[name]).is_dir():
@@ -145,6 +152,12 @@ def _cache(args, task):
     return cache if heard_by(Path(args.checkpoint), task, cache) else None
 
 
+def _labelled(args):
+    """The utterances of --prompts whose phones training knew; None for all."""
+    from speechrep.data.folder import read_table
+    return frozenset(read_table(args.labelled)) if args.labelled else None
+
+
 def _speak(args, data, dump, out):
     from speechrep.config import build, read_yaml
     from speechrep.data.features import FeatureConfig
@@ -153,7 +166,7 @@ def _speak(args, data, dump, out):
     from speechrep.tasks import generate
     from speechrep.upstream import load_method
     from speechrep.vocoder.neural import Vocoder
-    alignments = None
+    alignments, notes = None, []
     if args.task == "vocoded":
         settings = read_yaml(dump / args.features / data.path.name / "feats.yaml")
         prompts = DataFolder(args.prompts) if args.prompts else data
@@ -166,13 +179,17 @@ def _speak(args, data, dump, out):
         if args.task == "tts":
             duration = load_method(args.duration, args.device) if args.duration else None
             items = generate.tts_items(data, prompts, args.count, args.min_sec)
+            if args.labelled:
+                known = generate.known_phones(prompts, _labelled(args))
+                items, notes = generate.sayable(data, prompts, args.count, args.min_sec, known)
             mels, alignments = generate.tts_mels(method, duration, data, mel_dump, prompts, items, args.seed, args.device)
         else:
             items = generate.vc_items(data, prompts, args.count, args.min_sec)
             mels = generate.vc_mels(method, data, mel_dump, prompts, items, args.device)
     if not items:
         raise SpeechrepError(f"{data.path}: nothing to do for {args.task}", "utterances of at least --min-sec"
-                             + (" of two speakers or more" if args.task == "vc" else ""))
+                             + (" of two speakers or more" if args.task == "vc" else "")
+                             + (" all of whose phones are labelled" if args.labelled else ""))
     features = build(FeatureConfig, settings, "feature settings")
     vocoder = Vocoder.load(args.vocoder, features, args.device)
-    generate.write_speech(out, data, items, mels, vocoder, features.rate_hz, alignments)
+    generate.write_speech(out, data, items, mels, vocoder, features.rate_hz, alignments, notes)

@@ -49,6 +49,8 @@ def add_arguments(parser) -> None:
     spelt = kinds.add_parser("recognition", help="recognised phones or characters")
     spelt.add_argument("folder", type=Path, help="folder with hyp, ref and units")
     spelt.add_argument("--part", required=True, help="the part of the corpus that was recognised")
+    for parser_of in (speech, spelt):
+        parser_of.add_argument("--note", action="append", default=[], help="sentence to stand below the table; repeatable")
     said = kinds.add_parser("predictions", help="what a trained task (sid, ks, er, asv, sd, ...) says")
     said.add_argument("folder", type=Path, nargs="+", help="folder that `speechrep decode` left; of several folds, all of "
                       "them, which are joined in --out")
@@ -102,7 +104,7 @@ def main(args) -> None:
 def recognition(args) -> None:
     """Score recognised symbols."""
     from speechrep.tasks.represent import score_recognition
-    score_recognition(args.folder, args.part, args.system, args.seed, args.out)
+    score_recognition(args.folder, args.part, args.system, args.seed, args.out, args.note)
 
 
 def predictions(args) -> None:
@@ -191,7 +193,8 @@ def synthesis(args) -> None:
     part = args.part or (reference or folder).name
     data = {"utterances": len(result.per_utt), "of": len(folder.utts)}
     score = write_score(args.out / "score.json", task=args.task, part=part, system=args.system, seed=args.seed,
-                        metrics=result.metrics, per_utt=result.per_utt, notes=result.notes,
+                        metrics=result.metrics, per_utt=result.per_utt,
+                        notes=[*result.notes, *args.note],
                         provenance=provenance(["speechrep", *sys.argv[1:]], None, args.seed, data))
     print(results_markdown([score], ""), end="")
 

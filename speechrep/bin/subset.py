@@ -3,10 +3,10 @@
   speechrep subset data/train --minutes 15 --out exp/labelled
   speechrep subset data/train --minutes 10 --voices all --folder data/train_10min
 
---out lists the utterances, for `speechrep pretrain --labelled LIST`: the phones of these utterances may be learned
-from, of all others only the speech (minimal supervision). --folder makes a data folder of them, for low-resource
-recognition (10, 60 and 600 minutes in Libri-light): dump its features as of any part, and name it as --train of
-`speechrep train`, first frozen, then with --init of that run and model.finetune=true.
+--out lists the utterances, for `--labelled LIST` of `speechrep pretrain`, `train` and `decode`: the phones of these
+utterances may be learned from, of all others only the speech (minimal supervision). --folder makes a data folder of
+them, for low-resource recognition (10, 60 and 600 minutes in Libri-light): dump its features as of any part, and name it
+as --train of `speechrep train`, first frozen, then with --init of that run and model.finetune=true.
 """
 
 

@@ -10,6 +10,8 @@ def add_arguments(parser):
     parser.add_argument("--exp", required=True, help="folder of the run")
     parser.add_argument("--init", help="best.pt of the same task on the same upstream, whose weights are the first, such as a "
                         "frozen run's before fine-tuning")
+    parser.add_argument("--labelled", help="list of the training utterances that are learned from, as `speechrep subset` "
+                        "writes it; default: all")
     parser.add_argument("--cache", help="where the layers of a frozen upstream are kept for all tasks, such as dump/layers; "
                         "without it they are computed at every step")
     parser.add_argument("--seed", type=int, default=0)
@@ -29,4 +31,4 @@ def main(args):
                    overrides=args.set)
     return run_in(args.processes, train_task, Path(args.conf), args.upstream, Path(args.train), Path(args.dev),
                   Path(args.dump), Path(args.exp), args.seed, args.device, args.set,
-                  Path(args.init) if args.init else None, cache)
+                  Path(args.init) if args.init else None, cache, Path(args.labelled) if args.labelled else None)

@@ -8,6 +8,7 @@ steps with betas to 0.06 and an L1 loss, as DiffSinger's public code has them.
 Loss:
   duration   over phones, the L1 between the noise and its prediction (diffusion), or the squared error of the
              normalised log duration (regression)
+Minimal supervision: only the utterances that the batch calls labelled enter it, since phones and their times are labels.
 """
 
 import math
@@ -95,7 +96,7 @@ class Method(BaseMethod):
                         "noise": torch.stack(noises).to(device)}
 
     def counts(self, batch: Batch, phase: str = "main") -> dict[str, float]:
-        return {"duration": int(batch["phones_lengths"].sum())}
+        return {"duration": int(batch["phones_lengths"][batch["labelled"]].sum())}
 
     def condition(self, phones: torch.Tensor, lengths: torch.Tensor, prompt_window: torch.Tensor) -> torch.Tensor:
         """phones [B, U], prompt_window [B, M, D] -> conditions [B, U, D], zero in padding."""
@@ -105,7 +106,8 @@ class Method(BaseMethod):
         return (x + self.voice_in(voice)[:, None]).masked_fill(pad[..., None], 0)
 
     def forward(self, batch: Batch, phase: str = "main") -> dict[str, torch.Tensor]:
-        """phones and durations [B, U], prompt_window [B, M, D] -> the sum of the loss over phones."""
+        """phones and durations [B, U], prompt_window [B, M, D] -> the sum of the loss over labelled
+        phones."""
         pad = pad_mask(batch["phones_lengths"], batch["phones"].shape[1])
         condition = self.condition(batch["phones"], batch["phones_lengths"], batch["prompt_window"])
         target = (batch["durations"].float().log1p() - self.centre) / LOG_SPREAD
@@ -115,7 +117,7 @@ class Method(BaseMethod):
             error = (predicted.float() - batch["noise"]).abs()
         else:
             error = (self.out(condition)[..., 0].float() - target).square()
-        return {"duration": error.masked_fill(pad, 0).sum()}
+        return {"duration": error.masked_fill(pad | ~batch["labelled"][:, None], 0).sum()}
 
     @torch.no_grad()
     def durations(self, phones: torch.Tensor, lengths: torch.Tensor, prompt: torch.Tensor,

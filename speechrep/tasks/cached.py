@@ -118,14 +118,20 @@ def open_part(task: BaseTask, folder: DataFolder, feats: Path, needs: tuple[str,
 
 
 def opener(cache: Cache | None) -> Callable[..., SpeechDataset]:
-    """What `speechrep.train.pretrain.conduct` may open the parts of a task with."""
+    """What `speechrep.train.pretrain.conduct` may open the parts of a task with. Of a part of which only some utterances
+    are labelled the others are left out: a task learns from labels alone."""
 
     def opened(task: BaseTask, part: str, folder: DataFolder, feats: Path, inventory, needs: tuple[str, ...], *arguments,
-               **named) -> SpeechDataset:
+               labelled: frozenset[str] | None = None, **named) -> SpeechDataset:
         return open_part(task, folder, feats, needs[len(task.upstream.needs):], *arguments, cache=cache,
-                         only=task.chosen_utts(task.config, folder, part), **named)
+                         only=in_both(task.chosen_utts(task.config, folder, part), labelled), **named)
 
     return opened
+
+
+def in_both(some: frozenset[str] | None, others: frozenset[str] | None) -> frozenset[str] | None:
+    """The utterances that are in either of two choices, of which None is that of all."""
+    return others if some is None else some if others is None else some & others
 
 
 def whole_part(task: BaseTask, folder: DataFolder, dump: Path, needs: tuple[str, ...], cache: Cache | None,

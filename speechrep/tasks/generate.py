@@ -21,8 +21,11 @@ from speechrep.data.audio import write_wav
 from speechrep.data.dataset import SpeechDataset, collate, to_device
 from speechrep.data.folder import DataFolder, write_folder
 from speechrep.errors import SpeechrepError
-from speechrep.files import atomic_folder
+from speechrep.files import atomic_folder, write_text
 from speechrep.methods.base import Method
+
+NOTES = "notes.txt"
+"""In a data folder of speech: what scores of it are to say beside their numbers."""
 
 Vocoder = Callable[[np.ndarray], np.ndarray]
 """log-mel [N, D] -> samples [N * hop]."""
@@ -66,6 +69,24 @@ def tts_items(data: DataFolder, prompts: DataFolder, count: int, min_sec: float 
     return [Item(utt, utt, prompt_for(speakers[utt], prompts), speakers[utt], {"utt2parallel": utt}) for utt in chosen]
 
 
+def sayable(data: DataFolder, prompts: DataFolder, count: int, min_sec: float,
+            known: frozenset[str]) -> tuple[list[Item], list[str]]:
+    """As `tts_items`, of the utterances all of whose phones are `known`; and a note of how many are not."""
+    every = tts_items(data, prompts, 0, min_sec)
+    aligned = data.read("ali")
+    there = [item for item in every if known.issuperset(read_ali(aligned[item.content])[0])]
+    chosen = set(some([item.utt for item in there], count))
+    return [item for item in there if item.utt in chosen], [
+        f"{len(every) - len(there)} of {len(every)} utterances of {data.name} left out, they have phones that no labelled "
+        "utterance has"]
+
+
+def known_phones(folder: DataFolder, utts: frozenset[str]) -> frozenset[str]:
+    """The phones, silence among them, of the alignments of these utterances."""
+    aligned = folder.read("ali")
+    return frozenset(phone for utt in utts if utt in aligned for phone in read_ali(aligned[utt])[0]) | {"SIL"}
+
+
 def vc_items(data: DataFolder, prompts: DataFolder, count: int, min_sec: float = 0.0) -> list[Item]:
     """For each pair of different speakers, `count` utterances of the one in the voice of the other (as for TTS).
 
@@ -88,8 +109,9 @@ def vc_items(data: DataFolder, prompts: DataFolder, count: int, min_sec: float =
 
 
 def write_speech(out: Path, data: DataFolder, items: list[Item], mels: dict[str, np.ndarray], vocoder: Vocoder,
-                 rate_hz: int, alignments: dict[str, str] | None = None) -> DataFolder:
-    """Vocode `mels` (utt -> [N, D]) into a data folder at `out`, complete or not at all."""
+                 rate_hz: int, alignments: dict[str, str] | None = None, notes: list[str] | None = None) -> DataFolder:
+    """Vocode `mels` (utt -> [N, D]) into a data folder at `out`, complete or not at all. `notes`: sentences that scores of
+    it are to carry, a line each of the file `NOTES` in the folder."""
     from tqdm import tqdm
     texts = data.read("text")
     languages = data.read("utt2lang") if data.has("utt2lang") else {}
@@ -111,6 +133,8 @@ def write_speech(out: Path, data: DataFolder, items: list[Item], mels: dict[str,
     if alignments:
         tables["ali"] = alignments
     write_folder(out / "data", tables)
+    if notes:
+        write_text(out / "data" / NOTES, "".join(f"{note}\n" for note in notes))
     return DataFolder(out / "data")
 
 

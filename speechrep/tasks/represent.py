@@ -62,8 +62,9 @@ def score_representation(spec: str, train: DataFolder, test: DataFolder, dump: P
                 provenance=provenance(sys.argv, {"upstream": spec, "layer": layer}, seed, data))
 
 
-def score_recognition(hypotheses: Path, part: str, system: str, seed: int, out: Path) -> None:
-    """The error rates of `hyp` against `ref` in a folder that `speechrep decode` left, into out/score.json."""
+def score_recognition(hypotheses: Path, part: str, system: str, seed: int, out: Path, notes: list[str] | None = None) -> None:
+    """The error rates of `hyp` against `ref` in a folder that `speechrep decode` left, into out/score.json, with more
+    `notes`."""
     found = scored(hypotheses)
     units = (hypotheses / "units").read_text(encoding="utf-8").strip()
     searched, made = hypotheses / "decoding.json", hypotheses / "made.json"
@@ -73,7 +74,8 @@ def score_recognition(hypotheses: Path, part: str, system: str, seed: int, out: 
         {"best": read_json(made).get("best")} if made.is_file() else {})
     total = sum(row["reference"] for row in found.per_utt.values())
     write_score(out / "score.json", task="recognition", part=part, system=system, seed=seed, metrics=found.metrics,
-                per_utt=found.per_utt, notes=found.notes,
+                per_utt=found.per_utt,
+                notes=[*found.notes, *(notes or [])],
                 provenance=provenance(sys.argv, config, seed,
                                       {part: {"utterances": len(found.per_utt), "symbols": total}}))
 

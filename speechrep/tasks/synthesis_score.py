@@ -24,6 +24,7 @@ from speechrep.metrics.bootstrap import mean_interval, ratio_interval
 from speechrep.metrics.judges import RATE_HZ, opinion, sphinx, voice, whisper, world
 from speechrep.metrics.judges.cache import Cache
 from speechrep.metrics.score import metric
+from speechrep.tasks.generate import NOTES
 
 JUDGES = ("recogniser", "spectrum", "durations", "voice", "opinion")
 RECOGNISERS = {"whisper": whisper, "pocketsphinx": sphinx}
@@ -72,7 +73,7 @@ def score_synthesis(hypothesis: DataFolder, reference: DataFolder | None, enrolm
     Raises `SpeechrepError` if a parallel utterance or a speaker's enrolment is missing.
     """
     utts = chosen(hypothesis, options.max_utts)
-    result = Result({}, {utt: _about(hypothesis, utt) for utt in utts}, [])
+    result = Result({}, {utt: _about(hypothesis, utt) for utt in utts}, _notes(hypothesis))
     if len(utts) < len(hypothesis.utts):
         result.notes.append(f"{len(utts)} of {len(hypothesis.utts)} utterances, chosen by their names")
     cache = cache or Cache()
@@ -111,6 +112,11 @@ def chosen(folder: DataFolder, count: int) -> list[str]:
               for rank, utt in enumerate(sorted(own, key=_hash))]
     utts = [utt for _, _, utt in sorted(ranked)]
     return sorted(utts[:count] if count else utts)
+
+
+def _notes(folder: DataFolder) -> list[str]:
+    path = folder.path / NOTES
+    return path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
 
 
 def _hash(text: str) -> str:

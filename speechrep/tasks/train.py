@@ -7,7 +7,7 @@ from typing import Any
 
 from speechrep.config import apply_overrides, build, plain, read_yaml
 from speechrep.data.dataset import SpeechDataset
-from speechrep.data.folder import DataFolder
+from speechrep.data.folder import DataFolder, read_table
 from speechrep.errors import SpeechrepError
 from speechrep.extract import fingerprint
 from speechrep.tasks import cached
@@ -53,20 +53,24 @@ def fill_cache(conf: Path, upstream: str, train_path: Path, dev_path: Path, dump
 
 def train_task(conf: Path, upstream: str, train_path: Path, dev_path: Path, dump: Path, exp: Path, seed: int = 0,
                device: str = "auto", overrides: list[str] | None = None, init: Path | None = None,
-               cache: Path | None = None, watch: Callable[[int, dict[str, float]], None] | None = None) -> None:
+               cache: Path | None = None, labelled: Path | None = None,
+               watch: Callable[[int, dict[str, float]], None] | None = None) -> None:
     """Train the task that `conf` describes on `upstream` (see `Upstream.open`). `dump` has a sub-folder for each kind of
     features, with a sub-folder for each part. `init` is a checkpoint of the same task whose weights are the first: a head
     that was trained on the frozen upstream does not spoil it when both are fine-tuned (Kumar et al., arXiv 2202.10054).
     cache: where the layers of a frozen upstream are kept, computed once for all tasks; None computes them at each step.
-    watch: told step and values of every evaluation; what it raises stops the run.
+    labelled: a list of the utterances of the training part that are learned from, where not all are; the best weights are
+    chosen on all of dev. watch: told step and values of every evaluation; what it raises stops the run.
     """
     experiment, cls, config = read_experiment(conf, overrides)
     train = DataFolder(train_path)
     opened = open_upstream(upstream, train, dump)
+    known = None if labelled is None else frozenset(read_table(labelled))
 
     def make() -> BaseTask:
+        only = cached.in_both(cls.chosen_utts(config, train, "train"), known)
         part = SpeechDataset(train, dump / opened.kind / train.path.name, opened.inventory, cls.needs_of(config),
-                             max_sec=experiment.train.max_sec, only=cls.chosen_utts(config, train, "train"))
+                             max_sec=experiment.train.max_sec, only=only)
         task = cls(config, opened, cls.labels_of(config, part))
         if init is not None:
             first = load_task(init)
@@ -86,4 +90,4 @@ def train_task(conf: Path, upstream: str, train_path: Path, dev_path: Path, dump
         resolved |= {"init": str(init)}
     datasets = cached.opener(None if cache is None else cached.Cache(cache, train, dump))
     conduct(experiment.task, resolved, config, experiment.train, experiment.weights, make, train_path, dev_path,
-            dump / opened.kind, exp, seed, device, opened=datasets, watch=watch)
+            dump / opened.kind, exp, seed, device, labelled, datasets, watch)

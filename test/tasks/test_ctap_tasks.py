@@ -17,6 +17,7 @@ from speechrep.metrics.score import read_score
 from speechrep.tasks import own_speech
 from speechrep.tasks.base import load_task
 from speechrep.tasks.represent import score_recognition, score_representation
+from speechrep.tasks.synthesis_score import Options, score_synthesis
 from speechrep.tasks.train import train_task
 from speechrep.train.pretrain import pretrain
 from speechrep.upstream import Upstream, load_method
@@ -147,6 +148,50 @@ def test_a_task_keeps_its_frozen_upstream_and_serves_alone(root):
     for key, value in upstream.state_dict().items():
         assert torch.equal(task.state_dict()[f"upstream.method.{key}"], value), key
     assert json.loads((root / "exp/asr/done.json").read_text())["provenance"]["config"]["upstream"].endswith("best.pt")
+
+
+@pytest.fixture(scope="module")
+def labelled(root):
+    """A list of some utterances of train none of which has an S, and an S in only some of those of test."""
+    ali = folder(root, "train").read("ali")
+    some = [utt for utt in ali if " S " not in ali[utt]][:5]
+    (root / "labelled").write_text("".join(f"{utt}\n" for utt in some))
+    assert {phone for utt in some for phone in ali[utt].split()[::2]} == {"SIL", "A1", "B", "K", "M"}
+    return some
+
+
+def test_a_task_learns_from_what_is_labelled_alone(root, labelled, tmp_path):
+    parts = (root / "data/train", root / "data/dev", root / "dump")
+    done = speechrep(root, "train", "--conf", "asr.yaml", "--upstream", "exp/ctap/best.pt", "--train", "data/train", "--dev",
+                     "data/dev", "--dump", "dump", "--exp", tmp_path / "a", "--labelled", "labelled", "--set", "train.steps=3")
+    assert done.returncode == 0, done.stderr
+    data = json.loads((tmp_path / "a/done.json").read_text())["provenance"]["data"]
+    assert data["train"]["utterances"] == len(labelled) == 5 and data["dev"]["utterances"] == 6
+    assert "s" not in load_task(tmp_path / "a/best.pt").labels, "an S is a label that nobody told"
+    assert "s" in load_task(root / "exp/asr/best.pt").labels
+    with pytest.raises(SpeechrepError, match="labelled was labelled, is now None"):
+        train_task(root / "asr.yaml", str(root / "exp/ctap/best.pt"), *parts, tmp_path / "a", device="cpu")
+
+
+def test_prototypes_are_of_labelled_phones_alone(root, labelled):
+    out = decode(root, "prototype", "--checkpoint", "exp/ctap/best.pt", "--prompts", "data/train", "--labelled", "labelled")
+    said = set(" ".join(read_table(out / "hyp").values()).split())
+    assert said == {"A", "B", "K", "M"} and "S" in " ".join(read_table(out / "ref").values()).split()
+
+
+def test_only_what_training_can_say_is_spoken(root, labelled):
+    test = folder(root, "test")
+    can = [utt for utt, phones in test.read("phones").items() if "S" not in phones.split()]
+    assert 2 <= len(can) < len(test.utts)
+    options = ("--checkpoint", "exp/ctap/best.pt", "--prompts", "data/train", "--labelled", "labelled")
+    spoken = DataFolder(decode(root, "tts", *options) / "data")
+    assert spoken.utts == can
+    score = score_synthesis(spoken, test, None, Options(judges=("durations",)))
+    assert score.notes == [f"{len(test.utts) - len(can)} of {len(test.utts)} utterances of test left out, they have phones "
+                           "that no labelled utterance has"]
+    assert len(DataFolder(decode(root, "tts", *options, "--count", "2") / "data").utts) == 2
+    done = speechrep(root, "decode", "vc", "--data", "data/test", "--dump", "dump", "--out", "out/none", *options)
+    assert done.returncode == 1 and "for tts and prototype alone" in done.stderr
 
 
 def test_fine_tuning_begins_where_the_frozen_run_ended(root, tmp_path):

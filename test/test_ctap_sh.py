@@ -1,0 +1,79 @@
+"""utils/ctap.sh: what it asks of `speechrep`, which is a stand-in here that notes its arguments."""
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+STAND_IN = """#!/bin/bash
+echo "$*" >>said
+while [ $# -gt 0 ]; do
+  if [ "$1" = --out ]; then mkdir -p "$(dirname "$2")"; fi
+  shift
+done
+"""
+
+
+@pytest.fixture
+def ask(tmp_path):
+    """The commands that a stage gives, in a recipe whose test part has two speakers."""
+    (tmp_path / "data/test").mkdir(parents=True)
+    (tmp_path / "data/test/spk2utt").write_text("a a-1\nb b-1\n")
+    (tmp_path / "exp").mkdir()
+    program = tmp_path / "bin/speechrep"
+    program.parent.mkdir()
+    program.write_text(STAND_IN)
+    program.chmod(0o755)
+
+    def call(stage, *more, **settings):
+        (tmp_path / "said").unlink(missing_ok=True)
+        environment = os.environ | {"conf": "conf/quick.yaml", "seed": "0", "nj": "2", "processes": "1", "labelled_min": "0",
+                                    "vocoder": "griffin-lim", "count": "3", "pair_count": "1"} | settings
+        environment["PATH"] = f"{tmp_path / 'bin'}:{environment['PATH']}"
+        done = subprocess.run([ROOT / "utils/ctap.sh", stage, *more], cwd=tmp_path, env=environment, capture_output=True,
+                              text=True, timeout=60)
+        assert done.returncode == 0, done.stderr
+        return sorted((tmp_path / "said").read_text().splitlines())
+
+    return call
+
+
+def value(command, option):
+    words = command.split()
+    return words[words.index(option) + 1] if option in words else None
+
+
+def test_whatever_learns_from_phones_learns_from_the_labelled_ones_alone(ask):
+    made = ask("pretrain", labelled_min="15")
+    assert "subset --minutes 15 --out exp/quick-15min.labelled data/train" in made
+    trained = {value(line, "--exp"): value(line, "--labelled") for line in made if line.startswith("pretrain")}
+    listed = "exp/quick-15min.labelled"
+    assert trained == {"exp/ctap/quick-15min-0": listed, "exp/duration/diffusion-quick-15min-0": listed,
+                       "exp/duration/regression-quick-15min-0": listed, "exp/vocoder/0": None}
+    heads = {value(line, "--exp"): value(line, "--labelled") for line in ask("train", labelled_min="15")}
+    assert heads == {f"exp/{name}": listed for name in ("ctap/quick-15min-0/asr_frozen", "ctap/quick-15min-0/asr_finetuned",
+                                                        "mfcc/asr_frozen-quick-15min-0")}
+
+
+def test_a_run_on_all_labels_keeps_its_names(ask):
+    trained = {value(line, "--exp"): value(line, "--labelled") for line in ask("pretrain")}
+    assert trained == dict.fromkeys(("exp/ctap/quick-0", "exp/duration/diffusion-0", "exp/duration/regression-0",
+                                     "exp/vocoder/0"))
+    heads = {value(line, "--exp"): value(line, "--labelled") for line in ask("train")}
+    assert heads == dict.fromkeys(("exp/ctap/quick-0/asr_frozen", "exp/ctap/quick-0/asr_finetuned", "exp/mfcc/asr_frozen-0"))
+    assert not any("--labelled" in line or "--note" in line for line in ask("score"))
+
+
+def test_scores_of_minimal_supervision_say_so(ask):
+    made = ask("score", labelled_min="15")
+    decoded = {value(line, "--out"): line for line in made if line.startswith("decode")}
+    run = "exp/ctap/quick-15min-0"
+    for name, duration in (("tts", "diffusion"), ("tts_regression", "regression")):
+        assert value(decoded[f"{run}/{name}/test"], "--duration") == f"exp/duration/{duration}-quick-15min-0/best.pt"
+        assert value(decoded[f"{run}/{name}/test"], "--labelled") == "exp/quick-15min.labelled"
+    assert value(decoded[f"{run}/prototype/test"], "--labelled") == "exp/quick-15min.labelled"
+    assert "exp/mfcc/asr_frozen-quick-15min-0/test" in decoded
+    noted = {value(line, "--system") for line in made if "the aligner that set their times has heard all texts" in line}
+    assert noted == {f"ctap/quick-15min-0/{name}" for name in ("prototype", "asr_frozen", "asr_finetuned")}
