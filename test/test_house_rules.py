@@ -306,8 +306,10 @@ def test_recipes_are_alike(recipe):
     assert [title for number, title in found if not title.startswith(STAGES[int(number)])] == []
     answer = subprocess.run([str(recipe / "run.sh"), "--help"], capture_output=True, text=True, cwd="/", timeout=20)
     assert answer.returncode == 0, answer.stderr
-    for option in ("--stage", "--stop-stage", "--nj", "--conf", "--set"):
+    for option in ("--stage", "--stop-stage", "--nj", "--conf", "--set", "--skip-bad"):
         assert f"\n{option} " in answer.stdout
+    checks = re.findall(r"^ *speechrep check (.*)$", text, re.MULTILINE)
+    assert checks and all(words.startswith('"${skip_args[@]}" ') for words in checks) and "skip_bad=false" in text
     if 5 in numbers:
         assert re.search(r"\n--upstream SPEC .*\b4 and 5 are left out", answer.stdout)
 

@@ -75,7 +75,7 @@ def tones(tmp_path):
     for speaker in ("anna", "bert"):
         (folder / speaker).mkdir(parents=True)
         for number, sentence in enumerate(SENTENCES):
-            wave = 0.1 * np.sin(np.arange(8000) * (0.1 + 0.001 * number)).astype(np.float32)
+            wave = 0.1 * np.sin(np.arange(32000) * (0.1 + 0.001 * number)).astype(np.float32)
             soundfile.write(folder / speaker / f"{number:03d}.wav", wave, 16000, subtype="PCM_16")
             (folder / speaker / f"{number:03d}.txt").write_text(f"{sentence.capitalize()}.\n")
     (folder / "anna/000.txt").unlink()
@@ -104,6 +104,28 @@ def test_prepare(top, tones):
     before = {path: path.read_bytes() for path in (recipe / "data").rglob("*") if path.is_file()}
     run(top / ".venv/bin/python", "local/prepare.py", tones, "data", cwd=recipe)
     assert before == {path: path.read_bytes() for path in (recipe / "data").rglob("*") if path.is_file()}
+
+
+def test_bad_utterances_are_left_out_where_it_is_asked_for(top, tones):
+    (tones / "bert/007.wav").write_bytes(b"RIFF")
+    soundfile.write(tones / "bert/009.wav", np.zeros(32000, np.float32), 16000, subtype="PCM_16")
+    run(top / "utils/new_recipe.sh", "tones", cwd=top)
+    recipe = top / "egs/tones"
+    command = recipe / "run.sh", "--corpus", tones, "--stop-stage", "1"
+    answer = run(*command, cwd=top)
+    assert answer.returncode == 1 and "--skip-bad true)" in answer.stdout.splitlines()[-1]
+    good = set()
+    # And once more, on what was prepared anew.
+    for _ in range(2):
+        answer = run(*command, "--skip-bad", "true", cwd=top)
+        assert answer.returncode == 0, answer.stdout + answer.stderr
+        listed = "".join(path.read_text() for path in recipe.glob("data/*/skipped.tsv"))
+        assert {line.split("\t")[0] for line in listed.splitlines()} == {"bert_007", "bert_009"}
+        for part in ("train", "dev", "test"):
+            utts = set(lines(recipe / f"data/{part}/wav.scp"))
+            assert all(set(lines(recipe / f"data/{part}/{name}")) == utts for name in ("phones", "text", "utt2dur", "utt2spk"))
+            good |= utts
+        assert len(good) == 2 * len(SENTENCES) - 3 - 2 and not good & {"bert_007", "bert_009"}
 
 
 def test_run_says_what_it_wants(top, tmp_path):

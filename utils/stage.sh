@@ -4,11 +4,14 @@
 #   if stage N TITLE [ESTIMATE]       true when stage N is to run; prints a heading
 #                                     (where $upstream says what is compared, nothing is pretrained: not the stages 4 and 5)
 #   check_disk MB [FOLDER]            stops here when less than that is free
+#   "${skip_args[@]}"                 for `speechrep check`: --skip-bad where $skip_bad is true
 #
 # and tells, when the script ends, how long it took or at which stage to go on.
 
 set -euo pipefail
 _stage_now="" _stage_title="" _stage_began=0
+skip_args=()
+[ "${skip_bad:-false}" = false ] || skip_args=(--skip-bad)
 
 _clock() {
   if [ "$1" -lt 60 ]; then echo "$1 s"; else echo "$(($1 / 60)) min $(($1 % 60)) s"; fi

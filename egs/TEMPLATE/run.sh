@@ -9,6 +9,7 @@
 # --lang CODE           their language: en es fr it ru zh ... (ISO 639-1)
 # --nj N                jobs at a time
 # --processes N         processes that share a training; by default one, with a thread on each core
+# --skip-bad B          true: go on without utterances that are bad, which skipped.tsv of their data folder lists
 # --stage N             begin with this stage
 # --stop-stage N        end with this one
 # --method METHOD       the representation: ctap; or methods of speech alone (hubert,cpc ... or all), compared with each other
@@ -29,7 +30,7 @@ processes=1 labelled_min=0
 corpus=
 lang=en
 method=ctap upstream= task=all
-superb_compatible=false sweep=false
+superb_compatible=false sweep=false skip_bad=false
 conf=conf/quick.yaml
 vocoder=griffin-lim
 . "$(dirname "$0")/../../utils/parse_options.sh"
@@ -59,7 +60,7 @@ fi
 
 if stage 1 "prepare: data folders with text, checked, and phones" "1 min an hour of speech"; then
   python local/prepare.py --lang "$lang" downloads/corpus data
-  speechrep check data/train data/dev data/test
+  speechrep check "${skip_args[@]}" data/train data/dev data/test
   speechrep phonemize data/train data/dev data/test
 fi
 

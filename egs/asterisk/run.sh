@@ -9,6 +9,7 @@
 # --corpus FOLDER       the packages' files, already unpacked (default: stage 0 fetches them)
 # --nj N                jobs at a time
 # --processes N         processes that share a training; by default one, with a thread on each core
+# --skip-bad B          true: go on without utterances that are bad, which skipped.tsv of their data folder lists
 # --stage N             begin with this stage
 # --stop-stage N        end with this one
 # --method METHOD       the representation: ctap; or methods of speech alone (hubert,cpc ... or all), compared with each other
@@ -28,7 +29,7 @@ stage=0 stop_stage=100 nj=$(nproc) seed=0
 processes=1 labelled_min=0
 corpus=
 method=ctap upstream= task=all
-superb_compatible=false sweep=false
+superb_compatible=false sweep=false skip_bad=false
 conf=conf/quick.yaml
 vocoder=griffin-lim
 . "$(dirname "$0")/../../utils/parse_options.sh"
@@ -54,7 +55,7 @@ fi
 
 if stage 1 "prepare: data folders, checked, and phones" "10 s"; then
   python local/prepare.py downloads/corpus data
-  speechrep check data/train data/dev data/test
+  speechrep check "${skip_args[@]}" data/train data/dev data/test
   # The Spanish voice is Mexican.
   speechrep phonemize --g2p es=espeak:es-419 data/train data/dev data/test
 fi

@@ -10,6 +10,7 @@
 # --folds FOLDS         which sessions are held out, one after the other, by commas; their scores are joined
 # --nj N                jobs at a time
 # --processes N         processes that share a training; by default one, with a thread on each core
+# --skip-bad B          true: go on without utterances that are bad, which skipped.tsv of their data folder lists
 # --stage N             begin with this stage
 # --stop-stage N        end with this one
 # --conf FILE           the task's configuration: ../mini/conf/er.yaml, or er_superb.yaml there
@@ -17,7 +18,7 @@
 # --set KEY=VALUE       override a value of --conf; may be repeated
 set -euo pipefail
 stage=0 stop_stage=100 nj=$(nproc) seed=0 processes=1
-corpus= partial=false
+corpus= partial=false skip_bad=false
 upstream=mfcc folds=1,2,3,4,5
 conf=../mini/conf/er.yaml
 . "$(dirname "$0")/../../utils/parse_options.sh"
@@ -45,7 +46,7 @@ if stage 1 "prepare: a data folder, checked" "not yet measured"; then
   partially=()
   [ "$partial" = false ] || partially=(--partial)
   python local/prepare.py "${partially[@]}" downloads/corpus data
-  speechrep check --rate 16000 data/emotion
+  speechrep check "${skip_args[@]}" --rate 16000 data/emotion
 fi
 
 if stage 3 "dump: log-mel and MFCC features" "10 s an hour of speech"; then

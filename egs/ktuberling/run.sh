@@ -12,6 +12,7 @@
 # --sweep B             true: choose each task's learning rate on dev
 # --nj N                jobs at a time
 # --processes N         processes that share a training; by default one, with a thread on each core
+# --skip-bad B          true: go on without utterances that are bad, which skipped.tsv of their data folder lists
 # --stage N             begin with this stage
 # --stop-stage N        end with this one
 # --conf FILE           the features of stage 3 beside MFCC: conf/logmel.yaml
@@ -21,7 +22,7 @@ set -euo pipefail
 stage=0 stop_stage=100 nj=$(nproc) seed=0 processes=1
 corpus=
 upstream=mfcc task=all
-superb_compatible=false sweep=false
+superb_compatible=false sweep=false skip_bad=false
 conf=conf/logmel.yaml
 . "$(dirname "$0")/../../utils/parse_options.sh"
 [ -z "$corpus" ] || corpus=$(cd "$corpus" && pwd)
@@ -42,7 +43,7 @@ fi
 
 if stage 1 "prepare: data folders, checked, and phones" "3 min"; then
   python local/prepare.py downloads/corpus data
-  speechrep check data/train data/dev data/test
+  speechrep check "${skip_args[@]}" data/train data/dev data/test
   speechrep phonemize data/train data/dev data/test
 fi
 

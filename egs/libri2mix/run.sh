@@ -15,6 +15,7 @@
 # --sweep B             true: choose each task's learning rate on dev
 # --nj N                jobs at a time
 # --processes N         processes that share a training; by default one, with a thread on each core
+# --skip-bad B          true: go on without utterances that are bad, which skipped.tsv of their data folder lists
 # --stage N             begin with this stage
 # --stop-stage N        end with this one
 # --conf FILE           the features of stage 3 beside MFCC: conf/logmel.yaml
@@ -24,7 +25,7 @@ set -euo pipefail
 stage=0 stop_stage=100 nj=$(nproc) seed=0 processes=1
 corpus= partial=false mixture=mix_both rttm=
 upstream=mfcc task=all
-superb_compatible=false sweep=false
+superb_compatible=false sweep=false skip_bad=false
 conf=conf/logmel.yaml
 . "$(dirname "$0")/../../utils/parse_options.sh"
 [ -z "$corpus" ] || corpus=$(cd "$corpus" && pwd)
@@ -48,7 +49,7 @@ if stage 1 "prepare: data folders, checked" "not yet measured"; then
   partially=()
   [ "$partial" = false ] || partially=(--partial)
   python local/prepare.py --mixture "$mixture" ${rttm:+--rttm "$rttm"} "${partially[@]}" downloads/corpus data
-  speechrep check --rate 16000 data/mix_train data/mix_dev data/mix_test
+  speechrep check "${skip_args[@]}" --rate 16000 data/mix_train data/mix_dev data/mix_test
 fi
 
 if stage 3 "dump: log-mel and MFCC features" "10 s an hour of speech"; then

@@ -11,6 +11,7 @@
 # --partial BOOL        true: go on with an incomplete corpus, and say what is missing
 # --nj N                jobs at a time
 # --processes N         processes that share a training; by default one, with a thread on each core
+# --skip-bad B          true: go on without utterances that are bad, which skipped.tsv of their data folder lists
 # --stage N             begin with this stage
 # --stop-stage N        end with this one
 # --method METHOD       the representation: ctap; or methods of speech alone (hubert,cpc ... or all), compared with each other
@@ -31,7 +32,7 @@ processes=1 labelled_min=0
 corpus= partial=false
 parts=train-clean-100,dev-clean,dev-other,test-clean,test-other
 method=ctap upstream= task=all
-superb_compatible=false sweep=false
+superb_compatible=false sweep=false skip_bad=false
 conf=conf/quick.yaml
 vocoder=griffin-lim
 . "$(dirname "$0")/../../utils/parse_options.sh"
@@ -64,7 +65,7 @@ if stage 1 "prepare: data folders, checked, and phones"; then
   partially=()
   [ "$partial" = false ] || partially=(--partial)
   python local/prepare.py --parts "$parts" "${partially[@]}" downloads/corpus data
-  speechrep check --rate 16000 --nj "$nj" data/train $(others)
+  speechrep check "${skip_args[@]}" --rate 16000 --nj "$nj" data/train $(others)
   speechrep phonemize data/train $(others)
 fi
 

@@ -10,6 +10,7 @@
 # --texts N             texts of the corpus; all 260 where not given
 # --nj N                jobs at a time
 # --processes N         processes that share a training; by default one, with a thread on each core
+# --skip-bad B          true: go on without utterances that are bad, which skipped.tsv of their data folder lists
 # --stage N             begin with this stage
 # --stop-stage N        end with this one
 # --method METHOD       the representation: ctap; or methods of speech alone (hubert,cpc ... or all), compared with each other
@@ -29,7 +30,7 @@ stage=0 stop_stage=100 nj=$(nproc) seed=0
 processes=1 labelled_min=0
 speakers= texts=
 method=ctap upstream= task=all
-superb_compatible=false sweep=false
+superb_compatible=false sweep=false skip_bad=false
 conf=conf/quick.yaml
 vocoder=griffin-lim
 . "$(dirname "$0")/../../utils/parse_options.sh"
@@ -55,7 +56,7 @@ fi
 
 if stage 1 "prepare: data folders, checked, and phones" "40 s"; then
   python local/prepare.py downloads/corpus data
-  speechrep check data/train data/dev data/test
+  speechrep check "${skip_args[@]}" data/train data/dev data/test
   speechrep phonemize data/train data/dev data/test
   # Trials, cut words, pairs of words, emotions and mixtures of two speakers, for the tasks that want them.
   python local/derive.py downloads data
@@ -63,7 +64,7 @@ if stage 1 "prepare: data folders, checked, and phones" "40 s"; then
   for part in dev test; do
     speechrep mix --content utt2sentence --every 8 "data/$part" "data/mix_$part"
   done
-  speechrep check data/mix_{train,dev,test} data/keyword_{train,dev,test} data/emotion
+  speechrep check "${skip_args[@]}" data/mix_{train,dev,test} data/keyword_{train,dev,test} data/emotion
 fi
 
 if stage 2 "align: when each phone is said; spoken queries are cut by it" "2 min"; then

@@ -13,6 +13,7 @@
 # --sweep B             true: choose each task's learning rate on dev
 # --nj N                jobs at a time
 # --processes N         processes that share a training; by default one, with a thread on each core
+# --skip-bad B          true: go on without utterances that are bad, which skipped.tsv of their data folder lists
 # --stage N             begin with this stage
 # --stop-stage N        end with this one
 # --conf FILE           the features of stage 3 beside MFCC: conf/logmel.yaml
@@ -22,7 +23,7 @@ set -euo pipefail
 stage=0 stop_stage=100 nj=$(nproc) seed=0 processes=1
 corpus= partial=false
 upstream=mfcc task=all
-superb_compatible=false sweep=false
+superb_compatible=false sweep=false skip_bad=false
 conf=conf/logmel.yaml
 . "$(dirname "$0")/../../utils/parse_options.sh"
 [ -z "$corpus" ] || corpus=$(cd "$corpus" && pwd)
@@ -45,7 +46,7 @@ if stage 1 "prepare: data folders, checked" "not yet measured"; then
   partially=()
   [ "$partial" = false ] || partially=(--partial)
   python local/prepare.py "${partially[@]}" downloads/corpus data
-  speechrep check --rate 16000 data/train data/dev data/test
+  speechrep check "${skip_args[@]}" --rate 16000 data/train data/dev data/test
 fi
 
 if stage 3 "dump: log-mel and MFCC features" "10 s an hour of speech"; then

@@ -12,6 +12,7 @@
 # --partial BOOL        true: go on with an incomplete corpus, and say what is missing
 # --nj N                jobs at a time
 # --processes N         processes that share a training; by default one, with a thread on each core
+# --skip-bad B          true: go on without utterances that are bad, which skipped.tsv of their data folder lists
 # --stage N             begin with this stage
 # --stop-stage N        end with this one
 # --method METHOD       the representation: ctap; or methods of speech alone (hubert,cpc ... or all), compared with each other
@@ -32,7 +33,7 @@ processes=1 labelled_min=0
 corpus= partial=false
 phones=48 keep_silences=false times=hand
 method=ctap upstream= task=all
-superb_compatible=false sweep=false
+superb_compatible=false sweep=false skip_bad=false
 conf=conf/quick.yaml
 vocoder=griffin-lim
 . "$(dirname "$0")/../../utils/parse_options.sh"
@@ -66,7 +67,7 @@ if stage 1 "prepare: data folders with text, phones and their times, checked"; t
   [ "$partial" = false ] || settings+=(--partial)
   [ "$keep_silences" = false ] || settings+=(--keep-silences)
   python local/prepare.py "${settings[@]}" downloads/corpus data
-  speechrep check --rate 16000 --nj "$nj" data/train $(others)
+  speechrep check "${skip_args[@]}" --rate 16000 --nj "$nj" data/train $(others)
 fi
 
 if stage 2 "align: when each phone is said, set by hand or found"; then

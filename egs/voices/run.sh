@@ -12,6 +12,7 @@
 # --ktuberling FOLDER   the package of egs/ktuberling, already unpacked (default: its stage 0 fetches it)
 # --nj N                jobs at a time
 # --processes N         processes that share a training; by default one, with a thread on each core
+# --skip-bad B          true: go on without utterances that are bad, which skipped.tsv of their data folder lists
 # --stage N             begin with this stage
 # --stop-stage N        end with this one
 # --method METHOD       the representation: ctap; or methods of speech alone (hubert,cpc ... or all), compared with each other
@@ -31,7 +32,7 @@ stage=0 stop_stage=100 nj=$(nproc) seed=0
 processes=1 labelled_min=0
 asterisk= tuxpaint= klettres= ktuberling=
 method=ctap upstream= task=all
-superb_compatible=false sweep=false
+superb_compatible=false sweep=false skip_bad=false
 conf=conf/quick.yaml
 vocoder=griffin-lim
 . "$(dirname "$0")/../../utils/parse_options.sh"
@@ -55,13 +56,13 @@ plan
 check_disk 1500 .
 
 if stage 0 "download: each corpus by its own recipe, prepared there" "4 to 10 min"; then
-  local/download.sh ${asterisk:+asterisk="$asterisk"} ${tuxpaint:+tuxpaint="$tuxpaint"} \
+  skip_bad=$skip_bad local/download.sh ${asterisk:+asterisk="$asterisk"} ${tuxpaint:+tuxpaint="$tuxpaint"} \
     ${klettres:+klettres="$klettres"} ${ktuberling:+ktuberling="$ktuberling"}
 fi
 
 if stage 1 "prepare: data folders, checked, and phones" "2 min"; then
   python local/prepare.py ../asterisk ../tuxpaint data --more ../klettres ../ktuberling
-  speechrep check data/train data/dev data/test
+  speechrep check "${skip_args[@]}" data/train data/dev data/test
   # One of the Spanish voices is Mexican; where the others are from is not known.
   speechrep phonemize --g2p es=espeak:es-419 data/train data/dev data/test
 fi

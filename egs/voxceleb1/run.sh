@@ -10,6 +10,7 @@
 # --partial BOOL        true: go on with an incomplete corpus, and say what is missing
 # --nj N                jobs at a time
 # --processes N         processes that share a training; by default one, with a thread on each core
+# --skip-bad B          true: go on without utterances that are bad, which skipped.tsv of their data folder lists
 # --stage N             begin with this stage
 # --stop-stage N        end with this one
 # --upstream SPEC       what is evaluated: mfcc, logmel, a checkpoint, random:CHECKPOINT, or a folder in transformers' format;
@@ -27,7 +28,7 @@ corpus= partial=false
 dev_speakers=40
 protocol=identification
 upstream=mfcc task=
-superb_compatible=false sweep=false
+superb_compatible=false sweep=false skip_bad=false
 conf=conf/logmel.yaml
 . "$(dirname "$0")/../../utils/parse_options.sh"
 [ -z "$corpus" ] || corpus=$(cd "$corpus" && pwd)
@@ -57,7 +58,7 @@ if stage 1 "prepare: data folders with speakers, and trials, checked"; then
   partially=()
   [ "$partial" = false ] || partially=(--partial)
   python local/prepare.py --dev-speakers "$dev_speakers" "${partially[@]}" downloads/corpus data
-  speechrep check --rate 16000 --nj "$nj" data/*/*/
+  speechrep check "${skip_args[@]}" --rate 16000 --nj "$nj" data/*/*/
 fi
 
 if stage 3 "dump: log-mel and MFCC features"; then

@@ -10,6 +10,7 @@
 # --upstream SPECS      mfcc, logmel, a checkpoint, a folder in transformers' format; several by commas, each perhaps NAME=SPEC
 # --layer LAYER         which layer of it, counted from 0; the last where not given
 # --nj N                jobs at a time
+# --skip-bad B          true: go on without utterances that are bad, which skipped.tsv of their data folder lists
 # --stage N             begin with this stage
 # --stop-stage N        end with this one
 # --conf FILE           the features of stage 3 besides log-mel: conf/mfcc.yaml
@@ -17,7 +18,7 @@
 # --set KEY=VALUE       is taken by every recipe; nothing is trained here
 set -euo pipefail
 stage=0 stop_stage=100 nj=$(nproc) seed=0
-corpus= url= partial=false
+corpus= url= partial=false skip_bad=false
 upstream=mfcc layer=
 conf=conf/mfcc.yaml
 . "$(dirname "$0")/../../utils/parse_options.sh"
@@ -38,7 +39,7 @@ if stage 1 "prepare: data folders, checked" "not yet measured"; then
   partially=()
   [ "$partial" = false ] || partially=(--partial)
   python local/prepare.py "${partially[@]}" downloads/corpus data
-  speechrep check --rate 16000 data/*/
+  speechrep check "${skip_args[@]}" --rate 16000 data/*/
 fi
 
 if stage 3 "dump: log-mel and MFCC features" "10 s an hour of speech"; then

@@ -19,7 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def main(args: argparse.Namespace) -> int:
     """Run `speechrep check`."""
     from speechrep.data.check import check_folder, skip_bad, store_seconds
-    status = 0
+    status, helps = 0, False
     for data in args.data:
         report = check_folder(data, args.rate, args.allow_pipes, args.nj)
         for problem in report.problems:
@@ -34,6 +34,10 @@ def main(args: argparse.Namespace) -> int:
                   flush=True)
         if report.problems:
             status = 1
+            helps = helps or not args.skip_bad and any(problem.skip != "none" for problem in report.problems)
         else:
             store_seconds(data, report.seconds)
+    if helps:
+        print("Mend them, or leave the utterances concerned out: --skip-bad (of a recipe's run.sh: --skip-bad true)",
+              flush=True)
     return status

@@ -2,6 +2,8 @@
 # Stage 0: each corpus by its own recipe, as far as its stage 1, where that is not done yet.
 #
 #   local/download.sh [RECIPE=FOLDER ...]      FOLDER holds the corpus of ../RECIPE, already unpacked
+#
+# run.sh says in $skip_bad whether bad utterances are left out.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 for corpus in asterisk tuxpaint klettres ktuberling; do
@@ -12,6 +14,6 @@ for corpus in asterisk tuxpaint klettres ktuberling; do
   if [ -f "../$corpus/data/test/wav.scp" ]; then
     echo "$corpus: ../$corpus/data is there already"
   else
-    "../$corpus/run.sh" --stop-stage 1 ${folder:+--corpus "$folder"}
+    "../$corpus/run.sh" --stop-stage 1 --skip-bad "${skip_bad:-false}" ${folder:+--corpus "$folder"}
   fi
 done
