@@ -42,6 +42,9 @@ def add_arguments(parser):
     parser.add_argument("--train", help="with --cache: the training part's data folder")
     parser.add_argument("--vocoder", default="griffin-lim", help="a vocoder's best.pt, released weights, or griffin-lim")
     parser.add_argument("--duration", help="tts: a duration model's best.pt; without it the natural durations are spoken")
+    parser.add_argument("--pauses", default="ends", choices=("ends", "natural"), help="tts: the phones of the text with "
+                        "silence at both ends, as `speechrep synthesize` says them; or those of the natural alignment with "
+                        "the speaker's pauses, a ceiling (default: %(default)s)")
     parser.add_argument("--features", default="logmel", help="vocoded: which dump to read")
     parser.add_argument("--count", type=int, default=0, help="tts, vocoded, natural: utterances; vc: utterances a pair; 0: all")
     parser.add_argument("--min-sec", type=float, default=0.0, help="only utterances of at least this length")
@@ -128,6 +131,8 @@ def _source(args) -> str:
     if args.labelled is None:
         # What was made before there was such an option stays as it is.
         del values["labelled"]
+    if args.task != "tts":
+        del values["pauses"]
     for name in MODELS:
         if values.get(name) and Path(values[name]).exists():
             values[name] = fingerprint(Path(values[name]))
@@ -182,7 +187,11 @@ def _speak(args, data, dump, out):
             if args.labelled:
                 known = generate.known_phones(prompts, _labelled(args))
                 items, notes = generate.sayable(data, prompts, args.count, args.min_sec, known)
-            mels, alignments = generate.tts_mels(method, duration, data, mel_dump, prompts, items, args.seed, args.device)
+            mels, alignments = generate.tts_mels(method, duration, data, mel_dump, prompts, items, args.seed, args.device,
+                                                  args.pauses)
+            if duration is None or args.pauses == "natural":
+                notes.append("spoken with the pauses of natural speech" + (" and its durations" if duration is None else "")
+                             + ": a ceiling")
         else:
             items = generate.vc_items(data, prompts, args.count, args.min_sec)
             mels = generate.vc_mels(method, data, mel_dump, prompts, items, args.device)

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch.nn.utils.rnn import pad_sequence
 
+from speechrep.align.model import phone_words
 from speechrep.data.alignment import format_ali, frames_per_phone, read_ali
 from speechrep.data.ark import read_scp
 from speechrep.data.audio import write_wav
@@ -69,12 +70,35 @@ def tts_items(data: DataFolder, prompts: DataFolder, count: int, min_sec: float 
     return [Item(utt, utt, prompt_for(speakers[utt], prompts), speakers[utt], {"utt2parallel": utt}) for utt in chosen]
 
 
+def between_silences(words: list[list[str]]) -> list[str]:
+    """The phones of a text's words as they are spoken: one word after another, with silence at both ends alone, since a
+    text without punctuation does not tell where a speaker would pause."""
+    return ["SIL", *(phone for word in words for phone in word), "SIL"]
+
+
+def phones_to_say(data: DataFolder, items: list[Item], pauses: str = "ends") -> dict[str, list[str]]:
+    """Utterance of an item -> phones, silences among them, that its content is spoken with.
+
+    pauses: "ends" takes the phones of the text (the stream `phones`) between silences; "natural" those of the natural
+    alignment (`ali`), with the pauses that the speaker made, which is a ceiling. Raises `SpeechrepError` for an utterance
+    without a line in that stream.
+    """
+    stream = "ali" if pauses == "natural" else "phones"
+    lines = data.read(stream)
+    missing = [item.content for item in items if not lines.get(item.content, "").strip(" |")]
+    if missing:
+        raise SpeechrepError(f"{data.path}/{stream}: no line for {len(missing)} utterances, such as '{missing[0]}'",
+                             "the phones of all that is to be spoken", "run `speechrep phonemize` on the folder")
+    return {item.utt: read_ali(lines[item.content])[0] if pauses == "natural" else
+            between_silences(phone_words(lines[item.content])) for item in items}
+
+
 def sayable(data: DataFolder, prompts: DataFolder, count: int, min_sec: float,
             known: frozenset[str]) -> tuple[list[Item], list[str]]:
     """As `tts_items`, of the utterances all of whose phones are `known`; and a note of how many are not."""
     every = tts_items(data, prompts, 0, min_sec)
-    aligned = data.read("ali")
-    there = [item for item in every if known.issuperset(read_ali(aligned[item.content])[0])]
+    said = phones_to_say(data, every)
+    there = [item for item in every if known.issuperset(said[item.utt])]
     chosen = set(some([item.utt for item in there], count))
     return [item for item in there if item.utt in chosen], [
         f"{len(every) - len(there)} of {len(every)} utterances of {data.name} left out, they have phones that no labelled "
@@ -146,30 +170,38 @@ def natural_speech(out: Path, data: DataFolder, items: list[Item]) -> DataFolder
 
 @torch.no_grad()
 def tts_mels(method: Method, duration: Method | None, data: DataFolder, dump: Path, prompts: DataFolder,
-             items: list[Item], seed: int, device: str = "cpu") -> tuple[dict[str, np.ndarray], dict[str, str]]:
+             items: list[Item], seed: int, device: str = "cpu",
+             pauses: str = "ends") -> tuple[dict[str, np.ndarray], dict[str, str]]:
     """Mels [N, D] of the items' phones in their prompts' voices, and the alignment that was spoken.
 
     A phone that training never saw is left silent. duration: a duration model; without one the natural durations of
-    `ali` are spoken, which is a ceiling.
-    dump: the folder with a sub-folder of log-mels for each of the two parts.
+    `ali` are spoken, pauses and all, which is a ceiling. pauses: as of `phones_to_say`.
+    dump: the folder with a sub-folder of log-mels for each of the two parts. Raises `SpeechrepError` for an utterance of
+    whose phones training saw none.
     """
     content, lines = read_scp(dump / data.path.name / "feats.scp"), data.read("ali")
+    said = phones_to_say(data, items, "natural" if duration is None else pauses)
+    for item in items:
+        if not any(method.inventory.phone_id(phone) for phone in said[item.utt]):
+            raise SpeechrepError(f"{data.path}: {item.content} has no phone that the checkpoint knows "
+                                 f"({' '.join(said[item.utt][1:5])} ...)", "the phones that it was trained on",
+                                 "align and train with the phones of the text, or decode with --pauses natural")
     voices = read_scp(dump / prompts.path.name / "feats.scp")
     hop_sec = method.inventory.features["hop_samples"] / method.inventory.features["rate_hz"]
     mels, alignments = {}, {}
     generator = torch.Generator().manual_seed(seed)
     for part in _parts(items, 16):
-        names, natural = [], []
-        for item in part:
-            phones_said, ends = read_ali(lines[item.content])
-            names.append(phones_said)
-            natural.append(torch.from_numpy(frames_per_phone(np.array(ends), len(content[item.content]), hop_sec)))
-        ids = [torch.tensor([method.inventory.phone_id(phone) or 0 for phone in said]) for said in names]
+        names = [said[item.utt] for item in part]
+        ids = [torch.tensor([method.inventory.phone_id(phone) or 0 for phone in own]) for own in names]
         phones = pad_sequence(ids, batch_first=True).to(device)
-        phones_lengths = torch.tensor([len(said) for said in names], device=device)
+        phones_lengths = torch.tensor([len(own) for own in names], device=device)
         prompt, prompt_lengths = _prompts(part, voices, device)
-        durations = pad_sequence(natural, batch_first=True).to(device) if duration is None else duration.durations(
-            phones, phones_lengths, prompt, prompt_lengths, generator)
+        if duration is None:
+            natural = [frames_per_phone(np.array(read_ali(lines[item.content])[1]), len(content[item.content]), hop_sec)
+                       for item in part]
+            durations = pad_sequence([torch.from_numpy(own) for own in natural], batch_first=True).to(device)
+        else:
+            durations = duration.durations(phones, phones_lengths, prompt, prompt_lengths, generator)
         spoken, lengths = method.synthesize(phones, phones_lengths, durations, prompt, prompt_lengths)
         for row, item in enumerate(part):
             mels[item.utt] = spoken[row, :int(lengths[row])].float().cpu().numpy()

@@ -12,6 +12,7 @@ from speechrep.data.text.normalise import normalise
 from speechrep.data.text.phonemize import Phonemizer
 from speechrep.errors import SpeechrepError
 from speechrep.methods.base import Batch, Method
+from speechrep.tasks.generate import between_silences
 from speechrep.vocoder.neural import Vocoder
 
 
@@ -50,12 +51,12 @@ def phones_of(text: str, lang: str, method: Method, lexicon: str | None = None) 
     if g2p and lang not in g2p:
         raise SpeechrepError(f"the language {lang}", f"one that the checkpoint was trained on: {', '.join(sorted(g2p))}")
     words = Phonemizer(g2p or None, lexicon).phones(normalise(text, lang), lang)
-    phones = [phone for word in words for phone in word]
+    phones = between_silences(words)
     unknown = sorted({phone for phone in phones if method.inventory.phone_id(phone) is None})
-    if unknown or not phones:
+    if unknown or not words:
         raise SpeechrepError(f"'{text}' has the phones {' '.join(unknown)}" if unknown else "an empty text",
                              "phones that the checkpoint was trained on", "spell the words another way, or use --lexicon")
-    return ["SIL", *phones, "SIL"]
+    return phones
 
 
 @torch.no_grad()

@@ -10,12 +10,14 @@ import torch
 import yaml
 from toy_corpus import folder, make_corpus
 
+from speechrep.data.alignment import read_ali
 from speechrep.data.folder import DataFolder, read_table
 from speechrep.data.audio import read_wav
 from speechrep.errors import SpeechrepError
 from speechrep.metrics.score import read_score
 from speechrep.tasks import own_speech
 from speechrep.tasks.base import load_task
+from speechrep.tasks.generate import phones_to_say, tts_items, tts_mels
 from speechrep.tasks.represent import score_recognition, score_representation
 from speechrep.tasks.synthesis_score import Options, score_synthesis
 from speechrep.tasks.train import train_task
@@ -142,6 +144,27 @@ def test_the_verbs_on_own_files(root, tmp_path):
     assert done.returncode == 1 and "phones that the checkpoint was trained on" in done.stderr
 
 
+def test_a_text_is_spoken_for_as_long_as_its_phones_last(root, tmp_path):
+    """`speechrep synthesize` with a lexicon of the chords' phones."""
+    test = folder(root, "test")
+    wav = test.read("wav.scp")[test.utts[0]]
+    (tmp_path / "lexicon").write_text("hello K A1\nworld M S B\n")
+    done = speechrep(root, "synthesize", "--checkpoint", "exp/ctap/best.pt", "--duration", "exp/duration/best.pt", "--text",
+                     "Hello, world!", "--lang", "en", "--lexicon", tmp_path / "lexicon", "--prompt", wav, "--seed", "3",
+                     "--out", tmp_path / "s.wav")
+    assert done.returncode == 0, done.stderr
+    samples, rate_hz = read_wav(tmp_path / "s.wav")
+    method, duration = (load_method(root / f"exp/{name}/best.pt") for name in ("ctap", "duration"))
+    phones = ["SIL", "K", "A1", "M", "S", "B", "SIL"]
+    assert own_speech.phones_of("Hello, world!", "en", method, str(tmp_path / "lexicon")) == phones
+    voice = own_speech.features_of(wav, own_speech.feature_config(method))
+    frames = duration.durations(torch.tensor([[method.inventory.phone_id(phone) for phone in phones]]), torch.tensor([7]),
+                                voice[None], torch.tensor([len(voice)]), torch.Generator().manual_seed(3))
+    assert frames[0, 1:-1].min() >= 1 and rate_hz == 8000
+    assert len(samples) == 80 * int(frames.sum()) and np.abs(samples).max() > 0.01
+    assert f"{len(samples) / 8000:.2f} s" in done.stdout
+
+
 def test_a_task_keeps_its_frozen_upstream_and_serves_alone(root):
     task = load_task(root / "exp/asr/best.pt")
     upstream = load_method(root / "exp/ctap/best.pt")
@@ -179,11 +202,56 @@ def test_prototypes_are_of_labelled_phones_alone(root, labelled):
     assert said == {"A", "B", "K", "M"} and "S" in " ".join(read_table(out / "ref").values()).split()
 
 
+def test_speech_is_made_of_the_text_and_not_of_the_speakers_pauses(root, tmp_path):
+    test = folder(root, "test")
+    # The speaker of the first pauses behind the second phone, for half of the third.
+    utt, lines = test.utts[0], dict(test.read("ali"))
+    said = test.read("phones")[utt].split()
+    words = lines[utt].split()
+    lines[utt] = " ".join([*words[:6], "SIL", f"{(float(words[5]) + float(words[7])) / 2:.4f}", *words[6:]])
+    paused = test.subset(test.utts, tmp_path / "test", {"ali": lines, "phones": test.read("phones") | {
+        utt: f"{said[0]} {said[1]} | {' '.join(said[2:])}"}})
+    (tmp_path / "dump").symlink_to(root / "dump")
+    options = ("decode", "tts", "--checkpoint", "exp/ctap/best.pt", "--prompts", "data/train", "--data", tmp_path / "test",
+               "--dump", tmp_path / "dump", "--out")
+    models = ("--duration", "exp/duration/best.pt")
+    for name, more in (("text", models), ("natural", (*models, "--pauses", "natural")), ("ceiling", ())):
+        done = speechrep(root, *options, tmp_path / name, *more)
+        assert done.returncode == 0, done.stderr
+    spoken, natural, ceiling = (DataFolder(tmp_path / name / "data") for name in ("text", "natural", "ceiling"))
+    assert read_ali(spoken.read("ali")[utt])[0] == ["SIL", *said, "SIL"]
+    assert read_ali(natural.read("ali")[utt])[0] == ["SIL", *said[:2], "SIL", *said[2:], "SIL"]
+    scores = [score_synthesis(made, paused, None, Options(judges=("durations",))) for made in (spoken, natural, ceiling)]
+    assert [score.notes for score in scores] == [[], ["spoken with the pauses of natural speech: a ceiling"], [
+        "spoken with the pauses of natural speech and its durations: a ceiling"]]
+    # Both have the same phones to compare, though not the same silences.
+    assert scores[0].metrics["duration_error"]["n"] == sum(len(line.split()) for line in test.read("phones").values())
+    (true, true_ends), (ours, ends) = read_ali(lines[utt]), read_ali(spoken.read("ali")[utt])
+    true, ours = ([end - start for name, start, end in zip(names, [0.0, *ends], ends) if name != "SIL"]
+                  for names, ends in ((true, true_ends), (ours, ends)))
+    wanted = 1000 * np.abs(np.subtract(true, ours)).mean()
+    assert scores[0].per_utt[utt]["duration_ms"] == pytest.approx(wanted, rel=1e-6) and wanted > 1
+    assert scores[2].metrics["duration_error"]["value"] < 5, "frames of 10 ms: half of one at either end at most"
+
+
+def test_phones_that_training_never_saw_are_not_spoken(root, tmp_path):
+    test = folder(root, "test")
+    method, items = load_method(root / "exp/ctap/best.pt"), tts_items(test, folder(root, "train"), 2)
+    foreign = test.subset([item.utt for item in items], tmp_path / "test", {"phones": {items[0].utt: "p1 p2",
+                                                                                      items[1].utt: "K"}})
+    with pytest.raises(SpeechrepError, match=f"{items[0].utt} has no phone that the checkpoint knows"):
+        tts_mels(method, load_method(root / "exp/duration/best.pt"), foreign, root / "dump/logmel", folder(root, "train"),
+                 items, 0)
+    with pytest.raises(SpeechrepError, match="no line for 1 utterances"):
+        phones_to_say(test.subset(test.utts, tmp_path / "fewer", {"phones": {items[0].utt: "K"}}), items)
+
+
 def test_only_what_training_can_say_is_spoken(root, labelled):
     test = folder(root, "test")
     can = [utt for utt, phones in test.read("phones").items() if "S" not in phones.split()]
     assert 2 <= len(can) < len(test.utts)
-    options = ("--checkpoint", "exp/ctap/best.pt", "--prompts", "data/train", "--labelled", "labelled")
+    options = ("--checkpoint", "exp/ctap/best.pt", "--duration", "exp/duration/best.pt", "--prompts", "data/train",
+               "--labelled", "labelled")
     spoken = DataFolder(decode(root, "tts", *options) / "data")
     assert spoken.utts == can
     score = score_synthesis(spoken, test, None, Options(judges=("durations",)))
