@@ -115,8 +115,8 @@ def score_abx(spec: str, train: DataFolder, test: DataFolder, dump: Path, out: P
     cache: where layers are kept for several tasks.
     dev: a part on which the layer is chosen, that of the least mean error; `layer` is then not looked at. Its tokens are
     made as those of `test` are: from its own items.item, where it has one and `items` is given, or from `ali`.
-    The intervals are over unordered pairs of phones. Raises `SpeechrepError` where there is nothing to compare and for
-    tokens of unknown utterances.
+    The intervals are over unordered pairs of phones. Raises `SpeechrepError`, of `test` and of `dev`, where there is nothing
+    to compare, for tokens of unknown utterances, and for those of utterances that have no features.
     """
     upstream = open_upstream(spec, train, dump, device)
     if items is None and not test.has("ali") and (test.path / OWN_ITEMS).is_file():
@@ -127,21 +127,20 @@ def score_abx(spec: str, train: DataFolder, test: DataFolder, dump: Path, out: P
             write_items(out / name, made[triphones])
     else:
         made = dict.fromkeys((True, False), read_items(items))
-    unknown = sorted({token.utt for token in made[True]} - set(test.utts))
-    if unknown:
-        raise SpeechrepError(f"{items or test.path / 'ali'}: {len(unknown)} unknown utterances, such as '{unknown[0]}'",
-                             f"utterances of {test.path}")
+    _check_known(items or test.path / "ali", made[True], test)
     if dev is not None:
         listed = not dev.has("ali") or items is not None and (dev.path / OWN_ITEMS).is_file()
         own = dict.fromkeys((True, False), read_items(dev.path / OWN_ITEMS)) if listed else \
             {triphones: tokens_of(dev, triphones) for triphones in (True, False)}
+        _check_known(dev.path / (OWN_ITEMS if listed else "ali"), own[True], dev)
         means = [_mean_error(_errors(spec, dev, own, train, dump, cache, upstream, number, distance)[0])
                  for number in range(len(upstream.dims))]
+        if not np.isfinite(means).any():
+            raise _nothing_to_compare(dev)
         layer = int(np.argmin(means))
     found, notes = _errors(spec, test, made, train, dump, cache, upstream, layer, distance)
     if not found:
-        raise SpeechrepError(f"{test.path}: no two phones in the same context by the same speaker",
-                             "phones that a speaker says twice", "test on a larger part")
+        raise _nothing_to_compare(test)
     if dev is not None:
         notes.append("each system's layer is the one of least error on dev")
     notes.append("the intervals are over pairs of phones")
@@ -158,22 +157,39 @@ def score_abx(spec: str, train: DataFolder, test: DataFolder, dump: Path, out: P
                        provenance=provenance(sys.argv, settings, seed, data))
 
 
+def _check_known(path: Path, tokens: list[Token], folder: DataFolder) -> None:
+    unknown = sorted({token.utt for token in tokens} - set(folder.utts))
+    if unknown:
+        raise SpeechrepError(f"{path}: {len(unknown)} unknown utterances, such as '{unknown[0]}'", f"utterances of {folder.path}")
+
+
+def _nothing_to_compare(folder: DataFolder) -> SpeechrepError:
+    return SpeechrepError(f"{folder.path}: no two phones in the same context by the same speaker",
+                          "phones that a speaker says twice", "take a larger part")
+
+
 def _mean_error(found: Mapping[str, Abx]) -> float:
     return float(np.mean([result.error for result in found.values()])) if found else np.inf
 
 
 def _errors(spec: str, test: DataFolder, made: Mapping[bool, list[Token]], train: DataFolder, dump: Path,
             cache: Path | None, upstream, layer: int, distance: str) -> tuple[dict[str, Abx], list[str]]:
-    """The result of every condition that has something to compare, and notes."""
+    """The result of every condition that has something to compare, and notes. Raises `SpeechrepError` for tokens of
+    utterances without features: hard ones that are left out must not make a system better."""
     languages = test.read("utt2lang") if test.has("utt2lang") else {}
     features = _features(spec, test, train, dump, cache, upstream, layer)
-    lengths = {utt: len(features[utt]) for tokens in made.values() for utt in {token.utt for token in tokens}
-               if utt in features}
+    utts = {token.utt for tokens in made.values() for token in tokens}
+    missing = sorted(utts - set(features))
+    if missing:
+        raise SpeechrepError(f"{dump}: {len(missing)} of {len(utts)} utterances of {test.path} that have tokens have no "
+                             f"features, such as {', '.join(missing[:3])}", "features of every utterance with a token",
+                             "run stage 3 (dump) again")
+    lengths = {utt: len(features[utt]) for utt in utts}
     found, notes, left_out = {}, [], 0
     for name, (across, in_context) in CONDITIONS.items():
         tokens = made[in_context]
         spans = [frame_range(token.onset, token.offset, upstream.rate_hz / upstream.hop_samples) for token in tokens]
-        kept = [i for i, span in enumerate(spans) if span[0] < min(span[1], lengths.get(tokens[i].utt, 0))]
+        kept = [i for i, span in enumerate(spans) if span[0] < min(span[1], lengths[tokens[i].utt])]
         left_out = max(left_out, len(tokens) - len(kept))
         labels = [Item(tokens[i].phone, f"{tokens[i].before} {tokens[i].after}", tokens[i].speaker, (0, 1),
                        languages.get(tokens[i].utt, "")) for i in kept]

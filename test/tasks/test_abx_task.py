@@ -1,5 +1,7 @@
 """ABX from a data folder to score.json, on chords."""
 
+import shutil
+
 import numpy as np
 import pytest
 from toy_corpus import folder, make_corpus
@@ -7,7 +9,7 @@ from toy_corpus import folder, make_corpus
 from speechrep.bin import main
 from speechrep.data.ark import read_scp
 from speechrep.data.dataset import take_inventory
-from speechrep.data.folder import write_folder
+from speechrep.data.folder import read_table, write_folder, write_table
 from speechrep.errors import SpeechrepError
 from speechrep.metrics.score import read_score
 from speechrep.tasks import abx
@@ -125,3 +127,35 @@ def test_what_cannot_be_compared_is_refused(root, tmp_path):
     with pytest.raises(SpeechrepError, match="no two phones"):
         score(root, tmp_path / "out", items=tmp_path / "x.item")
     assert not (tmp_path / "out/score.json").exists()
+
+
+@pytest.mark.parametrize("cached", [False, True])
+@pytest.mark.parametrize("part", ["test", "dev"])
+def test_utterances_without_features_are_refused(root, tmp_path, part, cached):
+    """They must not go missing in the score of the part, nor in the choice of the layer."""
+    parts = {"test": folder(root, "test")}
+    parts["dev"] = parts["test"].subset(parts["test"].utts, tmp_path / "data/dev")
+    for name in ("train", *parts):
+        (tmp_path / "dump/logmel").mkdir(parents=True, exist_ok=True)
+        shutil.copytree(root / f"dump/logmel/{'train' if name == 'train' else 'test'}", tmp_path / f"dump/logmel/{name}")
+    feats = read_table(tmp_path / f"dump/logmel/{part}/feats.scp")
+    write_table(tmp_path / f"dump/logmel/{part}/feats.scp", dict(list(feats.items())[20:]))
+    with pytest.raises(SpeechrepError, match=f"20 of 30 utterances of .*/{part} that have tokens have no features, "
+                       "such as spk0-test000, spk0-test002, spk0-test004\n"):
+        abx.score_abx("logmel", folder(root, "train"), parts["test"], tmp_path / "dump", tmp_path / "out", "x", 0,
+                      dev=parts["dev"], cache=tmp_path / "layers" if cached else None)
+    assert not (tmp_path / "out/score.json").exists()
+
+
+def test_a_dev_part_that_chooses_nothing_is_refused(root, tmp_path):
+    """Items of utterances that it lacks, and none that can be compared."""
+    test = folder(root, "test")
+    dev = test.subset(test.utts[:2], tmp_path / "data/test")
+    items = tmp_path / "test.item"
+    abx.write_items(items, abx.tokens_of(test, True))
+    strange = abx.Token("nobody", 0.1, 0.4, "B", "A", "K", "s")
+    for tokens, why in (([strange], f"{dev.path}/items.item: 1 unknown utterances, such as 'nobody'"),
+                        (abx.tokens_of(dev, True)[:1], f"{dev.path}: no two phones")):
+        abx.write_items(dev.path / abx.OWN_ITEMS, tokens)
+        with pytest.raises(SpeechrepError, match=why):
+            score(root, tmp_path / "out", items=items, dev=dev)

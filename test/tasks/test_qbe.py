@@ -1,5 +1,6 @@
 """Query by example from data folders to score.json, on chords."""
 
+import shutil
 from argparse import Namespace
 
 import numpy as np
@@ -9,7 +10,7 @@ from toy_corpus import FEATURES, folder, make_corpus
 from speechrep.bin import main
 from speechrep.bin.score import qbe as verb
 from speechrep.data.dump import dump
-from speechrep.data.folder import write_folder
+from speechrep.data.folder import read_table, write_folder, write_table
 from speechrep.data.queries import cut_queries
 from speechrep.errors import SpeechrepError
 from speechrep.metrics.mtwv import mtwv
@@ -148,7 +149,7 @@ def test_bad_relevance_is_refused(root, tmp_path, line, message):
         qbe.read_trials(own, folder(root, "test"))
 
 
-def test_missing_features_and_truth_are_refused(root, tmp_path):
+def test_missing_truth_is_refused(root, tmp_path):
     queries = folder(root, "queries_test")
     own = write_folder(tmp_path / "q", {name: queries.read(name) for name in ("wav.scp", "segments", "utt2spk")})
     with pytest.raises(SpeechrepError, match="relevance: no such file"):
@@ -160,3 +161,16 @@ def test_missing_features_and_truth_are_refused(root, tmp_path):
         qbe.read_trials(own, folder(root, "test"))
     with pytest.raises(SpeechrepError, match="one of --dev"):
         verb(Namespace(dev="data/dev", dev_queries=None))
+
+
+@pytest.mark.parametrize("cached", [False, True])
+@pytest.mark.parametrize("part", ["queries_dev", "dev", "queries_test", "test"])
+def test_utterances_without_features_are_refused(root, tmp_path, part, cached):
+    shutil.copytree(root / "dump", tmp_path / "dump")
+    path = tmp_path / "dump/logmel" / part / "feats.scp"
+    feats = read_table(path)
+    write_table(path, dict(list(feats.items())[2:]))
+    with pytest.raises(SpeechrepError, match=f"2 utterances of .*/{part} have no features, such as '{list(feats)[0]}'"):
+        qbe.score_qbe("logmel", folder(root, "train"), folder(root, "queries_test"), folder(root, "test"), tmp_path / "dump",
+                      tmp_path / "out", "x", 0, dev=(folder(root, "queries_dev"), folder(root, "dev")),
+                      cache=tmp_path / "layers" if cached else None)

@@ -1,5 +1,7 @@
 """sSIMI from a folder in ZeroSpeech 2021's layout to score.json."""
 
+import shutil
+
 import numpy as np
 import pytest
 from scipy.spatial.distance import cdist
@@ -9,7 +11,7 @@ from toy_corpus import folder, make_corpus
 from speechrep.bin import main
 from speechrep.data.ark import read_scp
 from speechrep.data.dataset import take_inventory
-from speechrep.data.folder import DataFolder
+from speechrep.data.folder import DataFolder, read_table, write_table
 from speechrep.errors import SpeechrepError
 from speechrep.metrics.score import read_score
 from speechrep.tasks import ssimi
@@ -119,3 +121,15 @@ def test_no_common_voice_and_an_unknown_distance_are_refused(root, tmp_path, cap
         ssimi.score_ssimi("logmel", folder(root, "train"), test, root / "dump", tmp_path / "out", "x", 0)
     assert main(arguments(root, tmp_path, "--distance", "cosinus")) == 1
     assert "cosinus" in capsys.readouterr().err.lower()
+
+
+@pytest.mark.parametrize("cached", [False, True])
+@pytest.mark.parametrize("part", ["dev", "test"])
+def test_utterances_without_features_are_refused(root, tmp_path, part, cached):
+    shutil.copytree(root / "dump", tmp_path / "dump")
+    path = tmp_path / "dump/logmel" / part / "feats.scp"
+    feats = read_table(path)
+    write_table(path, dict(list(feats.items())[3:]))
+    with pytest.raises(SpeechrepError, match=f"3 utterances of .*/{part} have no features, such as '{list(feats)[0]}'"):
+        ssimi.score_ssimi("logmel", folder(root, "train"), folder(root, "test"), tmp_path / "dump", tmp_path / "out", "x", 0,
+                          dev=folder(root, "dev"), cache=tmp_path / "layers" if cached else None)
