@@ -1,6 +1,7 @@
 """Errors of recognition: (substitutions + deletions + insertions) / reference symbols, summed over the corpus.
 
-The symbols are words (WER), characters (CER) or phones (PER): `words`, `characters` and `phones` split a line.
+The symbols are words (WER), characters (CER) or phones (PER): `words`, `characters` and `phones` split a line. A recogniser
+that is itself scored by its characters has to write spaces, which then count (`speechrep.tasks.spelling`).
 """
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
@@ -32,7 +33,8 @@ def words(line: str) -> list[str]:
 
 
 def characters(line: str) -> list[str]:
-    """The characters of a line without its spaces (so that where a recogniser splits words does not count)."""
+    """The characters of a line without its spaces: where the recogniser that judges synthesised speech splits words says
+    nothing of that speech, and some languages write none."""
     return list("".join(line.split()))
 
 

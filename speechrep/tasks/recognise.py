@@ -14,12 +14,12 @@ from speechrep.data.folder import DataFolder, table_text
 from speechrep.errors import SpeechrepError
 from speechrep.files import atomic_folder, write_json
 from speechrep.methods.base import Batch, Method
-from speechrep.metrics.wer import corpus_edits, error_rate, phones, words
+from speechrep.metrics.wer import corpus_edits, error_rate, phones
 from speechrep.tasks.asr import Task as Recogniser
 from speechrep.tasks.beam import BeamDecoder, Search
 from speechrep.tasks.cached import Cache, whole_part
 from speechrep.tasks.prototype import Prototypes
-from speechrep.tasks.spelling import spell, spelt_words, symbols_of
+from speechrep.tasks.spelling import spell, spelt_characters, spelt_words, symbols_of
 
 LM_WEIGHTS = (0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0)
 WORD_SCORES = (-1.0, 0.0, 1.0, 2.0, 4.0)
@@ -98,7 +98,7 @@ def choose(decoder: BeamDecoder, units: str, references: dict[str, list[str]],
     """The search with the weight and word score of the least error rate, the first among equals, and all that were
     tried: phone or character errors where the language model is of symbols, word errors where it is of words."""
     of_words = decoder.search.lm_of == "words"
-    symbols = phones if units == "phones" else spelt_words if of_words else words
+    symbols = phones if units == "phones" else spelt_words if of_words else spelt_characters
     refs = {utt: " ".join(spell(line)) for utt, line in references.items()}
     tried = []
     for weight in LM_WEIGHTS:

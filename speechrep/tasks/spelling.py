@@ -9,7 +9,7 @@ from speechrep.data.folder import read_table
 from speechrep.data.text.normalise import normalise
 from speechrep.metrics.bootstrap import ratio_interval
 from speechrep.metrics.score import metric
-from speechrep.metrics.wer import Edits, corpus_edits, phones, words
+from speechrep.metrics.wer import Edits, corpus_edits, phones
 from speechrep.tasks.base import Scored
 
 
@@ -28,6 +28,11 @@ def symbols_of(line: str, lang: str, units: str, spoken: bool, stress: bool = Fa
     return text.split() if units == "words" else spell(text)
 
 
+def spelt_characters(line: str) -> list[str]:
+    """The characters of a line of spelt ones, spaces among them as `_`; those at its ends, which nobody sees, are none."""
+    return line.strip("_ ").split()
+
+
 def spelt_words(line: str) -> list[str]:
     """The words of a line of spelt characters."""
     return line.replace(" ", "").replace("_", " ").split()
@@ -35,7 +40,7 @@ def spelt_words(line: str) -> list[str]:
 
 def scored(folder: Path) -> Scored:
     """The errors of `hyp` against `ref`, lines of symbols in `folder`: of phones (PER) where its file `units` says so,
-    else of characters, spaces among them (CER), and of words (WER).
+    else of characters, spaces within the line among them (CER), and of words (WER).
 
     An empty reference counts with its insertions. Raises `SpeechrepError` for a missing or doubled utterance.
     """
@@ -44,7 +49,7 @@ def scored(folder: Path) -> Scored:
     if units == "phones":
         counts = {"per": corpus_edits(refs, hyps, phones)}
     else:
-        counts = {"cer": corpus_edits(refs, hyps, words), "wer": corpus_edits(refs, hyps, spelt_words)}
+        counts = {"cer": corpus_edits(refs, hyps, spelt_characters), "wer": corpus_edits(refs, hyps, spelt_words)}
     first = next(iter(counts.values()))
     per_utt = {utt: {"errors": first[utt].errors, "reference": first[utt].reference} for utt in sorted(first)}
     for utt, count in counts.get("wer", {}).items():

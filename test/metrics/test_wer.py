@@ -29,6 +29,16 @@ def test_agrees_with_jiwer():
         assert count.reference == len(reference.split())
 
 
+def test_characters_without_spaces_agree_with_jiwer():
+    jiwer = pytest.importorskip("jiwer", reason="jiwer is not installed")
+    rng = random.Random(1)
+    lines = ["".join(rng.choices("abc  ", k=rng.randint(3, 20))) + "a" for _ in range(100)]
+    counts = corpus_edits(dict(enumerate(lines[:50])), dict(enumerate(lines[50:])), characters)
+    bare = [line.replace(" ", "") for line in lines]
+    assert error_rate(counts) == pytest.approx(jiwer.cer(bare[:50], bare[50:]), abs=1e-12)
+    assert error_rate(counts) != pytest.approx(jiwer.cer(lines[:50], lines[50:]), abs=1e-3)
+
+
 def test_sum_of_errors_over_sum_of_references():
     # one error in one word and none in three: 1/4, not the mean of 1 and 0
     assert error_rate(corpus_edits({"a": "x", "b": "p q r"}, {"a": "y", "b": "p q r"})) == 0.25

@@ -1,6 +1,7 @@
 """Recognition and slot filling, from training to score.json, on chords."""
 
 import json
+import random
 
 import pytest
 import torch
@@ -16,7 +17,7 @@ from speechrep.metrics.score import read_per_utt, read_score
 from speechrep.tasks import asr, sf
 from speechrep.tasks.base import load_task
 from speechrep.tasks.represent import score_recognition
-from speechrep.tasks.spelling import scored, symbols_of
+from speechrep.tasks.spelling import scored, spell, symbols_of
 from speechrep.upstream import Upstream
 
 TRAIN = {"steps": 200, "batch_sec": 15, "lr": 0.03, "warmup": 5, "dev_every": 100, "save_every": 200,
@@ -276,3 +277,23 @@ def test_word_and_character_errors_by_hand(tmp_path):
     (tmp_path / "units").write_text("chars\n")
     found = {name: entry["value"] for name, entry in scored(tmp_path).metrics.items()}
     assert found == pytest.approx({"cer": 50, "wer": 150})
+
+
+@pytest.mark.parametrize("lines", [
+    {"a": ("ab cd", "ab cd")}, {"a": ("ab cd", "abcd")}, {"a": ("abcd", "ab cd")}, {"a": ("ab cd ef", "abcd e f")},
+    {"a": ("ab", " ab "), "b": ("c d", "cd  ")}, {"a": ("a  b", "a b")}, {"a": ("ab", ""), "b": ("", "x y")},
+    {f"u{i:03d}": tuple("".join(random.Random(2 * i + side).choices("abc  ", k=3 + i % 17)) for side in (0, 1))
+     for i in range(200)}])
+def test_errors_are_jiwers(tmp_path, lines):
+    """Of characters, spaces among them, and of words; over the corpus and, of characters, for each utterance."""
+    jiwer = pytest.importorskip("jiwer", reason="jiwer is not installed")
+    for name, side in (("ref", 0), ("hyp", 1)):
+        write_table(tmp_path / name, {utt: " ".join(spell(pair[side])) for utt, pair in lines.items()})
+    (tmp_path / "units").write_text("chars\n")
+    found = scored(tmp_path)
+    refs, hyps = map(list, zip(*lines.values()))
+    assert found.metrics["cer"]["value"] == pytest.approx(100 * jiwer.cer(refs, hyps), abs=1e-9)
+    assert found.metrics["wer"]["value"] == pytest.approx(100 * jiwer.wer(refs, hyps), abs=1e-9)
+    for utt, (ref, hyp) in lines.items():
+        peer = jiwer.process_characters(ref, hyp)
+        assert found.per_utt[utt]["errors"] == peer.substitutions + peer.deletions + peer.insertions
