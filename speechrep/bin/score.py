@@ -103,8 +103,10 @@ def main(args) -> None:
 
 def recognition(args) -> None:
     """Score recognised symbols."""
+    from speechrep.report.table import results_markdown
     from speechrep.tasks.represent import score_recognition
-    score_recognition(args.folder, args.part, args.system, args.seed, args.out, args.note)
+    score = score_recognition(args.folder, args.part, args.system, args.seed, args.out, args.note)
+    print(results_markdown([score], ""), end="")
 
 
 def predictions(args) -> None:
@@ -122,9 +124,11 @@ def predictions(args) -> None:
 def representation(args) -> None:
     """Probe an upstream."""
     from speechrep.data.folder import DataFolder
+    from speechrep.report.table import results_markdown
     from speechrep.tasks.represent import score_representation
-    score_representation(args.upstream, DataFolder(args.train), DataFolder(args.test), args.dump, args.out, args.system,
-                         args.seed, args.layer)
+    score = score_representation(args.upstream, DataFolder(args.train), DataFolder(args.test), args.dump, args.out,
+                                 args.system, args.seed, args.layer)
+    print(results_markdown([score], ""), end="")
 
 
 def abx(args) -> None:

@@ -16,6 +16,7 @@ from speechrep.metrics.score import read_score
 from speechrep.metrics.seeds import t_interval
 from speechrep.report.results import number, role_of
 from speechrep.tasks.base import find_task, task_names, zero_shot_tasks
+from speechrep.tasks.predict import learning_rates
 from speechrep.train import checkpoint
 
 RECOGNITION = "asr"
@@ -37,7 +38,7 @@ def collect_methods(exp: Path) -> dict[str, Any]:
     `columns`: {key, task, part, label, metric, unit, better}, in which label is the task, with the part where a task
     has several; `systems`: {system, seeds, floor, upstreams, parameters, data_hours,
     heard_hours, train_sec, scores, beats}, in which scores are by the columns' keys: {value, low, high, over
-    ("utterances" or "seeds"), n, by_seed, lr, path}, and beats by floor: {floor, of, won, clearly, lost}. Raises
+    ("utterances" or "seeds"), n, by_seed, lr (all rates, of seeds and of folds), path}, and beats by floor: {floor, of, won, clearly, lost}. Raises
     `SpeechrepError` if nothing is scored.
     """
     columns: dict[str, dict[str, Any]] = {}
@@ -48,7 +49,9 @@ def collect_methods(exp: Path) -> dict[str, Any]:
             continue
         system = systems.setdefault(str(score["system"]), {"found": {}, "upstreams": {}})
         run = exp / "tasks" / path.relative_to(exp / "tasks").parts[0] / task
-        run = run / "fold1" if (run / "fold1").is_dir() else run
+        # Each fold may have swept for itself.
+        runs = sorted(run.glob("fold*/")) or [run]
+        run = runs[0]
         config = read_yaml(run / "config.yaml") if (run / "config.yaml").is_file() else {}
         upstream = config.get("upstream") or (score["provenance"].get("config") or {}).get("upstream")
         if upstream:
@@ -58,7 +61,7 @@ def collect_methods(exp: Path) -> dict[str, Any]:
             columns.setdefault(key, {"key": key, "task": task, "part": score["part"], "metric": metric,
                                      "unit": entry.get("unit") or "", "better": entry["better"]})
             system["found"].setdefault(key, {})[score["seed"]] = entry | {
-                "lr": config.get("train", {}).get("lr"), "path": path.relative_to(exp).as_posix(), "run": run}
+                "lr": learning_rates(runs), "path": path.relative_to(exp).as_posix(), "run": run}
     if not columns:
         raise SpeechrepError(f"{exp}/tasks: no scores", "score.json of some systems", "run utils/evaluate.sh score first")
     rows = [_system(name, found["found"], found["upstreams"]) for name, found in systems.items()]
@@ -86,7 +89,7 @@ def _joined(by_seed: dict[int, dict]) -> dict[str, Any]:
     entries = [by_seed[seed] for seed in sorted(by_seed, key=str)]
     first = entries[0]
     values = {str(seed): by_seed[seed]["value"] for seed in sorted(by_seed, key=str)}
-    rates = sorted({entry["lr"] for entry in entries if entry["lr"] is not None})
+    rates = sorted({rate for entry in entries for rate in entry["lr"]})
     told = {"n": first["n"], "by_seed": values, "lr": rates,
             "path": [entry["path"] for entry in entries]}
     if len(entries) == 1:

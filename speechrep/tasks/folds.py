@@ -6,6 +6,9 @@ from speechrep.data.folder import read_table, table_text
 from speechrep.errors import SpeechrepError
 from speechrep.files import atomic_folder, read_json, write_json
 
+COUNTS = ("unlabelled", "of")
+"""What of made.json is added up over folds."""
+
 
 def join_folds(folders: list[Path], out: Path) -> None:
     """Join what `speechrep decode` left for each fold in `folders` into `out`, to be scored as one prediction.
@@ -18,7 +21,7 @@ def join_folds(folders: list[Path], out: Path) -> None:
         raise SpeechrepError(f"{out}: {inside[0]} lies in it and would be replaced", "another --out")
     made = [read_json(folder / "made.json") for folder in folders]
     same = [some | {"config": {key: value for key, value in some["config"].items() if key != "fold"},
-                    "settled": {}, "best": {}, "labels": []} for some in made]
+                    "settled": {}, "best": {}, "labels": []} | dict.fromkeys(COUNTS, 0) for some in made]
     odd = next((folder for folder, some in zip(folders, same) if some != same[0]), None)
     if odd is not None:
         raise SpeechrepError(f"{odd}: made by another task, configuration or upstream than {folders[0]}",
@@ -44,4 +47,5 @@ def join_folds(folders: list[Path], out: Path) -> None:
             (tmp / name).write_text(table_text(table), encoding="utf-8")
         write_json(tmp / "made.json", made[0] | {"folds": [str(folder) for folder in folders],
                                                  "best": [some.get("best") for some in made],
+                                                 **{name: sum(some.get(name, 0) for some in made) for name in COUNTS},
                                                  "config": same[0]["config"]})

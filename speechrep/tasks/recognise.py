@@ -34,9 +34,9 @@ def recognise(recogniser: Recogniser | tuple[Method, Prototypes], folder: DataFo
     Phones are compared without silence and, where the task does not keep them, stress and tone; characters with the
     word boundary written as `_`. search: look for the best hypothesis by beam search, in place of the best path; the
     task asr only. dev: with a language model, choose its weight and the score of a word by the least errors on this
-    folder. cache: the layers of a trained task's frozen upstream. Leaves `hyp`, `ref` and `units`, of a trained task
-    made.json and with `search` decoding.json in the folder `out`, complete or not at all. Raises
-    `SpeechrepError` if an utterance with a reference has no features.
+    folder. cache: the layers of a trained task's frozen upstream. Leaves `hyp`, `ref`, `units` and made.json, which says by
+    what, and how many utterances have no reference, and with `search` decoding.json, in the folder `out`, complete or not at
+    all. Raises `SpeechrepError` if an utterance with a reference has no features.
     """
     if isinstance(recogniser, tuple):
         method, units = recogniser[0], "phones"
@@ -85,9 +85,10 @@ def recognise(recogniser: Recogniser | tuple[Method, Prototypes], folder: DataFo
             lines = {utt: " ".join(spell(symbols)) for utt, symbols in table.items()}
             (tmp / name).write_text(table_text(lines), encoding="utf-8")
         (tmp / "units").write_text(units + "\n", encoding="utf-8")
-        if not isinstance(recogniser, tuple):
-            write_json(tmp / "made.json", {"task": "asr", "config": plain(recogniser.config), "best": recogniser.best,
-                                           "labels": list(recogniser.labels), "upstream": recogniser.upstream.spec})
+        made = {"task": "prototype"} if isinstance(recogniser, tuple) else {
+            "task": "asr", "config": plain(recogniser.config), "best": recogniser.best, "labels": list(recogniser.labels),
+            "upstream": recogniser.upstream.spec}
+        write_json(tmp / "made.json", made | {"unlabelled": len(folder.utts) - len(ref), "of": len(folder.utts)})
         if search is not None:
             write_json(tmp / "decoding.json", plain(replace(search, lm=None)) | {
                 "lm": str(search.lm) if search.lm else None} | found)

@@ -17,7 +17,7 @@ from speechrep.nn.length_regulator import token_of_frame
 from speechrep.provenance import made_from, provenance
 from speechrep.tasks.frames import LabelledFrames, labelled_frames, open_upstream
 from speechrep.tasks.generate import some
-from speechrep.tasks.predict import learning_rate
+from speechrep.tasks.predict import learning_rates, unlabelled_note
 from speechrep.tasks.spelling import scored
 from speechrep.upstream import Upstream
 
@@ -26,8 +26,8 @@ PROBE_FRAMES = 30_000
 
 
 def score_representation(spec: str, train: DataFolder, test: DataFolder, dump: Path, out: Path, system: str, seed: int,
-                         layer: int = -1, most_train: int = 1000, device: str = "cpu") -> None:
-    """Probes (and, where the method has a joint space, retrieval) on `test`, into out/score.json.
+                         layer: int = -1, most_train: int = 1000, device: str = "cpu") -> dict:
+    """Probes (and, where the method has a joint space, retrieval) on `test`, into out/score.json; returns the score.
 
     phone_probe: a linear classifier of single frames into phones without stress or tone, silence left out.
     speaker_probe: a linear classifier of utterance means into speakers; a note says so where every language has a
@@ -57,27 +57,26 @@ def score_representation(spec: str, train: DataFolder, test: DataFolder, dump: P
     pairs = {(item.speaker, item.language) for item in parts[0]}
     notes = [] if len(pairs) == len(speakers) * len({language for _, language in pairs}) else [
         "the speaker probe is confounded: the language gives the speaker away"]
-    write_score(out / "score.json", task="representation", part=test.path.name, system=system, seed=seed, metrics=found,
-                per_utt=per_utt, notes=notes,
-                provenance=provenance(sys.argv, {"upstream": spec, "layer": layer}, seed, data))
+    return write_score(out / "score.json", task="representation", part=test.path.name, system=system, seed=seed,
+                       metrics=found, per_utt=per_utt, notes=notes,
+                       provenance=provenance(sys.argv, {"upstream": spec, "layer": layer}, seed, data))
 
 
-def score_recognition(hypotheses: Path, part: str, system: str, seed: int, out: Path, notes: list[str] | None = None) -> None:
+def score_recognition(hypotheses: Path, part: str, system: str, seed: int, out: Path, notes: list[str] | None = None) -> dict:
     """The error rates of `hyp` against `ref` in a folder that `speechrep decode` left, into out/score.json, with more
-    `notes`."""
+    `notes`; returns the score."""
     found = scored(hypotheses)
     units = (hypotheses / "units").read_text(encoding="utf-8").strip()
-    searched, made = hypotheses / "decoding.json", hypotheses / "made.json"
+    searched, made = (read_json(path) if path.is_file() else {} for path in
+                      (hypotheses / "decoding.json", hypotheses / "made.json"))
     config = {"hypotheses": str(hypotheses), "source": [made_from(hypotheses)], "units": units,
-              "lr": learning_rate(hypotheses.parent)} | (
-        {"decoding": read_json(searched)} if searched.is_file() else {}) | (
-        {"best": read_json(made).get("best")} if made.is_file() else {})
+              "lr": learning_rates([hypotheses.parent])} | ({"decoding": searched} if searched else {}) | (
+        {"best": made["best"]} if "best" in made else {})
     total = sum(row["reference"] for row in found.per_utt.values())
-    write_score(out / "score.json", task="recognition", part=part, system=system, seed=seed, metrics=found.metrics,
-                per_utt=found.per_utt,
-                notes=[*found.notes, *(notes or [])],
-                provenance=provenance(sys.argv, config, seed,
-                                      {part: {"utterances": len(found.per_utt), "symbols": total}}))
+    return write_score(out / "score.json", task="recognition", part=part, system=system, seed=seed, metrics=found.metrics,
+                       per_utt=found.per_utt, notes=[*found.notes, *unlabelled_note(made), *(notes or [])],
+                       provenance=provenance(sys.argv, config, seed,
+                                             {part: {"utterances": len(found.per_utt), "symbols": total}}))
 
 
 def _metric(result: ProbeResult, better: str = "lower") -> dict:

@@ -100,14 +100,16 @@ def test_the_table(exp):
 def test_parts_folds_and_habits_have_columns_of_their_own(exp):
     put(exp, "cpc", "sid.superb", 0, 70.0)
     put(exp, "cpc", "sid", 0, 75.0, part="dev")
-    put(exp, "cpc", "er/fold1", 0, 10.0, lr=1e-4)
+    put(exp, "cpc", "er/fold1", 0, 10.0, lr=1e-3)
+    put(exp, "cpc", "er/fold2", 0, 10.0, lr=1e-4)
     put(exp, "cpc", "er", 0, 60.0, name="accuracy")
     found = collect_methods(exp)
     assert [column["key"] for column in found["columns"]] == [
         "asr:per:test", "er:accuracy:test", "sid:accuracy:dev", "sid:accuracy:test", "sid.superb:accuracy:test"]
     cpc = next(row for row in found["systems"] if row["system"] == "cpc")
-    assert cpc["scores"]["er:accuracy:test"]["value"] == 60 and cpc["scores"]["er:accuracy:test"]["lr"] == [1e-4]
+    assert cpc["scores"]["er:accuracy:test"]["value"] == 60 and cpc["scores"]["er:accuracy:test"]["lr"] == [1e-4, 1e-3]
     text = methods_markdown(found)
+    assert "Learning rates: er 0.0001, 0.001; sid 0.001, 0.01." in text
     assert "| sid, dev accuracy (%) ↑ | sid, test accuracy (%) ↑ |" in text and "| er accuracy" in text
 
 

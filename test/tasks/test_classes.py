@@ -55,7 +55,7 @@ def run(root, *arguments):
 @pytest.mark.parametrize("task, metric, worst, utts", [
     ("sid", "accuracy", 90, 10), ("lid", "accuracy", 90, 10), ("intent", "accuracy", 60, 8),
     ("frame_phones", "frame_error", 25, 10)])
-def test_from_training_to_the_score(root, task, metric, worst, utts):
+def test_from_training_to_the_score(root, task, metric, worst, utts, capsys):
     exp, out = root / "exp" / task, root / "out" / task
     run(root, "train", "--conf", root / f"{task}.yaml", "--upstream", "logmel", "--train", root / "data/train", "--dev",
         root / "data/dev", "--dump", root / "dump", "--exp", exp, "--device", "cpu")
@@ -71,6 +71,10 @@ def test_from_training_to_the_score(root, task, metric, worst, utts):
     done = json.loads((exp / "done.json").read_text())
     assert done["best"]["by"] == "error" and done["dev"]["error"] == pytest.approx(1 - done["dev"]["accuracy"])
     assert score["provenance"]["config"]["best"] == done["best"]
+    # The utterances that have no intent do not vanish without a word.
+    told = ["2 of 10 utterances have no label and are not scored"] if task == "intent" else []
+    assert [note for note in score["notes"] if "no label" in note] == told
+    assert ("- 2 of 10 utterances have no label and are not scored\n" in capsys.readouterr().out) == bool(told)
 
 
 def copied(root, task, tmp_path):

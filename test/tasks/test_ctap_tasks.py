@@ -63,6 +63,7 @@ def decode(root, task, *arguments):
 
 def test_prototypes_and_ctc_recognise_chords(root):
     out = decode(root, "prototype", "--checkpoint", "exp/ctap/best.pt", "--prompts", "data/train")
+    assert json.loads((out / "made.json").read_text()) == {"task": "prototype", "unlabelled": 0, "of": 8}
     score_recognition(out, "test", "prototype", 0, out)
     assert read_score(out / "score.json")["metrics"]["per"]["value"] < 40
     out = decode(root, "asr", "--checkpoint", "exp/asr/best.pt")

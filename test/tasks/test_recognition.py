@@ -14,6 +14,7 @@ from speechrep.data.dump import dump
 from speechrep.data.folder import DataFolder, read_table, write_table
 from speechrep.errors import SpeechrepError
 from speechrep.metrics.score import read_per_utt, read_score
+from speechrep.report.results import number
 from speechrep.tasks import asr, sf
 from speechrep.tasks.base import load_task
 from speechrep.tasks.represent import score_recognition
@@ -86,6 +87,24 @@ def test_from_training_to_the_score(root, name, metrics, worst):
     least = min((line[by], line["loss"], line["step"]) for line in lines if line["part"] == "dev")
     assert (done["best"]["by"], done["best"]["step"]) == (by, least[2])
     assert score["provenance"]["config"]["best"] == done["best"] == load_task(trained(root, name)).best
+
+
+def test_utterances_without_a_reference_are_told_and_the_interval_is_shown(root, tmp_path, capsys):
+    test = folder(root, "test")
+    part = test.subset(test.utts, tmp_path / "test")
+    part.write("text", {utt: test.read("text")[utt] for utt in test.utts[:7]})
+    out = tmp_path / "out"
+    assert run(root, "decode", "asr", "--checkpoint", trained(root, "chars"), "--data", part.path, "--dump", root / "dump",
+               "--out", out) == 0
+    for kind in ("recognition", "predictions"):
+        capsys.readouterr()
+        assert run(root, "score", kind, out, "--part", "test", "--system", "logmel", "--out", out) == 0
+        score, printed = read_score(out / "score.json"), capsys.readouterr().out
+        assert score["notes"] == ["3 of 10 utterances have no label and are not scored"]
+        assert f"- {score['notes'][0]}\n" in printed
+        for entry in score["metrics"].values():
+            assert f"{number(entry['value'])} [{number(entry['low'])}, {number(entry['high'])}]" in printed
+        assert score["provenance"]["data"]["test"]["utterances"] == 7 and score["provenance"]["config"]["lr"] == []
 
 
 def test_what_the_best_weights_are_chosen_by(root):
