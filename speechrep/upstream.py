@@ -1,5 +1,6 @@
 """What downstream tasks stand on: a checkpoint, plain features or an untrained network, as layers of frame features."""
 
+import copy
 from pathlib import Path
 from typing import Any
 
@@ -109,6 +110,37 @@ class Upstream(nn.Module):
         pad = pad_mask(batch["feats_lengths"], feats.shape[1])
         return [feats.masked_fill(pad[..., None], 0)], batch["feats_lengths"]
 
+    def parameters_from(self, first: int) -> list[nn.Parameter]:
+        """The parameters that layers from number `first` on, 1 or more, are made with and no lower layer is. Raises
+        `SpeechrepError` where there are none."""
+        if not 1 <= first < len(self.dims):
+            raise SpeechrepError(f"layer {first} as the first to be trained of {self.spec}, which has {len(self.dims)}",
+                                 f"a number from 1 to {len(self.dims) - 1}" if len(self.dims) > 1 else "one of several",
+                                 "set model.finetune_from, or leave it at 0 to train all")
+        # Of a copy, since training mode may leave traces in buffers. It softens choices of codes, but may drop a layer, with
+        # what that shares with others; eval mode does neither.
+        copied, below, above = copy.deepcopy(self).cpu().requires_grad_(), set(), set()
+        for training in (True, False):
+            with torch.random.fork_rng(devices=[]), torch.enable_grad():
+                layers, _ = copied.train(training).layers(copied._silence())
+            below |= _reached(copied, layers[:first])
+            above |= _reached(copied, layers[first:])
+        own = [parameter for name, parameter in self.named_parameters() if name in above - below]
+        if not own:
+            raise SpeechrepError(f"nothing to train from layer {first} of {self.spec} on", "a lower number",
+                                 "set model.finetune_from")
+        return own
+
     def frame_lengths(self, lengths: torch.Tensor) -> torch.Tensor:
         """Frames given for inputs of these lengths [B]."""
         return lengths if self.method is None else self.method.frame_lengths(lengths)
+
+
+def _reached(module: nn.Module, outputs: list[torch.Tensor]) -> set[str]:
+    """The names of the parameters that outputs depend on."""
+    total = [output.sum() for output in outputs if output.requires_grad]
+    if not total:
+        return set()
+    names, parameters = zip(*module.named_parameters())
+    gradients = torch.autograd.grad(sum(total), parameters, retain_graph=True, allow_unused=True)
+    return {name for name, gradient in zip(names, gradients) if gradient is not None}

@@ -68,7 +68,6 @@ class Method(BaseMethod):
         width = len(inventory.mean) * c.stack
         self.standardise = Standardise(inventory.mean, inventory.std)
         self.recurrent = nn.ModuleList(nn.GRU(c.dim if i else width, c.dim, batch_first=True) for i in range(c.layers))
-        self.dropout = nn.Dropout(c.dropout)
         self.quantizer = GumbelQuantizer(c.dim, 1, c.codes, c.dim) if c.codes else None
         self.out = nn.Linear(c.dim, width)
 
@@ -103,7 +102,7 @@ class Method(BaseMethod):
         """x [B, N, D] -> the recurrent layers [B, N, D'], each with its residual."""
         outputs: list[torch.Tensor] = []
         for layer in self.recurrent:
-            y = layer(self.dropout(outputs[-1]) if outputs else x)[0]
+            y = layer(nn.functional.dropout(outputs[-1], self.config.dropout, layer.training) if outputs else x)[0]
             outputs.append(y + outputs[-1] if outputs else y)
         return outputs
 

@@ -86,7 +86,10 @@ class Method(nn.Module):
         raise TypeError(f"{type(self).__name__} has no losses")
 
     def layers(self, batch: Batch) -> tuple[list[torch.Tensor], torch.Tensor]:
-        """The frame features of every layer, each [B, N, D], and their lengths [B]."""
+        """The frame features of every layer, each [B, N, D], and their lengths [B].
+
+        In fine-tuning from a layer on the modules below are in eval mode; so what is dropped there goes by the `training`
+        of a module whose parameters belong there."""
         raise SpeechrepError(f"{type(self).__module__} has no frame features", "a method that represents speech")
 
     def frame_lengths(self, lengths: torch.Tensor) -> torch.Tensor:

@@ -120,7 +120,7 @@ class Method(BaseMethod):
         x = self.embedding(units)
         if hidden is not None:
             x = torch.where(rows.pack(hidden)[:, None], self.hidden_vector.to(x.dtype), x)
-        return self.trunk.rows(dropout(x, self.config.dropout, self.training), rows)[0], rows
+        return self.trunk.rows(dropout(x, self.config.dropout, self.embedding.training), rows)[0], rows
 
     @torch.no_grad()
     def metrics(self, batch: Batch) -> dict[str, tuple[float, float]]:

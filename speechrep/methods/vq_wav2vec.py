@@ -101,7 +101,7 @@ class Aggregator(nn.ModuleList):
             conv = layer["conv"]
             y = conv(F.pad(x.transpose(1, 2), (conv.kernel_size[0] - 1, 0))).transpose(1, 2)
             # The factor keeps the variance of a sum of two.
-            x = (x + F.relu(layer["norm"](F.dropout(y, self.dropout, self.training)))) * 0.5 ** 0.5
+            x = (x + F.relu(layer["norm"](F.dropout(y, self.dropout, layer.training)))) * 0.5 ** 0.5
             outputs.append(x)
         return outputs
 

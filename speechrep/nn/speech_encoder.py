@@ -160,7 +160,7 @@ class SpeechEncoder(nn.Module):
 
     def hide(self, x: torch.Tensor, hidden: torch.Tensor | None = None) -> torch.Tensor:
         """The trunk's input [M, D]: dropout, and the learned vector where `hidden` [M] is True."""
-        x = dropout(x, self.sizes.input_dropout, self.training)
+        x = dropout(x, self.sizes.input_dropout, self.project.training)
         return x if hidden is None else torch.where(hidden[:, None], self.hidden_vector.to(x.dtype), x)
 
     def layers(self, batch: dict[str, Any]) -> tuple[list[torch.Tensor], torch.Tensor]:

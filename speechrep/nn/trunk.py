@@ -81,11 +81,12 @@ class Trunk(nn.Module):
         """x [M, D] -> the input of the first layer and every layer's output, and every layer's feed-forward output
         before its residual, each [M, D]. With `norm_first` the last output is normed."""
         x = x + self.positions(x, rows).to(x.dtype)
-        x = dropout(x if self.norm_first else self.norm(x), self.rate, self.training)
+        # A part below what is fine-tuned is in eval mode by itself.
+        x = dropout(x if self.norm_first else self.norm(x), self.rate, self.positions.training)
         bias = None if self.relative is None else self.relative(rows.size)
         outputs, inner = [x], []
         for block in self.blocks:
-            if self.training and self.layerdrop and float(torch.rand(())) < self.layerdrop:
+            if block.training and self.layerdrop and float(torch.rand(())) < self.layerdrop:
                 # Zero times each parameter, so that every process of several has a gradient for each.
                 x = x + sum(p.flatten()[0] for p in block.parameters()) * 0.0
                 inner.append(torch.zeros_like(x))

@@ -1,8 +1,8 @@
 """The contract of a trained downstream task: an upstream, frozen or fine-tuned, and a head, trained as methods are.
 
-A file `tasks/x.py` holds a frozen dataclass `Config`, with the fields `finetune` and `layer`, and a class `Task`. The
-checkpoint of a task holds its upstream's weights too, so that it serves alone. What a task predicts is written to files
-keyed by utterance, and those files alone are scored (see `speechrep.tasks.predict`).
+A file `tasks/x.py` holds a frozen dataclass `Config`, with the fields `finetune`, `finetune_from` and `layer`, and a
+class `Task`. The checkpoint of a task holds its upstream's weights too, so that it serves alone. What a task predicts is
+written to files keyed by utterance, and those files alone are scored (see `speechrep.tasks.predict`).
 """
 
 import importlib
@@ -57,8 +57,10 @@ class ZeroShot:
 class BaseTask(Method):
     """A head on the layers of an upstream.
 
-    `config.finetune`: False keeps the upstream frozen and in eval mode. `config.layer`: "weighted" takes the
-    softmax-weighted sum of all layers as wide as the first (SUPERB's way), "last" the last layer alone.
+    `config.finetune`: False keeps the upstream frozen and in eval mode. `config.finetune_from`: where above 0, that holds
+    for all that the layers below this number are made with (see `Upstream.parameters_from`): nothing is differentiated
+    there. `config.layer`: "weighted" takes the softmax-weighted sum of all layers as wide as the first (SUPERB's way),
+    "last" the last layer alone.
     `pools`: whether the head gives the same for the mean of an utterance's frames as for the frames, as one does that is
     affine up to its own mean over them; of a frozen upstream the means are then all that it is given.
     `labels` are the names of classes or symbols in the order of their ids. `needs_of(config)` names the streams of the
@@ -85,8 +87,11 @@ class BaseTask(Method):
         self.upstream, self.labels = upstream, labels
         # A fine-tuned method has parts that its layers do not need: decoders, heads.
         self.partial = config.finetune
-        for parameter in upstream.parameters():
-            parameter.requires_grad_(config.finetune)
+        upstream.requires_grad_(config.finetune)
+        self.still = [] if config.finetune else [upstream]
+        """What stays in eval mode: modules."""
+        if config.finetune_from:
+            self._finetune_from(config.finetune_from)
         self.chosen = chosen_layers(upstream, config.layer)
         self.layer_scalars = nn.Parameter(torch.zeros(len(self.chosen)), requires_grad=len(self.chosen) > 1)
         self.dim = upstream.dims[self.chosen[0]]
@@ -97,9 +102,19 @@ class BaseTask(Method):
 
     def train(self, mode: bool = True) -> "BaseTask":
         super().train(mode)
-        if not self.config.finetune:
-            self.upstream.eval()
+        for module in self.still:
+            module.eval()
         return self
+
+    def _finetune_from(self, first: int) -> None:
+        if not self.config.finetune:
+            raise SpeechrepError(f"model.finetune_from={first} of an upstream that is frozen", "model.finetune=true with it")
+        trained = self.upstream.parameters_from(first)
+        self.upstream.requires_grad_(False)
+        for parameter in trained:
+            parameter.requires_grad_()
+        self.still = [module for module in self.upstream.modules() if next(module.parameters(), None) is not None
+                      and not any(parameter.requires_grad for parameter in module.parameters())]
 
     def features(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
         """What the head sees: [B, N, D] and lengths [B]. Where the batch has the stream `layers` [B, N, L, D], those

@@ -38,6 +38,8 @@ class Config:
     """The stream of the data folder that holds phones with their end times."""
     finetune: bool = False
     """Train the upstream's weights too."""
+    finetune_from: int = 0
+    """Of them only those of the layers from this number on; 0 for all."""
     layer: Literal["weighted", "last"] = "weighted"
     """Which features the head sees: the learned weighted sum of all layers, or the last."""
 

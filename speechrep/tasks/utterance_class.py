@@ -48,6 +48,8 @@ class Config:
     """What parts the slots of a label; one slot where empty."""
     finetune: bool = False
     """Train the upstream's weights too."""
+    finetune_from: int = 0
+    """Of them only those of the layers from this number on; 0 for all."""
     layer: Literal["weighted", "last"] = "weighted"
     """Which features the head sees: the learned weighted sum of all layers, or the last."""
     dim: int = 256
