@@ -160,7 +160,8 @@ def score_abx(spec: str, train: DataFolder, test: DataFolder, dump: Path, out: P
 def _check_known(path: Path, tokens: list[Token], folder: DataFolder) -> None:
     unknown = sorted({token.utt for token in tokens} - set(folder.utts))
     if unknown:
-        raise SpeechrepError(f"{path}: {len(unknown)} unknown utterances, such as '{unknown[0]}'", f"utterances of {folder.path}")
+        raise SpeechrepError(f"{path}: {len(unknown)} unknown utterances, such as '{unknown[0]}'",
+                             f"utterances of {folder.path}")
 
 
 def _nothing_to_compare(folder: DataFolder) -> SpeechrepError:
