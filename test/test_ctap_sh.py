@@ -30,7 +30,7 @@ def ask(tmp_path):
     def call(stage, *more, **settings):
         (tmp_path / "said").unlink(missing_ok=True)
         environment = os.environ | {"conf": "conf/quick.yaml", "seed": "0", "nj": "2", "processes": "1", "labelled_min": "0",
-                                    "vocoder": "griffin-lim", "count": "3", "pair_count": "1"} | settings
+                                    "tag": "", "vocoder": "griffin-lim", "count": "3", "pair_count": "1"} | settings
         environment["PATH"] = f"{tmp_path / 'bin'}:{environment['PATH']}"
         done = subprocess.run([ROOT / "utils/ctap.sh", stage, *more], cwd=tmp_path, env=environment, capture_output=True,
                               text=True, timeout=60)
@@ -64,6 +64,18 @@ def test_a_run_on_all_labels_keeps_its_names(ask):
     heads = {value(line, "--exp"): value(line, "--labelled") for line in ask("train")}
     assert heads == dict.fromkeys(("exp/ctap/quick-0/asr_frozen", "exp/ctap/quick-0/asr_finetuned", "exp/mfcc/asr_frozen-0"))
     assert not any("--labelled" in line or "--note" in line for line in ask("score"))
+
+
+def test_a_tag_keeps_a_training_apart(ask):
+    made = ask("pretrain", "--set", "train.steps=7", tag="long", labelled_min="15")
+    tagged, = (line for line in made if "train.steps=7" in line)
+    assert value(tagged, "--exp") == "exp/ctap/quick-15min-long-0"
+    others = {value(line, "--exp") for line in ask("pretrain", tag="long") if line.startswith("pretrain")}
+    assert others == {"exp/ctap/quick-long-0", "exp/duration/diffusion-0", "exp/duration/regression-0", "exp/vocoder/0"}, \
+        "what --set does not reach is trained once"
+    heads = [value(line, "--exp") for line in ask("train", tag="long")]
+    assert sorted(heads)[:2] == ["exp/ctap/quick-long-0/asr_finetuned", "exp/ctap/quick-long-0/asr_frozen"]
+    assert "exp/representation/ctap-quick-long-0-0" in {value(line, "--out") for line in ask("score", tag="long")}
 
 
 def test_scores_of_minimal_supervision_say_so(ask):

@@ -312,6 +312,8 @@ def test_recipes_are_alike(recipe):
     assert checks and all(words.startswith('"${skip_args[@]}" ') for words in checks) and "skip_bad=false" in text
     if 5 in numbers:
         assert re.search(r"\n--upstream SPEC .*\b4 and 5 are left out", answer.stdout)
+        # What a run of other values is told to use.
+        assert "\n--tag NAME " in answer.stdout and re.search(r"^export .*\btag\b", text, re.MULTILINE)
 
 
 def test_shell_is_sound():

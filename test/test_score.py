@@ -134,6 +134,36 @@ def test_a_missing_judge_leaves_a_note_or_stops(corpus, tmp_path, monkeypatch):
         score_synthesis(data, None, None, Options(judges=("opinions",)))
 
 
+def test_a_score_is_kept_until_the_speech_or_the_judges_are_others(corpus, tmp_path, judges, monkeypatch, capsys):
+    def absent():
+        raise SpeechrepError("the judge needs 'x'", "its package", "pip install x")
+
+    ours = folder_of(corpus, tmp_path, "tts")
+    score = tmp_path / "out/score.json"
+    arguments = ["score", "synthesis", str(ours.path), "--enroll", str(corpus / "data/train"), "--system", "tts", "--out",
+                 str(tmp_path / "out"), "--judges", "recogniser,voice,opinion", "--keep"]
+
+    def again(*more):
+        before = score.stat().st_mtime_ns if score.is_file() else 0
+        assert main([*arguments, *more]) == 0
+        return score.stat().st_mtime_ns > before
+
+    with monkeypatch.context() as patch:
+        patch.setattr(opinion, "ready", absent)
+        patch.setattr(voice, "ready", absent)
+        assert again() and not again(), "what is missing still is nothing new"
+        assert {note[:9] for note in read_score(score)["notes"]} >= {"no voice:", "no opinio"}
+        patch.setattr(voice, "ready", lambda: None)
+        capsys.readouterr()
+        assert again() and "judges that were missing: voice\n" in capsys.readouterr().out
+        assert "cos_target" in read_score(score)["metrics"] and "dnsmos_p808" not in read_score(score)["metrics"]
+    assert again() and read_score(score)["metrics"]["dnsmos_p808"]["value"] == 3.0
+    assert not again() and "already scored" in capsys.readouterr().out
+    assert again("--note", "of few labels") and "of few labels" in read_score(score)["notes"]
+    folder_of(corpus, tmp_path, "tts")
+    assert again(), "the speech was made anew"
+
+
 def test_a_language_that_the_recogniser_lacks_is_said(corpus, tmp_path, judges, monkeypatch):
     monkeypatch.setattr(whisper, "languages", lambda: ("en",))
     data = DataFolder(corpus / "data" / "test")

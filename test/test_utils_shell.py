@@ -19,17 +19,17 @@ SCRIPT = """#!/usr/bin/env bash
 # --seed N         a seed; several by commas are run in turn
 # --conf FILE      configuration
 # --quick BOOL     true or false
-# --tag TEXT       a tag
+# --label TEXT     a label
 set -euo pipefail
-stage=0 stop_stage=100 nj=2 seed=0 conf=conf/x.yaml quick=false tag=
+stage=0 stop_stage=100 nj=2 seed=0 conf=conf/x.yaml quick=false label=
 . ROOT/utils/parse_options.sh
 . ROOT/utils/stage.sh
-if stage 0 "first" "1 s"; then echo "nj=$nj conf=$conf quick=$quick tag=<$tag> rest=<$*>"; fi
+if stage 0 "first" "1 s"; then echo "nj=$nj conf=$conf quick=$quick label=<$label> rest=<$*>"; fi
 if stage 1 "second" "10 min"; then
   echo "seed=$seed"
   printf '<%s>' "${set_args[@]}"; echo
 fi
-if stage 2 "third, no estimate"; then [ "$tag" != fail ]; fi
+if stage 2 "third, no estimate"; then [ "$label" != fail ]; fi
 """
 
 
@@ -44,9 +44,9 @@ def recipe(tmp_path):
 
 
 def test_defaults_and_values(recipe):
-    assert "nj=2 conf=conf/x.yaml quick=false tag=<> rest=<>" in recipe().stdout
-    answer = recipe("--nj", "8", "--conf=my conf.yaml", "--quick", "true", "--tag", "a=b c", "one", "two")
-    assert "nj=8 conf=my conf.yaml quick=true tag=<a=b c> rest=<one two>" in answer.stdout
+    assert "nj=2 conf=conf/x.yaml quick=false label=<> rest=<>" in recipe().stdout
+    answer = recipe("--nj", "8", "--conf=my conf.yaml", "--quick", "true", "--label", "a=b c", "one", "two")
+    assert "nj=8 conf=my conf.yaml quick=true label=<a=b c> rest=<one two>" in answer.stdout
     assert "seed=0\n" in recipe("--stage", "1").stdout
     assert "seed=3,10\n" in recipe("--stage", "1", "--seed", "3,10").stdout
     assert "rest=<--nj 3>" in recipe("--", "--nj", "3").stdout
@@ -86,7 +86,7 @@ def test_help_is_the_comment_at_the_top(recipe):
     answer = recipe("--help")
     assert answer.returncode == 0
     assert answer.stdout.startswith("A recipe for the test.\n\n--stage N        first stage\n")
-    assert answer.stdout.endswith("--tag TEXT       a tag\n")
+    assert answer.stdout.endswith("--label TEXT     a label\n")
 
 
 @pytest.mark.parametrize("options, ran", [
@@ -102,10 +102,17 @@ def test_stages_that_run(recipe, options, ran):
         assert lines[-1].startswith("== stage 2: third, no estimate, ")
 
 
+@pytest.mark.parametrize("tag, taken", [("lr_2e-3.a", True), ("", True), ("a b", False), ("a/b", False), ("a=b", False)])
+def test_a_tag_is_part_of_a_name(tag, taken):
+    script = f"stage=0 stop_stage=1 tag=$1; . {ROOT}/utils/stage.sh; echo went on"
+    answer = subprocess.run(["bash", "-c", script, "x", tag], capture_output=True, text=True)
+    assert ("went on" in answer.stdout) == taken == (answer.returncode == 0) and ("wanted: letters" in answer.stderr) != taken
+
+
 def test_end_is_told(recipe):
     answer = recipe()
     assert answer.stdout.splitlines()[-1].startswith("Done in ") and "-- stage 2 took" in answer.stdout
-    answer = recipe("--tag", "fail")
+    answer = recipe("--label", "fail")
     assert answer.returncode == 1 and "Done in" not in answer.stdout
     assert "stage 2 (third, no estimate) failed" in answer.stderr and "--stage 2" in answer.stderr
 

@@ -5,8 +5,9 @@
 #   utils/compare_methods.sh STAGE [MORE ...]
 #
 # STAGE is units, pretrain (MORE: --set KEY=VALUE), train, score or report; the last three are utils/evaluate.sh on
-# these methods, plain features and an untrained network, of HuBERT's shape where it is one of them, else of the first's. run.sh exports method, task, seed
-# (or several by commas), nj and processes. $method names methods, separated by commas, or `all`; each is configured by
+# these methods, plain features and an untrained network, of HuBERT's shape where it is one of them, else of the first's.
+# run.sh exports method, task, seed (or several by commas), nj, processes and tag, which names trainings apart from others.
+# $method names methods, separated by commas, or `all`; each is configured by
 # conf/METHOD.yaml, or where the recipe has none by mini's. hubert2 is HuBERT's second iteration, on units of the first;
 # ctap, which learns from phones too, is the run of --method ctap at the quick size. All hear the same hours of speech.
 # Methods are trained side by side, as many as the cores have room for, one that builds on another's units behind that;
@@ -22,6 +23,7 @@ if [ "$names" = all ]; then
   [ ! -f conf/resdavenet_vq.yaml ] || names+=,resdavenet_vq
 fi
 IFS=, read -ra methods <<<"$names"
+tagged=${tag:+-$tag}
 
 # A recipe's own configuration, or mini's.
 conf() {
@@ -33,7 +35,7 @@ units() { # NAME SPEC [OPTION ...]
 }
 
 size() { # METHOD
-  if [ "$1" = ctap ]; then echo quick; else echo small; fi
+  if [ "$1" = ctap ]; then echo "quick$tagged"; else echo "small$tagged"; fi
 }
 
 # The method whose units this one learns from, or itself.
@@ -78,12 +80,12 @@ case $stage in
     pretrain_one() { # METHOD [OPTION ...]
       case $1 in
         hubert2)
-          units "hubert1-$seed" "exp/hubert/small-$seed/best.pt" --conf "$(conf units)" --set layer=-2
-          pretrain hubert2 "$(conf hubert)" --set "model.units=hubert1-$seed" --set model.unit_rate_hz=50 "${@:2}"
+          units "hubert1$tagged-$seed" "exp/hubert/$(size hubert)-$seed/best.pt" --conf "$(conf units)" --set layer=-2
+          pretrain hubert2 "$(conf hubert)" --set "model.units=hubert1$tagged-$seed" --set model.unit_rate_hz=50 "${@:2}"
           ;;
         discrete_bert)
-          units "vq-$seed" "exp/vq_wav2vec/small-$seed/best.pt" --set clusters=499
-          pretrain discrete_bert "$(conf discrete_bert)" --set "model.units=vq-$seed" "${@:2}"
+          units "vq$tagged-$seed" "exp/vq_wav2vec/$(size vq_wav2vec)-$seed/best.pt" --set clusters=499
+          pretrain discrete_bert "$(conf discrete_bert)" --set "model.units=vq$tagged-$seed" "${@:2}"
           ;;
         ctap) pretrain ctap "$(conf quick)" "${@:2}" ;;
         *) pretrain "$1" "$(conf "$1")" "${@:2}" ;;

@@ -4,7 +4,8 @@
 #   utils/ctap.sh STAGE [MORE ...]
 #
 # STAGE is units, pretrain (MORE: --set KEY=VALUE), train, score or report (MORE: its options). run.sh exports conf, seed
-# (or several by commas), nj, processes, labelled_min; vocoder, which makes the speech of CTAP: griffin-lim or neural; count,
+# (or several by commas), nj, processes, labelled_min; tag,
+# which names a training apart from others of its size; vocoder, which makes the speech of CTAP: griffin-lim or neural; count,
 # how many utterances of the test part are spoken and judged, and pair_count, how many for each pair of speakers.
 set -euo pipefail
 . "$(dirname "$0")/jobs.sh"
@@ -29,8 +30,9 @@ if [ "$labelled_min" != 0 ]; then
     --note "dev, whose phones are all known, chose the weights"
   )
 fi
-exp=exp/ctap/$size-$seed
-name=ctap-$size-$seed
+run=$size${tag:+-$tag}-$seed
+exp=exp/ctap/$run
+name=ctap-$run
 best=$exp/best.pt
 neural=exp/vocoder/$seed/best.pt
 [ "$vocoder" != neural ] || vocoder=$neural
@@ -75,8 +77,9 @@ case $stage in
     speak() { # SYSTEM FOLDER KIND [OPTION ...]
       [[ $2 = "$exp"/* ]] || notes=()
       speechrep decode "${@:3}" "${speech[@]}" --out "$2"
-      [ ! -d "$2/data" ] || [ "$2/score/score.json" -nt "$2/done.json" ] ||
-        speechrep score synthesis --reference data/test --enroll data/train --seed "$seed" --task speech --system "$1" \
+      # A judge that was not there before may be now.
+      [ ! -d "$2/data" ] ||
+        speechrep score synthesis --keep --reference data/test --enroll data/train --seed "$seed" --task speech --system "$1" \
           --cache exp/judges --threads "$(job_threads)" "${notes[@]}" --out "$2/score" "$2/data"
     }
     recognise() { # FOLDER KIND [OPTION ...]

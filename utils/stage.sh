@@ -10,6 +10,10 @@
 
 set -euo pipefail
 _stage_now="" _stage_title="" _stage_began=0
+if ! [[ ${tag:-} =~ ^[A-Za-z0-9_.-]*$ ]]; then
+  echo "${0##*/}: --tag $tag; wanted: letters, digits and _ . - alone, since folders are named by it" >&2
+  exit 2
+fi
 skip_args=()
 [ "${skip_bad:-false}" = false ] || skip_args=(--skip-bad)
 

@@ -26,6 +26,7 @@
 # --labelled-min N      learn from the phones of only so many minutes of one voice (minimal supervision), in rows of its own
 # --seed N              seed of everything that is drawn; several by commas: one after another, into one table
 # --set KEY=VALUE       override a value of --conf; may be repeated
+# --tag NAME            keep this training beside the others, such as one with another --set: exp/METHOD/SIZE-NAME-SEED
 set -euo pipefail
 stage=0 stop_stage=100 nj=$(nproc) seed=0
 processes=1 labelled_min=0
@@ -33,7 +34,7 @@ corpus= partial=false
 parts=train-clean-100,dev-clean,dev-other,test-clean,test-other
 method=ctap upstream= task=all
 superb_compatible=false sweep=false skip_bad=false
-conf=conf/quick.yaml
+conf=conf/quick.yaml tag=
 vocoder=griffin-lim
 . "$(dirname "$0")/../../utils/parse_options.sh"
 [ -z "$corpus" ] || corpus=$(cd "$corpus" && pwd)
@@ -43,7 +44,7 @@ cd "$(dirname "$0")"
 . "$root/utils/stage.sh"
 
 # What the scripts of the stages 4 to 8 read.
-export method upstream task superb_compatible sweep conf seed nj processes vocoder labelled_min count=30 pair_count=1
+export method upstream task superb_compatible sweep conf tag seed nj processes vocoder labelled_min count=30 pair_count=1
 methods=$root/utils/ctap.sh
 [ "$method" = ctap ] || methods=$root/utils/compare_methods.sh
 evaluate=$methods

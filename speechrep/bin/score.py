@@ -45,6 +45,8 @@ def add_arguments(parser) -> None:
     speech.add_argument("--g2p", action="append", default=[], metavar="LANG=NAME", help="phonemiser for PER")
     speech.add_argument("--cache", type=Path, help="folder to keep the judges' answers in, by sound")
     speech.add_argument("--threads", type=int, default=2, help="threads of the recogniser (%(default)s)")
+    speech.add_argument("--keep", action="store_true", help="leave a score alone that is there already, unless the speech is "
+                        "newer, or a judge that was missing is installed now")
     speech.add_argument("--require", action="store_true", help="fail if a judge is not installed, instead of a note")
     spelt = kinds.add_parser("recognition", help="recognised phones or characters")
     spelt.add_argument("folder", type=Path, help="folder with hyp, ref and units")
@@ -193,6 +195,9 @@ def synthesis(args) -> None:
     judges = tuple(args.judges.split(",")) if args.judges else JUDGES
     options = Options(max_utts=args.max_utts, judges=judges, recogniser=args.recogniser, tracker=args.tracker,
                       overall=args.overall, g2p=parse_g2p(args.g2p), threads=args.threads)
+    if args.keep and _stands(args, folder, options):
+        print(f"{args.out}: already scored")
+        return
     result = score_synthesis(folder, reference, enrolment, options, Cache(args.cache), args.require)
     part = args.part or (reference or folder).name
     data = {"utterances": len(result.per_utt), "of": len(folder.utts)}
@@ -201,6 +206,20 @@ def synthesis(args) -> None:
                         notes=[*result.notes, *args.note],
                         provenance=provenance(["speechrep", *sys.argv[1:]], None, args.seed, data))
     print(results_markdown([score], ""), end="")
+
+
+def _stands(args, folder, options) -> bool:
+    """Whether the score in --out is of this speech, and says all that could be said now."""
+    from speechrep.metrics.score import read_score
+    from speechrep.tasks.synthesis_score import judges_to_add
+    path = args.out / "score.json"
+    if not path.is_file() or path.stat().st_mtime_ns <= (folder.path / "wav.scp").stat().st_mtime_ns:
+        return False
+    notes = read_score(path)["notes"]
+    new = judges_to_add(notes, options)
+    if new:
+        print(f"{args.out}: scored again, by judges that were missing: {', '.join(new)}")
+    return not new and set(args.note) <= set(notes)
 
 
 def table(args) -> None:

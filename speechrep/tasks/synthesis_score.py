@@ -7,6 +7,7 @@ and the source (`utt2source`), and predicted opinion. A judge that is not instal
 
 import hashlib
 import sys
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -92,6 +93,18 @@ def score_synthesis(hypothesis: DataFolder, reference: DataFolder | None, enrolm
             result.notes.append(f"no {kind}: {error.found}; {error.cure}")
         advance(step + 1, len(options.judges))
     return result
+
+
+def judges_to_add(notes: list[str], options: Options) -> list[str]:
+    """The kinds of judges that were missing when a score with these notes was made, and are installed now."""
+    judges = {"recogniser": RECOGNISERS.get(options.recogniser), "spectrum": world, "voice": voice, "opinion": opinion}
+    found = []
+    for kind in options.judges:
+        if kind in judges and any(note.startswith(f"no {kind}: ") for note in notes):
+            with suppress(MissingJudge):
+                _installed(judges[kind].ready)
+                found.append(kind)
+    return found
 
 
 class MissingJudge(SpeechrepError):

@@ -90,7 +90,8 @@ def conduct(name: str, resolved: dict[str, Any], model: Any, config: TrainConfig
             before.setdefault("upstream_digest", resolved["upstream_digest"])
         if differing := _differing(before, resolved):
             raise SpeechrepError(f"{exp}: a run of another configuration or seed ({differing})",
-                                 cure="choose another --exp, or remove the folder")
+                                 cure="choose another --exp (of a recipe's run.sh: --tag NAME, or, of what is trained on "
+                                 "an upstream, --upstream NAME=SPEC), or remove the folder")
     if (exp / "done.json").is_file():
         if distributed.speaks():
             print(f"{exp}: already trained")
