@@ -173,7 +173,7 @@ def _loader(dataset: SpeechDataset, config: TrainConfig, seed: int, world: World
 def native_bf16(device: torch.device) -> bool:
     """Whether `device` multiplies bfloat16 in hardware."""
     if device.type == "cuda":
-        return torch.cuda.is_bf16_supported()
+        return torch.cuda.is_bf16_supported(including_emulation=False)
     return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
 
 

@@ -17,6 +17,7 @@ from verb_process import finish, kill, start_ranks
 from speechrep.config import read_yaml, write_yaml
 from speechrep.errors import SpeechrepError
 from speechrep.files import alone_in
+from speechrep.train import loop
 from speechrep.train.pretrain import pretrain
 
 MODEL = {"kind": "tdnn", "dim": 24, "joint_dim": 16, "prompt_dim": 8, "prompt_frames": 40, "speech_layers": 2,
@@ -105,6 +106,12 @@ def test_a_stopped_run_goes_on_to_the_same_weights(corpus, tmp_path, monkeypatch
     assert same(whole["model"], cut["model"]) and same(whole["ema"], cut["ema"])
     logs = [[json.loads(line) for line in open(tmp_path / name / "log.jsonl")] for name in ("whole", "cut")]
     assert logs[0] == logs[1] and [line["step"] for line in logs[0] if line["part"] == "train"] == list(range(1, 13))
+
+
+def test_emulated_bf16_is_not_native(monkeypatch):
+    # A GPU of before 2020 computes it in fp32, slower than fp32 itself.
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation=True: including_emulation)
+    assert not loop.native_bf16(torch.device("cuda"))
 
 
 def test_two_do_not_train_in_one_folder(corpus, tmp_path, monkeypatch):
