@@ -68,3 +68,21 @@ def test_several_seeds(recipe):
     assert sorted(line.split(":")[0] for line in said.splitlines() if "done in" in line) == [
         "pretrain-apc-3", "pretrain-apc-4"]
     assert read_json(recipe / "exp/apc/small-4/done.json")["provenance"]["config"]["seed"] == 4
+
+
+def test_a_tag_names_trainings_units_and_systems_apart(tmp_path):
+    program = tmp_path / "bin/speechrep"
+    program.parent.mkdir()
+    program.write_text('#!/bin/bash\necho "$*" >>said\n')
+    program.chmod(0o755)
+    environment = os.environ | {"PATH": f"{program.parent}:{os.environ['PATH']}", "method": "hubert,hubert2", "task": "asr",
+                                "seed": "0", "nj": "1", "processes": "1", "tag": "long"}
+    for stage in ("pretrain", "train"):
+        subprocess.run([ROOT / "utils/compare_methods.sh", stage], cwd=tmp_path, env=environment, check=True, timeout=60)
+    said = (tmp_path / "said").read_text()
+    for words in ("--exp exp/hubert/small-long-0", "--name hubert1-long-0 --upstream exp/hubert/small-long-0/best.pt",
+                  "--exp exp/hubert2/small-long-0 --set model.units=hubert1-long-0",
+                  "--upstream hubert-small-long=exp/hubert/small-long-{seed}/best.pt",
+                  "random=random:exp/hubert/small-long-{seed}/best.pt"):
+        assert f"{words} " in said or f"{words}\n" in said or f"{words}," in said, words
+    assert "small-0" not in said and "hubert1-0" not in said

@@ -9,6 +9,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 STAND_IN = """#!/bin/bash
 echo "$*" >>said
+[[ $1-$2 != decode-@(tts|vc|natural|vocoded) ]] || mkdir -p "${@: -1}/data"
 while [ $# -gt 0 ]; do
   if [ "$1" = --out ]; then mkdir -p "$(dirname "$2")"; fi
   shift
@@ -88,4 +89,8 @@ def test_scores_of_minimal_supervision_say_so(ask):
     assert value(decoded[f"{run}/prototype/test"], "--labelled") == "exp/quick-15min.labelled"
     assert "exp/mfcc/asr_frozen-quick-15min-0/test" in decoded
     noted = {value(line, "--system") for line in made if "the aligner that set their times has heard all texts" in line}
-    assert noted == {f"ctap/quick-15min-0/{name}" for name in ("prototype", "asr_frozen", "asr_finetuned")}
+    assert noted == {f"ctap/quick-15min-0/{name}" for name in ("prototype", "asr_frozen", "asr_finetuned")} | {
+        "ctap-quick-15min-0"}, "what learnt nothing has no such note"
+    scored = {value(line, "--out"): "--note" in line for line in made if line.startswith("score synthesis --keep")}
+    assert scored == {f"{run}/{name}/test/score": True for name in ("tts", "tts_regression", "vc")} | {
+        f"exp/{name}/test/score": False for name in ("natural", "vocoded/neural-0", "vocoded/griffin-lim")}
