@@ -39,6 +39,8 @@ class Method(nn.Module):
     needs: ClassVar[tuple[str, ...]]
     losses: ClassVar[dict[str, tuple[str, ...]]]
     across_batch: ClassVar[frozenset[str]] = frozenset()
+    labels_only: ClassVar[bool] = False
+    """Whether an utterance that is not labelled teaches nothing: minimal supervision then trains on the labelled ones alone."""
     selects: ClassVar[str] = "loss"
     """The value of the dev part by which the best weights are chosen: the least wins, of equal ones that of the least
     loss, then the first. LAST: the latest wins, where targets move while it learns, so that a loss that is least early, of

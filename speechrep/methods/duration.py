@@ -63,6 +63,7 @@ class Method(BaseMethod):
     Config = Config
     needs = ("feats", "phones", "prompt")
     losses = {"main": ("duration",)}
+    labels_only = True
 
     def __init__(self, config: Config, inventory: Inventory):
         super().__init__(config, inventory)

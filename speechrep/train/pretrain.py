@@ -100,7 +100,7 @@ def conduct(name: str, resolved: dict[str, Any], model: Any, config: TrainConfig
     torch.manual_seed(seed)
     method = make()
     folders = DataFolder(train_path), DataFolder(dev_path)
-    opened = opened or (lambda _, part, *arguments, **named: SpeechDataset(*arguments, **named))
+    opened = opened or _open
     datasets = [opened(method, part, folder, dump / folder.path.name, method.inventory, method.needs, seed, config.max_sec,
                        labelled=allowed, prompt_frames=method.prompt_frames)
                 for part, folder, allowed in zip(("train", "dev"), folders, (chosen, None))]
@@ -126,6 +126,11 @@ def conduct(name: str, resolved: dict[str, Any], model: Any, config: TrainConfig
             print(f"{exp}: done; dev loss {trained.dev['loss']:.4f}, "
                   f"kept the weights of step {trained.best['step']} by {trained.best['by']}")
     distributed.finish(world)
+
+
+def _open(method: Method, part: str, *arguments, labelled: frozenset[str] | None, **named) -> SpeechDataset:
+    """A part as a method learns from it."""
+    return SpeechDataset(*arguments, labelled=labelled, only=labelled if method.labels_only else None, **named)
 
 
 def _with_defaults(before: dict[str, Any], classes: dict[str, type]) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from speechrep.bin import main
 from speechrep.data.folder import DataFolder, read_table, write_folder
 from speechrep.data.subset import all_voices, one_voice
 from speechrep.errors import SpeechrepError
+from speechrep.files import read_json
 from speechrep.train.pretrain import pretrain
 
 
@@ -65,6 +66,14 @@ def test_verb_and_what_pretraining_makes_of_it(tmp_path, capsys):
     common = (root / "conf.yaml", root / "data/train", root / "data/dev", root / "dump/logmel")
     pretrain(*common, root / "exp/run", device="cpu", labelled=root / "exp/labelled")
     assert f"labelled_utterances: {len(listed)}" in (root / "exp/run/config.yaml").read_text()
+    data = read_json(root / "exp/run/done.json")["provenance"]["data"]
+    assert data["train"]["utterances"] == 16, "of the others it learns the speech"
+    (root / "duration.yaml").write_text(
+        "method: duration\nweights: {duration: 1}\nmodel: {dim: 8, layers: 1, denoiser_layers: 1, prompt_dim: 4, "
+        "prompt_frames: 20}\ntrain: {steps: 2, batch_sec: 8}\n")
+    pretrain(root / "duration.yaml", *common[1:], root / "exp/duration", device="cpu", labelled=root / "exp/labelled")
+    data = read_json(root / "exp/duration/done.json")["provenance"]["data"]
+    assert data["train"]["utterances"] == len(listed) and data["dev"]["utterances"] == 2
     (root / "exp/foreign").write_text("nobody-000\n")
     with pytest.raises(SpeechrepError, match="nobody-000"):
         pretrain(*common, root / "exp/other", device="cpu", labelled=root / "exp/foreign")
