@@ -26,6 +26,7 @@ from speechrep.files import read_json, write_json
 from speechrep.provenance import provenance
 from speechrep.tasks.train import read_experiment, train_task
 from speechrep.train.log import read_lines
+from speechrep.train.loop import ANOTHER_EXP
 
 GRID = (1e-3, 1e-2, 1e-4, 1e-1, 1e-5)
 """SUPERB's grid of rates (Yang et al. 2021: 1e-1 to 1e-7), cut where heads no longer learn, from the middle outwards: a
@@ -75,10 +76,10 @@ def sweep(conf: Path, upstream: str, train: Path, dev: Path, dump: Path, exp: Pa
     if record.is_file() and {"upstream_digest": asked["upstream_digest"]} | read_json(record)["asked"] != asked:
         raise SpeechrepError(f"{record}: a sweep of another configuration, grid or seed, or of an upstream that has "
                              "changed since",
-                             cure="choose another --exp, or remove the folder")
+                             cure=f"{ANOTHER_EXP}, or remove the folder")
     if not record.is_file():
         if (exp / "last.pt").is_file():
-            raise SpeechrepError(f"{exp}: a run, made without a sweep", cure="choose another --exp, or remove the folder")
+            raise SpeechrepError(f"{exp}: a run, made without a sweep", cure=f"{ANOTHER_EXP}, or remove the folder")
         trials = _try_all(asked, conf, train, dev, dump, exp, device, overrides or [], cache)
         whole = [trial for trial in trials if trial["state"] == "finished" and trial["best"] is not None]
         if not whole:

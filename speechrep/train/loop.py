@@ -29,6 +29,11 @@ from speechrep.train.schedule import rate_at
 from speechrep.train.term import TermSignal
 
 
+ANOTHER_EXP = ("choose another --exp (of a recipe's run.sh: --tag NAME, or, of what is trained on an upstream, "
+               "--upstream NAME=SPEC)")
+"""The cure where a folder holds a run that is not the one asked for."""
+
+
 @dataclass(frozen=True)
 class TrainConfig:
     """How a method is trained."""
@@ -344,18 +349,18 @@ class _Run:
         for key in ("method", "config", "inventory"):
             if content[key] != same[key]:
                 raise SpeechrepError(f"{path}: another {key}", f"the {key} of this run",
-                                     "choose another --exp, or remove the folder to start anew")
+                                     f"{ANOTHER_EXP}, or remove the folder to start anew")
         if content["seed"] != self.seed or len(content["processes"]) != self.world.size:
             raise SpeechrepError(f"{path}: seed {content['seed']} on {len(content['processes'])} processes",
                                  f"seed {self.seed} on {self.world.size}",
-                                 "start it as it was started, or choose another --exp")
+                                 f"start it as it was started, or {ANOTHER_EXP}")
         best = content["best"]
         if isinstance(best, float):  # an earlier version kept the value alone
             best = {"by": "loss" if self.method.selects == "loss" else "another value", "value": best, "loss": best,
                     "step": None}
         if best["by"] != self.method.selects:
             raise SpeechrepError(f"{path}: a run whose best weights are chosen by {best['by']}",
-                                 f"by {self.method.selects}", "choose another --exp, or remove the folder to start anew")
+                                 f"by {self.method.selects}", f"{ANOTHER_EXP}, or remove the folder to start anew")
         own = content["processes"][self.world.rank]
         state = self.method.state_dict()
         self.method.load_state_dict({key: shard.like(value, state.get(key, value))

@@ -19,7 +19,7 @@ from speechrep.files import alone_in, remove_leftovers, write_json
 from speechrep.methods.base import Method, find_method
 from speechrep.provenance import provenance
 from speechrep.train import distributed
-from speechrep.train.loop import TrainConfig, fit
+from speechrep.train.loop import ANOTHER_EXP, TrainConfig, fit
 
 
 @dataclass(frozen=True)
@@ -90,8 +90,7 @@ def conduct(name: str, resolved: dict[str, Any], model: Any, config: TrainConfig
             before.setdefault("upstream_digest", resolved["upstream_digest"])
         if differing := _differing(before, resolved):
             raise SpeechrepError(f"{exp}: a run of another configuration or seed ({differing})",
-                                 cure="choose another --exp (of a recipe's run.sh: --tag NAME, or, of what is trained on "
-                                 "an upstream, --upstream NAME=SPEC), or remove the folder")
+                                 cure=f"{ANOTHER_EXP}, or remove the folder")
     if (exp / "done.json").is_file():
         if distributed.speaks():
             print(f"{exp}: already trained")
