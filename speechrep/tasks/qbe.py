@@ -2,7 +2,8 @@
 
 Frames are normalised in each dimension over queries and documents together; a query is looked for in every document by
 subsequence DTW (`speechrep.metrics.subsequence_dtw`), and its scores over the documents are brought to mean 0 and
-deviation 1. Every layer is tried on dev, and the best is reported on test by its MTWV (`speechrep.metrics.mtwv`).
+deviation 1. Every layer is tried on dev, and the best is reported on test by its MTWV (`speechrep.metrics.mtwv`); of
+equal ones the first, but where all are equal, as where none finds anything, the last, as without dev.
 
 Queries are a data folder of their own with `relevance`, lines "QUERY DOCUMENT" of what matches. Documents that the
 query's own speaker said are no trials, where both folders tell speakers. Where the truth covers documents beyond the
@@ -152,8 +153,9 @@ def score_qbe(spec: str, train: DataFolder, queries: DataFolder, documents: Data
     """MTWV of a layer of `spec` on `queries` and `documents`, into out/score.json, beside it scores.tsv with the score
     of every trial, and layers.tsv.
 
-    dev: queries and documents on which the layer is chosen, that of the greatest MTWV; `layer` is then not looked at.
-    cache: where layers are kept for several tasks. The interval is over queries, at the threshold that was found.
+    dev: queries and documents on which the layer is chosen (see `best_layer`); `layer` is then not looked at.
+    cache: where layers are kept for several tasks. The intervals are over queries, at the threshold that was found; where
+    nothing is detected there is none.
     """
     upstream = open_upstream(spec, train, dump, device)
     trials = read_trials(queries, documents)
@@ -163,7 +165,7 @@ def score_qbe(spec: str, train: DataFolder, queries: DataFolder, documents: Data
         for number, scores in _each_layer(spec, upstream, train, *dev, dev_trials, dump, cache, distance,
                                           list(range(len(upstream.dims)))):
             tried[number] = mtwv(scores[0], dev_trials.hits, trials=dev_trials.judged)
-        layer = max(tried, key=lambda number: tried[number].value)
+        layer, stands_out = best_layer({number: found.value for number, found in tried.items()})
     layer = layer_number(upstream, layer)
     ((_, (scores, short)),) = _each_layer(spec, upstream, train, queries, documents, trials, dump, cache, distance,
                                           [layer])
@@ -175,7 +177,14 @@ def score_qbe(spec: str, train: DataFolder, queries: DataFolder, documents: Data
     if trials.beyond is not None:
         more, hits, judged = with_unreported(trials, scores)
         found["mtwv_all"] = _metric(mtwv(more, hits, trials=judged))
-    notes = [f"atwv is at the threshold {YES:g}"] + (["each system's layer is the best on dev"] if tried else [])
+    notes = [f"atwv is at the threshold {YES:g}", "the intervals are over queries, at a fixed threshold"]
+    empty = [name for name, entry in found.items() if entry["low"] is None]
+    if empty:
+        notes.append(f"{', '.join(empty)}: nothing is detected, which is worth 0 for every query and has no interval")
+    if tried:
+        notes.append("each system's layer is the best on dev" if stands_out else
+                     f"no layer stands out on dev, where the MTWV of all {len(tried)} is {tried[layer].value:g}; the last is "
+                     "taken")
     if short:
         notes.append(f"{short} queries of fewer than {MIN_FRAMES} frames are not looked for")
     unheard = len(trials.queries) - len(best.queries)
@@ -199,6 +208,14 @@ def score_qbe(spec: str, train: DataFolder, queries: DataFolder, documents: Data
                  for q, value, miss, alarm in zip(best.queries.tolist(), best.values, best.misses, best.alarms)}
     return write_score(out / "score.json", task="qbe", part=documents.name, system=system, seed=seed, metrics=found,
                        per_utt=per_query, notes=notes, provenance=provenance(sys.argv, settings, seed, data))
+
+
+def best_layer(tried: Mapping[int, float]) -> tuple[int, bool]:
+    """The layer of the greatest MTWV, of equal ones the first, and whether it stands out: where all of several layers are
+    equal, dev says nothing, and it is the last, which `layer` is by default too."""
+    if len(tried) > 1 and len(set(tried.values())) == 1:
+        return max(tried), False
+    return max(tried, key=lambda number: tried[number]), True
 
 
 def _above(scores: np.ndarray, trials: Trials) -> TermWeighted:
@@ -236,7 +253,11 @@ def _layers(spec: str, upstream: Upstream, folder: DataFolder, train: DataFolder
 
 
 def _metric(found: TermWeighted) -> dict:
-    return metric(*mean_interval(found.values), n=len(found.values), unit="", better="higher")
+    value, low, high = mean_interval(found.values)
+    if (found.misses == 1).all() and not found.alarms.any():
+        # Whichever queries were drawn: an interval of no width would look like certainty.
+        low = high = None
+    return metric(value, low, high, n=len(found.values), unit="", better="higher")
 
 
 def _scores_table(trials: Trials, scores: np.ndarray) -> str:

@@ -52,6 +52,8 @@ def test_queries_are_found(root, tmp_path):
     # Chords of the query's own pitch are plain to find, those of the other pitch are not.
     assert 0.3 < entry["value"] <= 1 and entry["low"] <= entry["value"] <= entry["high"]
     assert found["metrics"]["atwv"]["value"] <= entry["value"]
+    assert "the intervals are over queries, at a fixed threshold" in found["notes"]
+    assert "each system's layer is the best on dev" in found["notes"]
     assert (out / "layers.tsv").read_text().startswith("layer\tmtwv\tthreshold\n0\t0.")
     # The tables beside it say the same.
     rows = [line.split("\t") for line in (out / "scores.tsv").read_text().splitlines()[1:]]
@@ -100,6 +102,29 @@ def test_the_best_layer_of_dev_is_reported(root, tmp_path, monkeypatch):
     found = score(root, tmp_path / "b", dev=(folder(root, "queries_dev"), folder(root, "dev")))
     assert found["provenance"]["config"]["layer"] == 1
     assert found["metrics"]["mtwv"] == alone
+
+
+def test_layers_of_which_none_stands_out():
+    assert qbe.best_layer({0: 0.0, 1: 0.25, 2: 0.25}) == (1, True) and qbe.best_layer({0: 0.0}) == (0, True)
+    assert qbe.best_layer({0: 0.0, 1: 0.0, 2: 0.0}) == (2, False)
+
+
+def test_where_nothing_is_found_it_is_said(root, tmp_path, monkeypatch):
+    """Three layers whose every score is 0: the last is taken, and 0 is shown without an interval."""
+    upstream = qbe.open_upstream("logmel", folder(root, "train"), root / "dump")
+    monkeypatch.setattr(qbe, "open_upstream", lambda *_: upstream)
+    monkeypatch.setattr(upstream, "dims", (20, 20, 20))
+    monkeypatch.setattr(qbe, "_layers", lambda *arguments: {number: {utt: None for utt in arguments[2].utts}
+                                                            for number in arguments[-1]})
+    monkeypatch.setattr(qbe, "scores_of", lambda queries, documents, trials, distance: (np.zeros(trials.hits.shape), 0))
+    found = score(root, tmp_path, dev=(folder(root, "queries_dev"), folder(root, "dev")))
+    assert found["provenance"]["config"]["layer"] == 2
+    assert "no layer stands out on dev, where the MTWV of all 3 is 0; the last is taken" in found["notes"]
+    assert "each system's layer is the best on dev" not in found["notes"]
+    assert "mtwv, atwv, twv_dev_threshold: nothing is detected, which is worth 0 for every query and has no interval" in (
+        found["notes"])
+    for entry in found["metrics"].values():
+        assert (entry["value"], entry["low"], entry["high"]) == (0, None, None)
 
 
 def test_normalisation_and_short_queries():
