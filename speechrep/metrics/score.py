@@ -12,14 +12,16 @@ BETTER = ("lower", "higher")
 
 
 def metric(value: float, low: float | None = None, high: float | None = None, *, n: int, unit: str,
-           better: str) -> dict[str, Any]:
-    """One entry of `metrics`: value, its 95 % interval, how many terms it is of, its unit and which way is better."""
+           better: str, conditions: str = "") -> dict[str, Any]:
+    """One entry of `metrics`: value, its 95 % interval, how many terms it is of, its unit and which way is better; and
+    where it is computed in several ways in the literature, `conditions`, in words, without which it cannot be compared."""
     if better not in BETTER:
         raise ValueError(f"better: '{better}', wanted one of {BETTER}")
     if not all(number is None or math.isfinite(number) for number in (value, low, high)):
         raise ValueError(f"a metric that is not finite: {value}, {low}, {high}")
     bounds = [None if number is None else float(number) for number in (low, high)]
-    return {"value": float(value), "low": bounds[0], "high": bounds[1], "n": int(n), "unit": unit, "better": better}
+    entry = {"value": float(value), "low": bounds[0], "high": bounds[1], "n": int(n), "unit": unit, "better": better}
+    return entry | ({"conditions": conditions} if conditions else {})
 
 
 def write_score(path: str | Path, *, task: str, part: str, system: str, seed: int | None,

@@ -35,8 +35,8 @@ def main_metrics(score: dict[str, Any]) -> list[str]:
 def collect_methods(exp: Path) -> dict[str, Any]:
     """Everything below EXP/tasks as plain values.
 
-    `columns`: {key, task, part, label, metric, unit, better}, in which label is the task, with the part where a task
-    has several; `systems`: {system, seeds, floor, upstreams, parameters, data_hours,
+    `columns`: {key, task, part, label, metric, unit, better, conditions}, in which label is the task, with the part where a
+    task has several, and conditions are those that the scores state; `systems`: {system, seeds, floor, upstreams, parameters, data_hours,
     heard_hours, train_sec, scores, beats}, in which scores are by the columns' keys: {value, low, high, over
     ("utterances" or "seeds"), n, by_seed, lr (all rates, of seeds and of folds), path}, and beats by floor: {floor, of,
     won, clearly, lost}. Raises `SpeechrepError` if nothing is scored.
@@ -59,7 +59,10 @@ def collect_methods(exp: Path) -> dict[str, Any]:
         for metric in main_metrics(score):
             entry, key = score["metrics"][metric], f"{task}:{metric}:{score['part']}"
             columns.setdefault(key, {"key": key, "task": task, "part": score["part"], "metric": metric,
-                                     "unit": entry.get("unit") or "", "better": entry["better"]})
+                                     "unit": entry.get("unit") or "", "better": entry["better"], "conditions": []})
+            stated = columns[key]["conditions"]
+            if entry.get("conditions") and entry["conditions"] not in stated:
+                stated.append(entry["conditions"])
             system["found"].setdefault(key, {})[score["seed"]] = entry | {
                 "lr": learning_rates(runs), "path": path.relative_to(exp).as_posix(), "run": run}
     if not columns:
@@ -199,6 +202,8 @@ def legend(found: dict[str, Any]) -> list[str]:
     rates = {column["task"]: sorted({rate for row in found["systems"] for rate in (row["scores"].get(column["key"]) or
              {"lr": []})["lr"]}) for column in found["columns"]}
     told = [f"{task} {', '.join(f'{rate:g}' for rate in own)}" for task, own in rates.items() if own]
+    lines += [f"{' '.join(heading(column)).removesuffix(' ↓').removesuffix(' ↑')}: {' or '.join(column['conditions'])}."
+              for column in found["columns"] if column["conditions"]]
     return lines + ([f"Learning rates: {'; '.join(told)}."] if told else [])
 
 

@@ -36,6 +36,8 @@ from speechrep.nn.xvector import XVector
 from speechrep.tasks.base import BaseTask, Lines, Scored
 from speechrep.upstream import Upstream
 
+P_TARGETS = (0.01, 0.001)
+"""Of what share of targets minDCF is (Kaldi's recipe of VoxCeleb)."""
 MOST_PAIRED = 2000
 """Dev utterances that are paired, evenly spaced among all: two million pairs."""
 
@@ -81,7 +83,7 @@ class Task(BaseTask):
     parts = (("train", "dev", "test"), ("verification/train", "verification/dev", "verification/test"))
     files = {"test": ("trials",)}
     decode_options = {"--cohort": "train"}
-    main_metrics = ("eer",)
+    main_metrics = ("eer", f"min_dcf_{P_TARGETS[0]:g}", "eer_asnorm")
 
     def __init__(self, config: Config, upstream: Upstream, labels: tuple[str, ...]):
         super().__init__(config, upstream, labels)
@@ -213,9 +215,12 @@ class Task(BaseTask):
                 raise SpeechrepError(f"{folder}/cohort: {error}", "two speakers or more who are not alike") from None
         metrics = {}
         for suffix, values in scores.items():
-            for name, interval in detection_intervals(values, targets, [trial[0] for trial in trials]).items():
-                factor, unit = (100, "%") if name == "eer" else (1, "")
-                metrics[name + suffix] = metric(*(factor * v for v in interval), n=len(trials), unit=unit, better="lower")
+            how = f"scores normalised by the {len(others)} speakers of the cohort (AS-norm)" if suffix else ""
+            for name, interval in detection_intervals(values, targets, [trial[0] for trial in trials], P_TARGETS).items():
+                factor, unit, cost = (100, "%", "") if name == "eer" else (
+                    1, "", "cost over that of the better of accepting all and rejecting all")
+                metrics[name + suffix] = metric(*(factor * v for v in interval), n=len(trials), unit=unit, better="lower",
+                                                conditions="; ".join(filter(None, (cost, how))))
         per_utt = {f"{enrolled} {tested}": {"target": int(target)} | {f"score{suffix}": float(values[i])
                                                                       for suffix, values in scores.items()}
                    for i, (enrolled, tested, target) in enumerate(trials)}

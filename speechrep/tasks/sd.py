@@ -35,6 +35,8 @@ from speechrep.upstream import Upstream
 
 COLLARS_SEC = {"der": 0.0, "der_collar": 0.25}
 """Unscored seconds on each side of a reference boundary: none (dscore's default, what SUPERB gives), and NIST's quarter."""
+OVERLAP = True
+"""Whether times at which several speakers talk are scored (dscore's default, what SUPERB gives)."""
 
 
 @dataclass(frozen=True)
@@ -200,19 +202,20 @@ class Task(BaseTask):
             hypotheses = read_table(path)
             check_utterances(references, hypotheses)
             found[path.name] = [(read_turns(references[utt]), read_turns(hypotheses[utt])) for utt in sorted(references)]
-        chosen = min(found, key=lambda name: sum(diarisation_errors(*pair).errors for pair in found[name]))
+        chosen = min(found, key=lambda name: sum(diarisation_errors(*pair, COLLARS_SEC["der"], OVERLAP).errors
+                                                 for pair in found[name]))
         turns, metrics = found[chosen], {}
         for name, collar_sec in COLLARS_SEC.items():
-            found = [diarisation_errors(*pair, collar_sec) for pair in turns]
-            metrics[name] = _rate([some.errors for some in found], [some.speech for some in found])
+            found = [diarisation_errors(*pair, collar_sec, OVERLAP) for pair in turns]
+            metrics[name] = _rate([some.errors for some in found], [some.speech for some in found], conditions(name))
             if name == "der":
                 whole = found
         for part in ("miss", "false_alarm", "confusion"):
-            metrics[part] = _rate([getattr(some, part) for some in whole], [some.speech for some in whole])
+            metrics[part] = _rate([getattr(some, part) for some in whole], [some.speech for some in whole], conditions("der"))
         per_utt = {utt: {"speech_sec": some.speech, "miss_sec": some.miss, "false_alarm_sec": some.false_alarm,
                          "confusion_sec": some.confusion} for utt, some in zip(sorted(references), whole)}
-        notes = ["der: no collar; der_collar: 0.25 s on each side of a boundary are not scored; overlapping speech is "
-                 "scored in both"]
+        notes = ["; ".join(f"{name}: {conditions(name)}" for name in COLLARS_SEC)
+                 + " (a collar is not scored on each side of a boundary of the reference); the parts of der as der"]
         return Scored(metrics, per_utt, notes if chosen == "hyp" else [
             *notes, f"the operating point, {chosen.removeprefix('hyp_')}, is that of the least error on the tested part"])
 
@@ -258,6 +261,11 @@ def _name(point: tuple[float, int]) -> str:
     return f"der_{point[0]:g}_{point[1]}"
 
 
-def _rate(errors: list[float], speech: list[float]) -> dict:
+def conditions(name: str) -> str:
+    """What the metric `name` of COLLARS_SEC scores, in words."""
+    return f"collar {COLLARS_SEC[name]:g} s, overlap {'' if OVERLAP else 'not '}scored"
+
+
+def _rate(errors: list[float], speech: list[float], how: str) -> dict:
     value = ratio_interval(np.array(errors), np.array(speech))
-    return metric(*(100 * v for v in value), n=len(errors), unit="%", better="lower")
+    return metric(*(100 * v for v in value), n=len(errors), unit="%", better="lower", conditions=how)

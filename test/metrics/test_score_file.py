@@ -13,6 +13,7 @@ def test_what_is_written_is_read(tmp_path):
                           per_utt={"b": {"errors": 1, "text": "x\ty"}, "a": {"errors": 0, "mcd": 1.25}})
     assert read_score(tmp_path / "x" / "score.json") == written
     assert written["metrics"]["wer"] == {"value": 0.5, "low": 0.25, "high": 0.75, "n": 4, "unit": "", "better": "lower"}
+    assert metric(0.5, n=4, unit="", better="lower", conditions="no collar")["conditions"] == "no collar"
     assert (tmp_path / "x" / "per_utt.tsv").read_text() == "utt\terrors\ttext\tmcd\na\t0\t\t1.25\nb\t1\tx y\t\n"
     assert read_per_utt(tmp_path / "x" / "per_utt.tsv")["b"] == {"errors": "1", "text": "x y", "mcd": ""}
 

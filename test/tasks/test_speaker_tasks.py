@@ -1,6 +1,7 @@
 """Verification, diarisation, emotion in folds and keywords: from training to score.json, on chords."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -17,6 +18,8 @@ from speechrep.data.rttm import read_turns, write_rttm
 from speechrep.data.trials import make_trials, read_trials, write_trials
 from speechrep.errors import SpeechrepError
 from speechrep.metrics.score import read_score
+from speechrep.report.methods import collect_methods, methods_markdown
+from speechrep.report.results import number
 from speechrep.tasks import asv, er, sd
 from speechrep.tasks.base import load_task
 from speechrep.tasks.folds import join_folds
@@ -95,7 +98,7 @@ def scored(out, *folders):
 
 
 @pytest.mark.parametrize("head", ["xvector", "ecapa"])
-def test_verification(root, head):
+def test_verification(root, head, tmp_path):
     exp = trained(root, "asv", more=("--set", f"model.head={head}"), tag=head)
     out = decoded(root, "asv", exp, more=("--cohort", root / "data/train"))
     score = scored(out)
@@ -103,6 +106,11 @@ def test_verification(root, head):
     assert set(values) == {f"{name}{kind}" for name in ("eer", "min_dcf_0.01", "min_dcf_0.001")
                            for kind in ("", "_asnorm")}
     assert values["eer"] < 15 and values["min_dcf_0.01"] <= 1
+    table = methods_markdown(collect_methods(as_in_the_suite(tmp_path, out / "score.json")))
+    assert "| asv eer (%) ↓ | asv min dcf 0.01 ↓ | asv eer asnorm (%) ↓ |" in table
+    for name in ("eer", "min_dcf_0.01", "eer_asnorm"):
+        assert f"| {number(values[name])} [" in table
+    assert "\n- asv eer asnorm (%): scores normalised by the 2 speakers of the cohort (AS-norm).\n" in table
     trials = read_trials(root / "data/test/trials")
     assert score["metrics"]["eer"]["n"] == len(trials) and score["notes"] == [
         f"{len(trials)} trials, {sum(target for _, _, target in trials)} of them targets"]
@@ -245,7 +253,15 @@ def test_trials_are_of_one_language_and_other_words():
         make_trials({"a": "x", "b": "y"}, {"a": "en", "b": "en"})
 
 
-def test_diarisation(root):
+def as_in_the_suite(tmp_path, score):
+    """EXP with one score of one system."""
+    place = tmp_path / "exp/tasks/logmel-0/TASK/test".replace("TASK", read_score(score)["task"])
+    place.mkdir(parents=True)
+    shutil.copy(score, place)
+    return tmp_path / "exp"
+
+
+def test_diarisation(root, tmp_path):
     exp = trained(root, "sd", "mix_train", "mix_dev")
     task = load_task(exp / "best.pt")
     dev = torch.load(exp / "best.pt", weights_only=True)["dev"]
@@ -255,7 +271,10 @@ def test_diarisation(root):
     score = scored(out)
     values = {name: entry["value"] for name, entry in score["metrics"].items()}
     assert values["der"] == pytest.approx(values["miss"] + values["false_alarm"] + values["confusion"])
-    assert 0 < values["der"] < 35 and "no collar" in score["notes"][0]
+    assert 0 < values["der"] < 35
+    assert score["notes"][0].startswith("der: collar 0 s, overlap scored; der_collar: collar 0.25 s, overlap scored")
+    table = methods_markdown(collect_methods(as_in_the_suite(tmp_path, out / "score.json")))
+    assert "\n- sd der (%): collar 0 s, overlap scored.\n" in table
     assert len((out / "hyp.rttm").read_text().splitlines()) == sum(
         len(read_turns(line)) for line in read_table(out / "hyp").values())
     assert json.loads((out / "made.json").read_text())["settled"] == task.settled
