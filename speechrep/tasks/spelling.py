@@ -9,7 +9,7 @@ from speechrep.data.folder import read_table
 from speechrep.data.text.normalise import normalise
 from speechrep.metrics.bootstrap import ratio_interval
 from speechrep.metrics.score import metric
-from speechrep.metrics.wer import Edits, corpus_edits, phones
+from speechrep.metrics.wer import Edits, corpus_edits, error_rate, phones
 from speechrep.tasks.base import Scored
 
 
@@ -42,7 +42,8 @@ def scored(folder: Path) -> Scored:
     """The errors of `hyp` against `ref`, lines of symbols in `folder`: of phones (PER) where its file `units` says so,
     else of characters, spaces within the line among them (CER), and of words (WER).
 
-    An empty reference counts with its insertions. Raises `SpeechrepError` for a missing or doubled utterance.
+    An empty reference counts with its insertions. Raises `SpeechrepError` for a missing or doubled utterance, and where all
+    references are empty.
     """
     units = (folder / "units").read_text(encoding="utf-8").strip()
     refs, hyps = read_table(folder / "ref"), read_table(folder / "hyp")
@@ -58,7 +59,8 @@ def scored(folder: Path) -> Scored:
 
 
 def rate(counts: dict[str, Edits]) -> dict:
-    """The entry of a score for errors over reference symbols, in per cent."""
+    """The entry of a score for errors over reference symbols, in per cent. Raises `SpeechrepError` as `error_rate`."""
+    error_rate(counts)
     order = sorted(counts)
     references = np.array([counts[utt].reference for utt in order])
     value = ratio_interval(np.array([counts[utt].errors for utt in order]), references)

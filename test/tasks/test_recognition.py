@@ -296,6 +296,9 @@ def test_word_and_character_errors_by_hand(tmp_path):
     (tmp_path / "units").write_text("chars\n")
     found = {name: entry["value"] for name, entry in scored(tmp_path).metrics.items()}
     assert found == pytest.approx({"cer": 50, "wer": 150})
+    write_table(tmp_path / "ref", {"a": "", "b": "_"})
+    with pytest.raises(SpeechrepError, match="no symbol in any reference"):
+        scored(tmp_path)
 
 
 @pytest.mark.parametrize("lines", [
