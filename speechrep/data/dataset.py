@@ -19,6 +19,7 @@ from which a method draws what is random about an utterance: they depend on (see
 workers nor processes nor resuming change a draw. Padded positions hold zeros.
 """
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -101,6 +102,14 @@ class SpeechDataset(torch.utils.data.Dataset):
 
     def __len__(self) -> int:
         return len(self.utts)
+
+    def require_features(self, utts: Iterable[str]) -> None:
+        """Raises `SpeechrepError` if the dump lacks one of `utts`, which must not go missing in a score."""
+        wanted = set(utts)
+        missing = sorted(wanted - set(self.feats))
+        if missing:
+            raise SpeechrepError(f"{len(missing)} of {len(wanted)} utterances of {self.folder.path} have no features, such as "
+                                 f"'{missing[0]}'", "features of all of them", "run stage 3 (dump) again")
 
     def prompt_of(self, index: int, draw: int) -> int:
         """The position of the prompt for utterance `index`: another of the same speaker where there is one."""

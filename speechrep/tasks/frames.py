@@ -32,11 +32,12 @@ def labelled_frames(upstream: Upstream, folder: DataFolder, dump: Path, layer: i
                     batch_sec: float = 200.0, utts: set[str] | None = None) -> Iterator[LabelledFrames]:
     """The frames of a layer of `upstream`, utterance by utterance; a frame's phone is the one at its place in `ali`.
 
-    Utterances without an alignment are left out.
+    Utterances without an alignment are left out. Raises `SpeechrepError` for aligned ones that have no features.
     """
     dataset = SpeechDataset(folder, dump / upstream.kind / folder.path.name, upstream.inventory, upstream.needs, max_sec=60.0)
     languages = folder.read("utt2lang") if folder.has("utt2lang") else {}
     alignments = folder.read("ali")
+    dataset.require_features(utt for utt in folder.utts if utt in alignments and (utts is None or utt in utts))
     hop_sec = upstream.hop_samples / upstream.rate_hz
     chosen = [i for i, utt in enumerate(dataset.utts) if utt in alignments and (utts is None or utt in utts)]
     device = upstream.mean.device

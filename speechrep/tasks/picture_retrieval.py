@@ -66,8 +66,10 @@ class Queries(NamedTuple):
 
 @torch.no_grad()
 def describe(method: Method, folder: DataFolder, dump: Path, device: str = "cpu") -> Described:
-    """Vectors of every utterance of `folder` and of every picture. dump: the features of this part."""
+    """Vectors of every utterance of `folder` and of every picture. dump: the features of this part. Raises `SpeechrepError`
+    for a described picture whose utterance has no features: fewer candidates are easier to choose from."""
     dataset = SpeechDataset(folder, dump, method.inventory, ("feats", "image", "text"), max_sec=60.0)
+    dataset.require_features(utt for utt in folder.utts if utt in dataset.pictures and utt in dataset.texts)
     order = sorted(range(len(dataset)), key=lambda i: (-dataset.seconds[i], i))
     speech: dict[int, torch.Tensor] = {}
     image: dict[int, torch.Tensor] = {}

@@ -217,6 +217,25 @@ def test_every_labelled_utterance_is_predicted_or_none(root, tmp_path):
         predict(task, folder(root, "test"), tmp_path / "dump", tmp_path / "out")
 
 
+def test_probes_leave_no_aligned_utterance_out(root, tmp_path):
+    """Those without an alignment are no frames of a phone; of the others each must be there."""
+    test = folder(root, "test")
+    part = test.subset(test.utts, tmp_path / "test")
+    part.write("ali", {utt: test.read("ali")[utt] for utt in test.utts[2:]})
+    table = read_table(root / "dump/logmel/test/feats.scp")
+    for lacking, found in ((2, 8), (3, 0)):
+        dumped = tmp_path / f"dump{lacking}/logmel/test"
+        dumped.mkdir(parents=True)
+        write_table(dumped / "feats.scp", dict(list(table.items())[lacking:]))
+        frames = labelled_frames(Upstream.open("logmel", take_inventory(folder(root, "train"), root / "dump/logmel/train")),
+                                 part, tmp_path / f"dump{lacking}")
+        if found:
+            assert len(list(frames)) == found
+        else:
+            with pytest.raises(SpeechrepError, match=f"1 of 8 utterances of .*/test have no features, such as '{test.utts[2]}'"):
+                list(frames)
+
+
 def test_pooling_and_batches_do_not_depend_on_padding(root):
     for module, values in ((intent, {}), (frame_phones, {})):
         task, train = make_task(root, module, **values)

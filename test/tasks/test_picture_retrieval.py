@@ -7,7 +7,7 @@ import torch
 from toy_corpus import folder, make_corpus
 
 from speechrep.data.dataset import SpeechDataset, take_inventory
-from speechrep.data.folder import DataFolder
+from speechrep.data.folder import DataFolder, read_table, write_table
 from speechrep.errors import SpeechrepError
 from speechrep.files import read_json
 from speechrep.methods import resdavenet_vq
@@ -111,6 +111,14 @@ def test_a_part_without_pictures_is_refused(trained, tmp_path):
     (bare.path / "image.scp").unlink()
     with pytest.raises(SpeechrepError, match="no 'image.scp'"):
         describe(method, DataFolder(bare.path), root / "dump/logmel/test")
+
+
+def test_a_description_without_features_is_refused(trained, tmp_path):
+    root, method = trained
+    feats = read_table(root / "dump/logmel/test/feats.scp")
+    write_table(tmp_path / "feats.scp", dict(list(feats.items())[1:]))
+    with pytest.raises(SpeechrepError, match=f"1 of 8 utterances of .*/test have no features, such as '{list(feats)[0]}'"):
+        describe(method, folder(root, "test"), tmp_path)
 
 
 def test_a_method_without_pictures_is_refused(trained, tmp_path, monkeypatch):
