@@ -36,10 +36,10 @@ def collect_methods(exp: Path) -> dict[str, Any]:
     """Everything below EXP/tasks as plain values.
 
     `columns`: {key, task, part, label, metric, unit, better, conditions}, in which label is the task, with the part where a
-    task has several, and conditions are those that the scores state; `systems`: {system, seeds, floor, upstreams, parameters, data_hours,
-    heard_hours, train_sec, scores, beats}, in which scores are by the columns' keys: {value, low, high, over
-    ("utterances" or "seeds"), n, by_seed, lr (all rates, of seeds and of folds), path}, and beats by floor: {floor, of,
-    won, clearly, lost}. Raises `SpeechrepError` if nothing is scored.
+    task has several, and conditions are those that the scores state; `systems`: {system, seeds, floor, upstreams,
+    parameters, data_hours, heard_hours, train_sec, scores, beats}, in which scores are by the columns' keys: {value, low,
+    high, over ("utterances" or "seeds"), n, by_seed, lr (all rates, of seeds and of folds), path}, and beats by floor:
+    {floor, of, won, clearly, lost}. Raises `SpeechrepError` if nothing is scored.
     """
     columns: dict[str, dict[str, Any]] = {}
     systems: dict[str, dict[str, Any]] = {}
