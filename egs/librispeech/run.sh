@@ -78,7 +78,10 @@ if stage 3 "dump: log-mel and MFCC features" "10 s an hour of speech"; then
   for kind in logmel mfcc; do
     speechrep dump --conf "conf/$kind.yaml" --nj "$nj" --cmvn data/train "dump/$kind/train"
     for folder in $(others); do
-      speechrep dump --conf "conf/$kind.yaml" --nj "$nj" "$folder" "dump/$kind/${folder#data/}"
+      # Plain features have their statistics from the part that a task learns from.
+      cmvn=()
+      [[ $folder != data/train_* ]] || cmvn=(--cmvn)
+      speechrep dump --conf "conf/$kind.yaml" --nj "$nj" "${cmvn[@]}" "$folder" "dump/$kind/${folder#data/}"
     done
   done
 fi

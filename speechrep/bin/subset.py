@@ -5,8 +5,7 @@
 
 --out lists the utterances, for `--labelled LIST` of `speechrep pretrain`, `train` and `decode`: the phones of these
 utterances may be learned from, of all others only the speech (minimal supervision). --folder makes a data folder of
-them, for low-resource recognition (10, 60 and 600 minutes in Libri-light): dump its features as of any part, and name it
-as --train of `speechrep train`, first frozen, then with --init of that run and model.finetune=true.
+them, whose features are dumped as of any part. Low-resource recognition needs neither: see `minutes` of the task asr.
 """
 
 

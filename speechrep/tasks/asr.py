@@ -5,6 +5,9 @@ Units are phones, without stress or tone where not told otherwise, from the alig
 or SentencePiece's pieces of it (Kudo 2018, arXiv 1804.10959), trained on the transcripts of the training part. Unlike
 s3prl nothing is appended to a target: neither an end symbol nor a last space.
 
+With `minutes` it is low-resource recognition: so much of the training part, all voices in turn, is learned from; of a
+corpus that has them the published parts, such as Libri-light's train_10min (arXiv 1912.07875).
+
 Loss:
   ctc   negative log-likelihood of the target, summed over utterances; counted in target symbols
 """
@@ -16,6 +19,8 @@ from typing import Literal
 import torch
 
 from speechrep.data.dataset import SpeechDataset
+from speechrep.data.folder import DataFolder
+from speechrep.data.subset import all_voices
 from speechrep.data.text.normalise import normalise
 from speechrep.data.text.tokenizer import SentencePieceTokenizer
 from speechrep.errors import SpeechrepError
@@ -42,6 +47,8 @@ class Config(ctc.Config):
     """How many pieces at most (an assumption; SUPERB has characters only)."""
     spoken: bool = False
     """Spell the transcript as it is said, lower case and without punctuation, numbers spelt out (needs utt2lang)."""
+    minutes: float = 0.0
+    """How much labelled speech of the training part is learned from (see `speechrep.data.subset.all_voices`); 0 for all."""
     best_by: Literal["symbols", "words"] = "symbols"
     """By the errors of what on dev, on the best path, the best weights are chosen: of phones, characters or pieces; of
     words (SUPERB's recognition)."""
@@ -49,6 +56,19 @@ class Config(ctc.Config):
     def __post_init__(self):
         if self.units == "phones" and self.best_by == "words":
             raise ValueError("phones make no words: best_by must be symbols")
+        if self.minutes < 0:
+            raise ValueError("minutes must be 0 or more")
+
+    @property
+    def stream(self) -> str:
+        """That of the data folder which holds what is spelt."""
+        return "ali" if self.units == "phones" else "text"
+
+    @property
+    def part(self) -> str:
+        """The data folder that has just its minutes, where a corpus has one: train_10min, train_1h."""
+        hours = self.minutes / 60
+        return f"train_{hours:g}h" if hours == int(hours) else f"train_{self.minutes:g}min"
 
 
 class Task(ctc.CTCTask):
@@ -72,6 +92,27 @@ class Task(ctc.CTCTask):
         if config.units == "phones":
             return ("phones",)
         return ("text", "label:utt2lang") if config.spoken else ("text",)
+
+    @classmethod
+    def parts_of(cls, config: Config) -> tuple[tuple[str, str, str], ...]:
+        return ((config.part, "dev", "test"), *cls.parts) if config.minutes else cls.parts
+
+    @classmethod
+    def chosen_utts(cls, config: Config, folder: DataFolder, part: str) -> frozenset[str] | None:
+        """Of the training part so many minutes, the same each time."""
+        if part != "train" or not config.minutes or folder.name == config.part:
+            return None
+        return frozenset(all_voices(folder, config.minutes, stream=config.stream))
+
+    @classmethod
+    def obstacle(cls, config: Config, folders: dict[str, DataFolder]) -> str:
+        """A training part with fewer minutes than are to be learned from."""
+        train = folders["train"]
+        if not config.minutes or train.name == config.part:
+            return ""
+        seconds, spelt = train.seconds, train.read(config.stream)
+        have = sum(seconds[utt] for utt in train.utts if utt in spelt) / 60
+        return f"{train.path} has only {have:.1f} min" if have < config.minutes else ""
 
     @classmethod
     def selects_of(cls, config: Config) -> str:

@@ -1,8 +1,8 @@
 """The contract of a trained downstream task: an upstream, frozen or fine-tuned, and a head, trained as methods are.
 
-A file `tasks/x.py` holds a frozen dataclass `Config`, with the fields `finetune`, `finetune_from` and `layer`, and a
-class `Task`. The checkpoint of a task holds its upstream's weights too, so that it serves alone. What a task predicts is
-written to files keyed by utterance, and those files alone are scored (see `speechrep.tasks.predict`).
+A file `tasks/x.py` holds a frozen dataclass `Config`, with the fields `finetune`, `finetune_from`, `finetune_after` and
+`layer`, and a class `Task`. The checkpoint of a task holds its upstream's weights too, so that it serves alone. What a
+task predicts is written to files keyed by utterance, and those files alone are scored (see `speechrep.tasks.predict`).
 """
 
 import importlib
@@ -59,19 +59,20 @@ class BaseTask(Method):
 
     `config.finetune`: False keeps the upstream frozen and in eval mode. `config.finetune_from`: where above 0, that holds
     for all that the layers below this number are made with (see `Upstream.parameters_from`): nothing is differentiated
-    there. `config.layer`: "weighted" takes the softmax-weighted sum of all layers as wide as the first (SUPERB's way),
-    "last" the last layer alone.
+    there. `config.finetune_after`: in so many steps the upstream is frozen still, until the head is of some use; a new
+    one's gradients spoil what it stands on (Kumar et al., arXiv 2202.10054). `config.layer`: "weighted" takes the
+    softmax-weighted sum of all layers as wide as the first (SUPERB's way), "last" the last layer alone.
     `pools`: whether the head gives the same for the mean of an utterance's frames as for the frames, as one does that is
     affine up to its own mean over them; of a frozen upstream the means are then all that it is given.
     `labels` are the names of classes or symbols in the order of their ids. `needs_of(config)` names the streams of the
     labels; `needs` of a task in hand begins with what its upstream hears.
 
     What `speechrep suite` asks. `parts`: the folders below data/ for training, dev and test, of which the first triple
-    that a corpus has is taken. `files`: by part (train, dev, test) those that its folder must hold beside the streams
-    of `needs_of`, such as {"test": ("trials",)}. `decode_options`: option of `speechrep decode` -> the part whose
-    folder it names. `main_metrics`: by which systems are compared; the score's first where empty. `superb`: the habits
-    of the reference that change numbers and are taken on with `--superb-compatible` alone, "key=value" for `--set` ->
-    the habit in a sentence.
+    that a corpus has is taken; `parts_of(config)` where they depend on the configuration. `files`: by part (train,
+    dev, test) those that its folder must hold beside the streams of `needs_of`, such as {"test": ("trials",)}.
+    `decode_options`: option of `speechrep decode` -> the part whose folder it names. `main_metrics`: by which systems
+    are compared; the score's first where empty. `superb`: the habits of the reference that change numbers and are
+    taken on with `--superb-compatible` alone, "key=value" for `--set` -> the habit in a sentence.
     """
 
     parts: tuple[tuple[str, str, str], ...] = (("train", "dev", "test"),)
@@ -88,8 +89,13 @@ class BaseTask(Method):
         # A fine-tuned method has parts that its layers do not need: decoders, heads.
         self.partial = config.finetune
         upstream.requires_grad_(config.finetune)
-        self.still = [] if config.finetune else [upstream]
-        """What stays in eval mode: modules."""
+        self.still: list[nn.Module] = []
+        """What stays in eval mode of an upstream that is trained."""
+        self.steps_done = 0
+        """Of this training."""
+        if not config.finetune and (config.finetune_from or config.finetune_after):
+            raise SpeechrepError("model.finetune_from or model.finetune_after with an upstream that is frozen",
+                                 "model.finetune=true beside it")
         if config.finetune_from:
             self._finetune_from(config.finetune_from)
         self.chosen = chosen_layers(upstream, config.layer)
@@ -102,13 +108,19 @@ class BaseTask(Method):
 
     def train(self, mode: bool = True) -> "BaseTask":
         super().train(mode)
-        for module in self.still:
+        for module in self.still if self.finetunes else (self.upstream,):
             module.eval()
         return self
 
+    @property
+    def finetunes(self) -> bool:
+        """Whether the step at hand trains the upstream."""
+        return self.config.finetune and self.steps_done >= self.config.finetune_after
+
+    def after_step(self, step: int) -> None:
+        self.steps_done = step
+
     def _finetune_from(self, first: int) -> None:
-        if not self.config.finetune:
-            raise SpeechrepError(f"model.finetune_from={first} of an upstream that is frozen", "model.finetune=true with it")
         trained = self.upstream.parameters_from(first)
         self.upstream.requires_grad_(False)
         for parameter in trained:
@@ -121,7 +133,7 @@ class BaseTask(Method):
         chosen of a frozen upstream (see `speechrep.tasks.cached`), nothing is computed."""
         if "layers" in batch:
             return batch["layers"].movedim(2, -1) @ self.layer_scalars.softmax(0), batch["layers_lengths"]
-        with torch.set_grad_enabled(self.config.finetune and torch.is_grad_enabled()):
+        with torch.set_grad_enabled(self.finetunes and torch.is_grad_enabled()):
             layers, lengths = self.upstream.layers(batch)
         weights = self.layer_scalars.softmax(0)
         return sum(weight * layers[i] for weight, i in zip(weights, self.chosen)), lengths
@@ -131,6 +143,11 @@ class BaseTask(Method):
         if "layers" in batch:
             return batch["layers_lengths"]
         return self.frame_lengths(batch[f"{self.upstream.needs[0].partition(':')[0]}_lengths"])
+
+    @classmethod
+    def parts_of(cls, config: Any) -> tuple[tuple[str, str, str], ...]:
+        """The folders for training, dev and test of a task so configured; `parts`, unless a configuration decides."""
+        return cls.parts
 
     @classmethod
     def chosen_utts(cls, config: Any, folder: DataFolder, part: str) -> frozenset[str] | None:
@@ -181,7 +198,7 @@ class BaseTask(Method):
                 "upstream": {"spec": self.upstream.spec, "method": name, "config": config}}
 
     def take_extras(self, content: dict[str, Any]) -> None:
-        self.settled = dict(content.get("settled", {}))
+        self.settled, self.steps_done = dict(content.get("settled", {})), content.get("step", 0)
 
     def frame_lengths(self, lengths: torch.Tensor) -> torch.Tensor:
         return self.upstream.frame_lengths(lengths)

@@ -49,6 +49,8 @@ class Config:
     """Train the upstream's weights too."""
     finetune_from: int = 0
     """Of them only those of the layers from this number on; 0 for all."""
+    finetune_after: int = 0
+    """Steps in which the head alone is trained first (wav2vec 2.0: 10,000)."""
     layer: Literal["weighted", "last"] = "weighted"
     """Which features the head sees: the learned weighted sum of all layers, or the last."""
     dim: int = 512

@@ -20,8 +20,9 @@ from speechrep.tasks.train import read_experiment
 FILES = {"phones": "ali", "text": "text", "speaker": "utt2spk", "image": "image.scp"}
 """Stream of a batch -> the file of the data folder that it comes from."""
 PARTS = ("train", "dev", "test")
-FULL_SIZE = "_superb"
-"""What the names of configurations at the reference's own size end in; `all` leaves them out."""
+LEFT_OUT = ("_superb", "h_finetuned")
+"""What the names of configurations end in that `all` leaves out: the reference's own size; fine-tuning on hours of labelled
+speech."""
 
 
 @dataclass(frozen=True)
@@ -58,11 +59,11 @@ def find_jobs(data: Path, confs: list[Path], wanted: str = "all",
               overrides: list[str] | None = None) -> tuple[list[Job], dict[str, str]]:
     """What to run on the folders in `data`, trained tasks first, and name -> reason for what cannot be run.
 
-    wanted: "all", which leaves out configurations of the reference's own size, or names by commas. Raises
-    `SpeechrepError` for a name that is no task, for a named task that cannot run, and if nothing can.
+    wanted: "all", which leaves out what `LEFT_OUT` says, or names by commas. Raises `SpeechrepError` for a name that is no
+    task, for a named task that cannot run, and if nothing can.
     """
     trained, zero_shot = task_confs(confs), zero_shot_tasks()
-    names = [name for name in sorted(trained) if not name.endswith(FULL_SIZE)] + sorted(zero_shot) if wanted == "all" \
+    names = [name for name in sorted(trained) if not name.endswith(LEFT_OUT)] + sorted(zero_shot) if wanted == "all" \
         else list(dict.fromkeys(name for name in wanted.split(",") if name))
     jobs, reasons = [], {}
     for name in names:
@@ -85,7 +86,7 @@ def find_jobs(data: Path, confs: list[Path], wanted: str = "all",
 
 def _trained(name: str, conf: Path, data: Path, overrides: list[str]) -> Job | str:
     experiment, cls, config = read_experiment(conf, overrides)
-    return _first(_trained_on(parts, name, conf, experiment.task, cls, config, data) for parts in cls.parts)
+    return _first(_trained_on(parts, name, conf, experiment.task, cls, config, data) for parts in cls.parts_of(config))
 
 
 def _trained_on(names: tuple[str, str, str], name: str, conf: Path, task: str, cls: type[BaseTask], config: Any,
