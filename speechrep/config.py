@@ -91,6 +91,17 @@ def plain(config: Any) -> Any:
     return config
 
 
+def with_defaults(cls: type, known: dict[str, Any]) -> dict[str, Any]:
+    """The plain values `known` of a config that an earlier version of `cls` wrote, with the fields that it did not know yet.
+    What it knew and we do not stays, and so differs."""
+    names = {field.name for field in dataclasses.fields(cls)}
+    try:
+        return known | plain(build(cls, {name: known[name] for name in known if name in names}))
+    except SpeechrepError:
+        # A field without a default cannot be filled: it is another then.
+        return known
+
+
 def _copy(value: Any) -> Any:
     return {key: _copy(item) for key, item in value.items()} if isinstance(value, dict) else value
 

@@ -18,7 +18,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from speechrep.config import plain
+from speechrep.config import plain, with_defaults
 from speechrep.data.folder import DataFolder
 from speechrep.errors import Diverged, SpeechrepError
 from speechrep.extract import fingerprint
@@ -72,8 +72,7 @@ def sweep(conf: Path, upstream: str, train: Path, dev: Path, dump: Path, exp: Pa
              "grid": list(grid), "reduction": reduction, "by": cls.selects_of(config),
              "upstream_digest": fingerprint(upstream, DataFolder(train), dump)}
     record = exp / "sweep.json"
-    # An earlier version did not note what the upstream was made of.
-    if record.is_file() and {"upstream_digest": asked["upstream_digest"]} | read_json(record)["asked"] != asked:
+    if record.is_file() and _as_now(read_json(record)["asked"], experiment.train, config, asked["upstream_digest"]) != asked:
         raise SpeechrepError(f"{record}: a sweep of another configuration, grid or seed, or of an upstream that has "
                              "changed since",
                              cure=f"{ANOTHER_EXP}, or remove the folder")
@@ -92,6 +91,13 @@ def sweep(conf: Path, upstream: str, train: Path, dev: Path, dump: Path, exp: Pa
     found = read_json(record)
     _take(exp, _run_of(exp, found["lr"]))
     return found
+
+
+def _as_now(before: dict[str, Any], train: Any, model: Any, digest: str) -> dict[str, Any]:
+    """What an earlier version was asked, with what it did not know of the configuration and did not note of the upstream."""
+    known = before["experiment"]
+    filled = {name: with_defaults(type(config), known[name]) for name, config in (("train", train), ("model", model))}
+    return {"upstream_digest": digest} | before | {"experiment": known | filled}
 
 
 def _run_of(exp: Path, rate: float) -> Path:

@@ -17,6 +17,7 @@ from typing import Any, Literal
 import torch
 from torch.nn.parallel import DistributedDataParallel
 
+from speechrep.config import with_defaults
 from speechrep.data.batches import StepSampler
 from speechrep.data.dataset import SpeechDataset, collate_step, to_device
 from speechrep.errors import Diverged, SpeechrepError, Stopped
@@ -346,6 +347,7 @@ class _Run:
         # Of a model that no device can hold whole, the file stays on the disk until each has taken its part.
         content = checkpoint.load(path, "cpu" if self.sharded else self.world.device, mapped=self.sharded)
         same = checkpoint.content_of(self.name, self.method, {})
+        content["config"] = with_defaults(type(self.method.config), content["config"])
         for key in ("method", "config", "inventory"):
             if content[key] != same[key]:
                 raise SpeechrepError(f"{path}: another {key}", f"the {key} of this run",

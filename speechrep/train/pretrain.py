@@ -3,15 +3,15 @@
 import random
 import sys
 from collections.abc import Callable
-from contextlib import nullcontext, suppress
-from dataclasses import dataclass, field, fields
+from contextlib import nullcontext
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from speechrep.config import apply_overrides, build, plain, read_yaml, write_yaml
+from speechrep.config import apply_overrides, build, plain, read_yaml, with_defaults, write_yaml
 from speechrep.data.dataset import SpeechDataset, take_inventory
 from speechrep.data.folder import DataFolder, read_table
 from speechrep.errors import SpeechrepError
@@ -84,7 +84,9 @@ def conduct(name: str, resolved: dict[str, Any], model: Any, config: TrainConfig
         resolved = resolved | {"labelled": str(labelled), "labelled_utterances": len(chosen)}
     resolved = resolved | {"seed": seed}
     if (exp / "last.pt").is_file() and (exp / "config.yaml").is_file():
-        before = _with_defaults(read_yaml(exp / "config.yaml"), {"train": type(config), "model": type(model)})
+        before = read_yaml(exp / "config.yaml")
+        before |= {name: with_defaults(cls, before.get(name) or {})
+                   for name, cls in (("train", type(config)), ("model", type(model)))}
         if "upstream_digest" in resolved:
             # An earlier version did not note it.
             before.setdefault("upstream_digest", resolved["upstream_digest"])
@@ -130,18 +132,6 @@ def conduct(name: str, resolved: dict[str, Any], model: Any, config: TrainConfig
 def _open(method: Method, part: str, *arguments, labelled: frozenset[str] | None, **named) -> SpeechDataset:
     """A part as a method learns from it."""
     return SpeechDataset(*arguments, labelled=labelled, only=labelled if method.labels_only else None, **named)
-
-
-def _with_defaults(before: dict[str, Any], classes: dict[str, type]) -> dict[str, Any]:
-    """The configuration of an earlier run with the fields that its version did not know yet. What it knew and we do not
-    stays, and so differs."""
-    for section, cls in classes.items():
-        known = before.get(section) or {}
-        names = {field.name for field in fields(cls)}
-        # A field without a default cannot be filled: the run is another then.
-        with suppress(SpeechrepError):
-            before[section] = known | plain(build(cls, {name: known[name] for name in known if name in names}))
-    return before
 
 
 def _differing(before: dict[str, Any], now: dict[str, Any], prefix: str = "") -> str:

@@ -111,6 +111,16 @@ def test_the_last_moment(recipe, quiet, tmp_path, monkeypatch):
         same(told(quiet), told(tmp_path / "loud"))
 
 
+def test_a_sweep_of_an_earlier_version_is_taken_as_it_is(recipe, quiet, tmp_path):
+    """Fields that it did not know have their defaults."""
+    shutil.copytree(quiet, tmp_path / "early")
+    record = read_json(quiet / "sweep.json")
+    for section, name in (("model", "finetune_from"), ("train", "ramps")):
+        del record["asked"]["experiment"][section][name]
+    write_json(tmp_path / "early/sweep.json", record)
+    assert run(recipe, tmp_path / "early")["lr"] == record["lr"]
+
+
 def test_what_is_refused(recipe, quiet, tmp_path):
     with pytest.raises(SpeechrepError, match="another configuration, grid or seed"):
         run(recipe, quiet, (1e-3, 1e-2))

@@ -281,6 +281,12 @@ def test_a_run_of_an_earlier_version_goes_on(corpus, tmp_path, capsys):
     capsys.readouterr()
     run(corpus, tmp_path / "a", write_conf(tmp_path, steps=2))
     assert "already trained" in capsys.readouterr().out
+    content = torch.load(tmp_path / "a/last.pt", weights_only=True)
+    del content["config"]["warp"]
+    torch.save(content, tmp_path / "a/last.pt")
+    (tmp_path / "a/done.json").unlink()
+    run(corpus, tmp_path / "a", write_conf(tmp_path, steps=2))
+    assert (tmp_path / "a/done.json").is_file()
     made["model"]["forgotten"] = 1
     write_yaml(tmp_path / "a/config.yaml", made)
     with pytest.raises(SpeechrepError, match="model.forgotten was 1, is now None"):
