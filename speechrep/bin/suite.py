@@ -40,8 +40,8 @@ def add_arguments(parser):
                              help="override a value of every task's YAML")
             own.add_argument("--superb-compatible", action="store_true", help="take on the reference's habits that "
                              "change numbers, as far as a task has them, into TASK.superb; each is named when it runs: "
-                             "er model.reference_dev=true; sd model.chunk_overlap=0, model.best_by=frames and "
-                             "model.test_chooses=true; sid model.within=")
+                             "asv model.test_chooses=true; er model.reference_dev=true; ks model.balanced=true; sd "
+                             "model.chunk_overlap=0, model.best_by=frames and model.test_chooses=true; sid model.within=")
     for own in (made["extract"], made["train"], made["score"]):
         own.add_argument("--upstream", required=True, help="specs by commas, each SPEC or NAME=SPEC")
         own.add_argument("--seed", default="0", help="a number, or several by commas (default: %(default)s)")
@@ -210,7 +210,8 @@ def _jobs(args):
     from pathlib import Path
 
     from speechrep.tasks.suite import find_jobs
-    return find_jobs(Path(args.data), [Path(folder) for folder in args.conf or ["conf"]], args.task, args.set)
+    return find_jobs(Path(args.data), [Path(folder) for folder in args.conf or ["conf"]], args.task, args.set,
+                     args.superb_compatible)
 
 
 def _told_jobs(args):

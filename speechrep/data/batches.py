@@ -16,15 +16,23 @@ Key = tuple[int, int, int]
 """(epoch, utterance index, micro-batch) as the dataset gets it."""
 
 
-def plan_epoch(seconds: np.ndarray, step_sec: float, seed: int, epoch: int, least: int = 1) -> list[np.ndarray]:
+def draw(weights: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """As many utterance indices as there are weights [B], with replacement, each as likely as its share of their sum."""
+    return rng.choice(len(weights), len(weights), p=weights / weights.sum())
+
+
+def plan_epoch(seconds: np.ndarray, step_sec: float, seed: int, epoch: int, least: int = 1,
+               weights: np.ndarray | None = None) -> list[np.ndarray]:
     """The steps of an epoch, each an array of utterance indices of similar length, in shuffled order.
 
-    seconds: duration of each utterance [B]. Lengths are jittered by 10 % before sorting, so that neighbours change
+    seconds: duration of each utterance [B]. weights: as of `draw`, with which the utterances of the epoch are then drawn;
+    None takes each once. Lengths are jittered by 10 % before sorting, so that neighbours change
     from epoch to epoch while padding stays small. A rest of under half a step joins the step before it; a step of
     under `least` utterances is left out, without changing the order of the others.
     """
     rng = np.random.default_rng((seed, epoch))
-    order = np.argsort(seconds * rng.uniform(0.95, 1.05, len(seconds)), kind="stable")
+    drawn = np.arange(len(seconds)) if weights is None else draw(weights, rng)
+    order = drawn[np.argsort(seconds[drawn] * rng.uniform(0.95, 1.05, len(seconds)), kind="stable")]
     number = np.floor((np.cumsum(seconds[order]) - seconds[order] / 2) / step_sec).astype(int)
     steps = np.split(order, np.flatnonzero(np.diff(number)) + 1)
     if len(steps) > 1 and seconds[steps[-1]].sum() < step_sec / 2:
@@ -64,14 +72,15 @@ class StepSampler:
     ranks: int = 1
     epoch: int = 0
     position: int = 0
+    weights: np.ndarray | None = None
 
     def __post_init__(self):
-        if not len(plan_epoch(self.seconds, self.step_sec, self.seed, 0, self.ranks)):
+        if not len(plan_epoch(self.seconds, self.step_sec, self.seed, 0, self.ranks, self.weights)):
             raise SpeechrepError(f"{len(self.seconds)} utterances", f"at least {self.ranks}, one a process")
 
     def __iter__(self) -> Iterator[list[Key]]:
         while True:
-            plan = plan_epoch(self.seconds, self.step_sec, self.seed, self.epoch, self.ranks)
+            plan = plan_epoch(self.seconds, self.step_sec, self.seed, self.epoch, self.ranks, self.weights)
             while self.position < len(plan):
                 micros = deal(plan[self.position], self.seconds, self.ranks, self.micro_sec)[self.rank]
                 keys = [(self.epoch, int(i), number) for number, micro in enumerate(micros) for i in micro]

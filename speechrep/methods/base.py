@@ -10,9 +10,11 @@ import importlib
 import pkgutil
 from typing import Any, ClassVar
 
+import numpy as np
 import torch
 from torch import nn
 
+from speechrep.data.dataset import SpeechDataset
 from speechrep.data.inventory import Inventory
 from speechrep.errors import SpeechrepError
 
@@ -73,6 +75,11 @@ class Method(nn.Module):
         """Frames of the prompt that training hears: the dataset then reads a window of so many, drawn anywhere in the
         prompt. 0 for the whole prompt."""
         return getattr(self.config, "prompt_frames", 0)
+
+    def draw_weights(self, part: SpeechDataset) -> np.ndarray | None:
+        """How likely each utterance of a part [B] is to be drawn, beside others: as many as there are, with replacement, for
+        an epoch of training and for an evaluation. None takes each once."""
+        return None
 
     def prepare(self, batch: Batch, generator: torch.Generator) -> Batch:
         """Draw what is random in the targets (masks, crops) from `generator`, before anything is counted."""

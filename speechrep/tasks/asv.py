@@ -2,7 +2,7 @@
 
 A network is trained to tell the training part's speakers apart; of any utterance it then gives an embedding, and a trial's
 score is the cosine of two. Weights are chosen by the equal error rate of all pairs of dev utterances within a language
-(s3prl takes the best of its checkpoints on the test trials). Decoding writes the embeddings and the folder's `trials`; with
+(s3prl keeps those of the least error on the test trials, which `test_chooses` does too). Decoding writes the embeddings and the folder's `trials`; with
 a cohort, scores are also given normalised (AS-norm).
 
 Loss:
@@ -23,8 +23,9 @@ import torch.nn.functional as F
 
 from speechrep.data.dataset import SpeechDataset
 from speechrep.data.folder import DataFolder, read_table, table_text
-from speechrep.data.trials import read_trials, trials_text
+from speechrep.data.trials import Trial, read_trials, trials_text
 from speechrep.errors import SpeechrepError
+from speechrep.files import read_json
 from speechrep.methods.base import Batch
 from speechrep.metrics.eer import detection_intervals, eer
 from speechrep.metrics.score import metric
@@ -74,6 +75,8 @@ class Config:
     """Speakers whom neither training nor dev nor the cohort hears: those of the trials, where they are in all parts."""
     cohort_each: int = 10
     """Utterances of each speaker of a cohort that are averaged."""
+    test_chooses: bool = False
+    """Choose the weights by the trials of the test part, which is given as dev, as s3prl does."""
 
 
 class Task(BaseTask):
@@ -86,6 +89,8 @@ class Task(BaseTask):
     files = {"test": ("trials",)}
     decode_options = {"--cohort": "train"}
     main_metrics = ("eer", f"min_dcf_{P_TARGETS[0]:g}", "eer_asnorm")
+    superb = {"model.test_chooses=true": "the best weights are those of the least error on the test trials themselves; no dev "
+                                         "part is heard"}
 
     def __init__(self, config: Config, upstream: Upstream, labels: tuple[str, ...]):
         super().__init__(config, upstream, labels)
@@ -95,16 +100,31 @@ class Task(BaseTask):
         self.head = network(self.dim, config.dim, config.last_dim, config.embedding_dim)
         self.classifier = AdditiveMargin(config.embedding_dim, len(labels), config.scale, config.margin)
         self.heard: list[tuple[str, str, str, list[float]]] = []
+        self.trials: list[Trial] = []
 
     @classmethod
     def needs_of(cls, config: Config) -> tuple[str, ...]:
-        return ("label:utt2spk", *((f"label:{config.within}",) if config.within else ()))
+        within = () if config.test_chooses or not config.within else (f"label:{config.within}",)
+        return ("label:utt2spk", *within)
+
+    @classmethod
+    def parts_of(cls, config: Config) -> tuple[tuple[str, str, str], ...]:
+        """Where the test chooses, it is dev too."""
+        return tuple((train, test, test) for train, _, test in cls.parts) if config.test_chooses else cls.parts
+
+    def take_dev(self, folder: DataFolder) -> None:
+        """Where the test chooses, its trials."""
+        if self.config.test_chooses:
+            self.trials = read_trials(folder.path / "trials", folder.utts)
 
     @classmethod
     def obstacle(cls, config: Config, folders: dict[str, DataFolder]) -> str:
-        """One speaker in training, or no pairs of both kinds in dev."""
+        """One speaker in training, or no pairs of both kinds in dev; where the test chooses, no trials of both kinds."""
         if len(set(folders["train"].read("utt2spk").values())) < 2:
             return f"one speaker in {folders['train'].path}"
+        if config.test_chooses:
+            kinds = {target for _, _, target in read_trials(folders["dev"].path / "trials")}
+            return "" if len(kinds) == 2 else f"no trials of both kinds in {folders['dev'].path}"
         dev = folders["dev"]
         groups = dev.read(config.within) if config.within else dict.fromkeys(dev.utts, "")
         said = Counter((group, dev.read("utt2spk")[utt]) for utt, group in groups.items())
@@ -123,9 +143,9 @@ class Task(BaseTask):
 
     @classmethod
     def chosen_utts(cls, config: Config, folder: DataFolder, part: str) -> frozenset[str] | None:
-        """Of the test all; of the other parts those of speakers who are not held out, of a cohort `cohort_each` of each by a
-        hash of their ids."""
-        if part == "test":
+        """Of the test all, and of dev where the test is dev; of the other parts those of speakers who are not held out, of a
+        cohort `cohort_each` of each by a hash of their ids."""
+        if part == "test" or part == "dev" and config.test_chooses:
             return None
         own: dict[str, list[str]] = {}
         for utt in sorted(folder.utts, key=lambda utt: hashlib.sha256(utt.encode()).digest()):
@@ -156,7 +176,7 @@ class Task(BaseTask):
         return F.normalize(self.head.embedding(*self.features(batch)).float(), dim=1)
 
     def metrics(self, batch: Batch) -> dict[str, tuple[float, float]]:
-        groups = batch["labels"][self.config.within] if self.config.within else [""] * len(batch["utts"])
+        groups = batch["labels"].get(self.config.within) or [""] * len(batch["utts"])
         self.heard += zip(batch["utts"], batch["labels"]["utt2spk"], groups, self.embeddings(batch).tolist())
         return {}
 
@@ -165,8 +185,11 @@ class Task(BaseTask):
         return heard
 
     def dev_values(self, values: dict[str, float], shares: list[Any]) -> dict[str, float]:
-        """`eer`, in [0, 1], over pairs of dev utterances. Raises `SpeechrepError` where pairs are of one kind only."""
+        """`eer`, in [0, 1], over pairs of dev utterances, or over the trials where the test chooses. Raises `SpeechrepError`
+        where pairs are of one kind only, and for a trial without its features."""
         heard = sorted(itertools.chain.from_iterable(shares))
+        if self.config.test_chooses:
+            return {"eer": _trials_eer(self.trials, {row[0]: np.array(row[3]) for row in heard})}
         if len(heard) > MOST_PAIRED:
             heard = [heard[i] for i in np.linspace(0, len(heard) - 1, MOST_PAIRED).astype(int)]
         speakers, groups = (np.unique([row[i] for row in heard], return_inverse=True)[1] for i in (1, 2))
@@ -226,7 +249,19 @@ class Task(BaseTask):
         per_utt = {f"{enrolled} {tested}": {"target": int(target)} | {f"score{suffix}": float(values[i])
                                                                       for suffix, values in scores.items()}
                    for i, (enrolled, tested, target) in enumerate(trials)}
-        return Scored(metrics, per_utt, [f"{len(trials)} trials, {int(targets.sum())} of them targets"])
+        notes = [f"{len(trials)} trials, {int(targets.sum())} of them targets"]
+        if read_json(folder / "made.json")["config"].get("test_chooses"):
+            notes.append("the weights are those of the least error on the tested trials")
+        return Scored(metrics, per_utt, notes)
+
+
+def _trials_eer(trials: list[Trial], vectors: Mapping[str, np.ndarray]) -> float:
+    unheard = sorted({utt for trial in trials for utt in trial[:2]} - set(vectors))
+    if unheard:
+        raise SpeechrepError(f"dev: {len(unheard)} utterances of trials are not heard, such as '{unheard[0]}'",
+                             "features of all, none too long", "dump this part, or raise train.max_sec")
+    sides = [np.stack([vectors[trial[i]] for trial in trials]) for i in (0, 1)]
+    return eer(cosine(*sides), np.array([target for _, _, target in trials]))[0]
 
 
 def _against(trials: list, against: Mapping[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:

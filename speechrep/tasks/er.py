@@ -39,6 +39,11 @@ class Config(utterance_class.Config):
             raise ValueError("fold counts from 1")
 
 
+def least_sessions(config: Config) -> int:
+    """How many there must be: one for the test, one for training, and one for dev where that is not drawn."""
+    return 2 if config.reference_dev else 3
+
+
 class Task(utterance_class.UtteranceClassifier):
     """Frames -> emotion."""
 
@@ -50,10 +55,10 @@ class Task(utterance_class.UtteranceClassifier):
 
     @classmethod
     def obstacle(cls, config: Config, folders: dict[str, DataFolder]) -> str:
-        """As of any class of an utterance, and fewer sessions than three."""
-        sessions = len(set(folders["train"].read("utt2session").values()))
+        """As of any class of an utterance, and fewer sessions than three, or with `reference_dev` two."""
+        sessions, least = len(set(folders["train"].read("utt2session").values())), least_sessions(config)
         return super().obstacle(config, folders) or (
-            f"{sessions} sessions in {folders['train'].path}/utt2session, wanted three or more" if sessions < 3 else "")
+            f"{sessions} sessions in {folders['train'].path}/utt2session, wanted {least} or more" if sessions < least else "")
 
     @classmethod
     def folds(cls, config: Config, folders: dict[str, DataFolder]) -> tuple[str, ...]:
@@ -67,7 +72,7 @@ class Task(utterance_class.UtteranceClassifier):
         `reference_dev`) or a fold that there is not."""
         sessions = folder.read("utt2session")
         names = sorted(set(sessions.values()))
-        least = 2 if config.reference_dev else 3
+        least = least_sessions(config)
         if len(names) < least or config.fold > len(names):
             raise SpeechrepError(f"{folder.path}/utt2session: {len(names)} sessions, fold {config.fold}",
                                  f"{least} sessions or more, and a fold from 1 to their number", "set model.fold")

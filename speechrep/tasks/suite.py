@@ -55,11 +55,12 @@ def task_confs(folders: list[Path]) -> dict[str, Path]:
     return found
 
 
-def find_jobs(data: Path, confs: list[Path], wanted: str = "all",
-              overrides: list[str] | None = None) -> tuple[list[Job], dict[str, str]]:
+def find_jobs(data: Path, confs: list[Path], wanted: str = "all", overrides: list[str] | None = None,
+              superb: bool = False) -> tuple[list[Job], dict[str, str]]:
     """What to run on the folders in `data`, trained tasks first, and name -> reason for what cannot be run.
 
-    wanted: "all", which leaves out what `LEFT_OUT` says, or names by commas. Raises `SpeechrepError` for a name that is no
+    wanted: "all", which leaves out what `LEFT_OUT` says, or names by commas. superb: each trained task with the reference's
+    habits, which may need other labels and parts. Raises `SpeechrepError` for a name that is no
     task, for a named task that cannot run, and if nothing can.
     """
     trained, zero_shot = task_confs(confs), zero_shot_tasks()
@@ -68,7 +69,7 @@ def find_jobs(data: Path, confs: list[Path], wanted: str = "all",
     jobs, reasons = [], {}
     for name in names:
         if name in trained:
-            found = _trained(name, trained[name], data, overrides or [])
+            found = _trained(name, trained[name], data, overrides or [], superb)
         elif name in zero_shot:
             found = _zero_shot(name, zero_shot[name], data)
         else:
@@ -84,8 +85,10 @@ def find_jobs(data: Path, confs: list[Path], wanted: str = "all",
     return jobs, reasons
 
 
-def _trained(name: str, conf: Path, data: Path, overrides: list[str]) -> Job | str:
+def _trained(name: str, conf: Path, data: Path, overrides: list[str], superb: bool) -> Job | str:
     experiment, cls, config = read_experiment(conf, overrides)
+    if superb:
+        _, _, config = read_experiment(conf, [*overrides, *cls.superb])
     return _first(_trained_on(parts, name, conf, experiment.task, cls, config, data) for parts in cls.parts_of(config))
 
 

@@ -72,6 +72,7 @@ def train_task(conf: Path, upstream: str, train_path: Path, dev_path: Path, dump
         part = SpeechDataset(train, dump / opened.kind / train.path.name, opened.inventory, cls.needs_of(config),
                              max_sec=experiment.train.max_sec, only=only)
         task = cls(config, opened, cls.labels_of(config, part))
+        task.take_dev(DataFolder(dev_path))
         if init is not None:
             first = load_task(init)
             if type(first) is not cls or first.labels != task.labels:

@@ -14,11 +14,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import torch
 from torch.nn.parallel import DistributedDataParallel
 
 from speechrep.config import with_defaults
-from speechrep.data.batches import StepSampler
+from speechrep.data.batches import StepSampler, draw
 from speechrep.data.dataset import SpeechDataset, collate_step, to_device
 from speechrep.errors import Diverged, SpeechrepError, Stopped
 from speechrep.methods.base import LAST, Batch, Method
@@ -111,7 +112,7 @@ def fit(name: str, method: Method, weights: dict[str, float], config: TrainConfi
     """
     check_weights(name, method, weights)
     run = _Run(name, method, weights, config, folder, seed, world)
-    loader = _loader(train, config, seed, world)
+    loader = _loader(train, config, seed, world, method.draw_weights(train))
     run.resume(loader)
     batches = iter(loader)
     # The loader's iterator draws from the global generator, so the state goes back only now.
@@ -170,9 +171,10 @@ def check_weights(name: str, method: Method, weights: dict[str, float]) -> None:
                              f"exactly the losses of {name}: {', '.join(sorted(wanted))}", "mend the YAML's `weights:`")
 
 
-def _loader(dataset: SpeechDataset, config: TrainConfig, seed: int, world: World):
+def _loader(dataset: SpeechDataset, config: TrainConfig, seed: int, world: World, weights: np.ndarray | None):
     from torchdata.stateful_dataloader import StatefulDataLoader
-    sampler = StepSampler(dataset.seconds, config.batch_sec, config.micro_sec, seed, world.rank, world.size)
+    sampler = StepSampler(dataset.seconds, config.batch_sec, config.micro_sec, seed, world.rank, world.size,
+                          weights=weights)
     return StatefulDataLoader(dataset, batch_sampler=sampler, collate_fn=collate_step, num_workers=config.workers)
 
 
@@ -294,7 +296,9 @@ class _Run:
         with torch.random.fork_rng(devices=[self.world.device] if self.world.device.type == "cuda" else []):
             torch.manual_seed(0)
             sums: dict[str, torch.Tensor] = {}
-            for batch in dev_batches(dev, self.config, world):
+            weights = self.method.draw_weights(dev)
+            drawn = None if weights is None else draw(weights, np.random.default_rng((self.seed, self.step)))
+            for batch in dev_batches(dev, self.config, world, drawn):
                 batch = self.method.prepare(batch, torch.Generator().manual_seed(0))
                 for phase in self.phases:
                     counts = self.method.counts(batch, phase)
@@ -382,9 +386,10 @@ class _Run:
             checkpoint.set_rng_state(self._rng)
 
 
-def dev_batches(dev: SpeechDataset, config: TrainConfig, world: World) -> Iterator[Batch]:
-    """This process's share of the dev part in batches of similar length, the same at every evaluation."""
-    order = sorted(range(len(dev)), key=lambda i: (-dev.seconds[i], i))
+def dev_batches(dev: SpeechDataset, config: TrainConfig, world: World, drawn: np.ndarray | None = None) -> Iterator[Batch]:
+    """This process's share of the dev part, or of those `drawn` of its utterances, in batches of similar length; the same
+    order for the same utterances."""
+    order = sorted(range(len(dev)) if drawn is None else drawn.tolist(), key=lambda i: (-dev.seconds[i], i))
     start = number = 0
     while start < len(order):
         size = max(1, int(config.micro_sec / dev.seconds[order[start]]))
