@@ -1,6 +1,8 @@
 """For tests of local/prepare.py: its module, tones in any format, and what every prepared folder must pass."""
 
+import contextlib
 import importlib.util
+import io
 import os
 import shutil
 import subprocess
@@ -11,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
+from speechrep.bin import main
 from speechrep.data.check import check_folder
 from speechrep.data.folder import DataFolder
 
@@ -67,10 +70,21 @@ def folders(data: Path) -> dict[str, DataFolder]:
     return found
 
 
+def tasks_of(recipe: str, data: Path, *options: str) -> list[str]:
+    """What `speechrep suite tasks` names for the folders in `data`, with the configurations that utils/evaluate.sh takes."""
+    with contextlib.redirect_stdout(io.StringIO()) as said:
+        assert main(["suite", "tasks", "--data", str(data), "--conf", str(EGS / recipe / "conf"), "--conf",
+                     str(EGS / "mini/conf"), *options]) in (0, None)
+    return said.getvalue().split()
+
+
 def run_recipe(recipe: str, top: Path, *options: str) -> Path:
-    """egs/RECIPE/run.sh in a checkout below `top` whose set-up is this environment; it must succeed. Returns its folder."""
-    shutil.copytree(ROOT / "utils", top / "utils")
-    shutil.copytree(EGS / recipe, top / "egs" / recipe, ignore=shutil.ignore_patterns("data", "dump", "exp", "downloads"))
+    """egs/RECIPE/run.sh in a checkout below `top`, new or used before, whose set-up is this environment; it must succeed.
+    Returns its folder."""
+    shutil.copytree(ROOT / "utils", top / "utils", dirs_exist_ok=True)
+    shutil.copytree(EGS / "mini/conf", top / "egs/mini/conf", dirs_exist_ok=True)
+    shutil.copytree(EGS / recipe, top / "egs" / recipe, dirs_exist_ok=True,
+                    ignore=shutil.ignore_patterns("data", "dump", "exp", "downloads"))
     for name, command in {"tools/setup.sh": "true", ".venv/bin/python": f'exec {sys.executable} "$@"',
                           ".venv/bin/speechrep": f'exec {sys.executable} -m speechrep "$@"'}.items():
         (top / name).parent.mkdir(parents=True, exist_ok=True)

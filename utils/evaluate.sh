@@ -7,8 +7,8 @@
 # Systems are trained and scored side by side, as many as the cores have room for, each on its share of them; what each
 # says goes to exp/log/STAGE-SYSTEM-SEED.log, or STAGE-SYSTEM-SEED-TASK.log.
 #
-# run.sh exports what is asked for; MORE goes to `speechrep suite` as it is (--data and --dump FOLDER; train:
-# --set KEY=VALUE; report: --credits FILE):
+# run.sh exports what is asked for; MORE goes to `speechrep suite` as it is (--data, --exp and --dump FOLDER, report
+# without the last; train: --set KEY=VALUE; report: --credits FILE):
 #
 #   upstream     specs by commas, each SPEC or NAME=SPEC: mfcc, logmel, a checkpoint, random:CHECKPOINT, a folder in
 #                transformers' format; {seed} stands for the seed. Default: mfcc
@@ -18,13 +18,22 @@
 #   processes    processes that share a training: 1
 #   superb_compatible, sweep    true or false: the reference's habits; a search of each learning rate on dev
 #
-# It leaves exp/tasks/SYSTEM-SEED/TASK, exp/METHODS.md, exp/METHODS.json and exp/report/methods.html.
+# It leaves, in the folder that --exp names in place of exp, exp/tasks/SYSTEM-SEED/TASK, exp/METHODS.md, exp/METHODS.json
+# and exp/report/methods.html.
 set -euo pipefail
 . "$(dirname "$0")/jobs.sh"
 stage=${1:-} upstream=${upstream:-mfcc} task=${task:-all} seed=${seed:-0} nj=${nj:-1} processes=${processes:-1}
 shift || true
 options=(--conf conf --conf ../mini/conf)
 [ "${superb_compatible:-false}" = false ] || options+=(--superb-compatible)
+# Of MORE what `suite tasks` and `suite table` take too.
+asked=() results=() more=("$@")
+for i in "${!more[@]}"; do
+  case ${more[i]} in
+    --data | --set) asked+=("${more[@]:i:2}") ;;
+    --exp) results=("${more[@]:i:2}") ;;
+  esac
+done
 IFS=, read -ra systems <<<"$upstream"
 IFS=, read -ra seeds <<<"$seed"
 
@@ -40,7 +49,7 @@ few() {
 each() { # KIND [OPTION ...]
   local more parts=("$task") part own system name keep_going=true
   if few && [ "$nj" -gt 1 ]; then
-    readarray -t parts < <(speechrep suite tasks "${options[@]}" --task "$task" 2>/dev/null)
+    readarray -t parts < <(speechrep suite tasks "${options[@]}" "${asked[@]}" --task "$task" 2>/dev/null)
   fi
   for own in "${seeds[@]}"; do
     for system in "${systems[@]}"; do
@@ -61,7 +70,7 @@ each() { # KIND [OPTION ...]
 
 case $stage in
   train)
-    speechrep suite tasks "${options[@]}" --task "$task"
+    speechrep suite tasks "${options[@]}" "${asked[@]}" --task "$task"
     all_jobs=$nj nj=$(side_by_side)
     ! few || speechrep suite extract "${options[@]}" --task "$task" --upstream "$upstream" --seed "$seed" --nj "$all_jobs" "$@"
     [ "${sweep:-false}" = false ] || options+=(--sweep)
@@ -70,7 +79,7 @@ case $stage in
   score)
     nj=$(side_by_side)
     each score "$@"
-    speechrep suite table
+    speechrep suite table "${results[@]}"
     ;;
   report)
     speechrep suite report "$@"

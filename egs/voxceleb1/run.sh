@@ -5,7 +5,8 @@
 #   ./run.sh --stage 3 --protocol verification --upstream mfcc,logmel
 #
 # --corpus FOLDER       where dev/wav, test/wav and the lists are unpacked (stage 0); the data are had on request
-# --dev-speakers N      people of the development set whose trials choose the verifier; 0: train on all, as SUPERB does
+# --dev-speakers N      people of the development set whose trials choose the verifier; 0: train on all, as SUPERB does, which
+#                       then needs --superb-compatible true: the test trials choose
 # --protocol NAME       identification or verification: which parts the stages from 3 on are for
 # --partial BOOL        true: go on with an incomplete corpus, and say what is missing
 # --nj N                jobs at a time

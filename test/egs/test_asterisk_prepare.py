@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+from recipe_tree import tasks_of
 
 from speechrep.data.folder import DataFolder
 
@@ -70,6 +71,10 @@ def prepared(tmp_path_factory):
     everything = {stream: {utt: line for part in parts.values() for utt, line in part.read(stream).items()}
                   for stream in streams}
     return folder, parts, everything, done.stdout
+
+
+def test_what_the_suite_finds(prepared):
+    assert tasks_of("asterisk", prepared[0] / "data") == ["asr_chars", "lid"]
 
 
 def test_texts_are_normalised_and_mended(prepared):

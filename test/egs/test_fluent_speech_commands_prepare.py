@@ -1,7 +1,7 @@
 """egs/fluent_speech_commands: from the layout of the archive to data folders, on a small tree of the same shape."""
 
 import pytest
-from recipe_tree import load, problems, run_recipe, write, write_sound
+from recipe_tree import load, problems, run_recipe, tasks_of, write, write_sound
 
 from speechrep.data.folder import DataFolder
 from speechrep.errors import SpeechrepError
@@ -89,3 +89,5 @@ def test_bad_tables(recipe, tree, tmp_path):
 def test_run_as_far_as_prepared(tree, tmp_path):
     made = run_recipe("fluent_speech_commands", tmp_path / "top", "--corpus", str(tree), "--partial", "true", "--nj", "1", "--stop-stage", "1")
     assert (made / "data/test/intent").read_text()
+    assert tasks_of("fluent_speech_commands", made / "data") == ["asr_chars", "intent"]
+    assert tasks_of("fluent_speech_commands", made / "data", "--task", "intent_superb") == ["intent_superb"]

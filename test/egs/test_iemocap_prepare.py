@@ -3,7 +3,7 @@
 from collections import Counter
 
 import pytest
-from recipe_tree import load, problems, run_recipe, write, write_sound
+from recipe_tree import load, problems, run_recipe, tasks_of, write, write_sound
 
 from speechrep.data.folder import DataFolder
 from speechrep.errors import SpeechrepError
@@ -96,3 +96,5 @@ def test_bad_input(recipe, tree, tmp_path, capsys):
 def test_run_as_far_as_prepared(tree, tmp_path):
     made = run_recipe("iemocap", tmp_path / "top", "--corpus", str(tree), "--partial", "true", "--nj", "1", "--stop-stage", "1")
     assert (made / "data/emotion/utt2session").read_text()
+    assert tasks_of("iemocap", made / "data") == ["er"]
+    assert tasks_of("iemocap", made / "data", "--task", "er_superb") == ["er_superb"]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import soundfile
-from recipe_tree import EGS, load, problems, write, write_sound
+from recipe_tree import EGS, load, problems, tasks_of, write, write_sound
 
 from speechrep.data.folder import DataFolder
 from speechrep.errors import SpeechrepError
@@ -45,6 +45,7 @@ def tree(tmp_path):
 
 def test_letters_and_syllables(tree, tmp_path):
     load("klettres").prepare(tree, tmp_path / "data")
+    assert tasks_of("klettres", tmp_path / "data") == ["asr_chars", "lid"]
     parts = {part: DataFolder(tmp_path / "data" / part) for part in ("train", "dev", "test")}
     assert problems(*(part.path for part in parts.values())) == []
     read = {stream: {utt: line for part in parts.values() for utt, line in part.read(stream).items()}

@@ -1,7 +1,7 @@
 """egs/ktuberling: from the package's layout to data folders, on a small tree of the same shape."""
 
 import pytest
-from recipe_tree import load, problems, write, write_sound
+from recipe_tree import load, problems, tasks_of, write, write_sound
 
 from speechrep.data.folder import DataFolder
 from speechrep.errors import SpeechrepError
@@ -33,6 +33,7 @@ def tree(tmp_path):
 
 def test_words(tree, tmp_path):
     load("ktuberling").prepare(tree, tmp_path / "data")
+    assert tasks_of("ktuberling", tmp_path / "data") == ["asr_chars", "lid"]
     parts = [DataFolder(tmp_path / "data" / part) for part in ("train", "dev", "test")]
     assert problems(*(part.path for part in parts)) == []
     texts = {utt: line for part in parts for utt, line in part.read("text").items()}

@@ -1,7 +1,7 @@
 """egs/libri2mix: from LibriMix's layout and SUPERB's RTTM to data folders, on a small tree of the same shape."""
 
 import pytest
-from recipe_tree import load, problems, run_recipe, write, write_sound
+from recipe_tree import load, problems, run_recipe, tasks_of, write, write_sound
 
 from speechrep.data.folder import DataFolder
 from speechrep.data.lists import read_list
@@ -109,3 +109,5 @@ def test_bad_input(recipe, tree, tmp_path):
 def test_run_as_far_as_prepared(tree, tmp_path):
     made = run_recipe("libri2mix", tmp_path / "top", "--corpus", str(tree), "--partial", "true", "--nj", "1", "--stop-stage", "1")
     assert (made / "data/mix_test/rttm").read_text()
+    assert tasks_of("libri2mix", made / "data") == ["sd"]
+    assert tasks_of("libri2mix", made / "data", "--task", "sd_superb") == ["sd_superb"]

@@ -3,7 +3,7 @@
 import shutil
 
 import pytest
-from recipe_tree import folders, load, tone, write
+from recipe_tree import folders, load, tasks_of, tone, write
 
 from speechrep.errors import SpeechrepError
 
@@ -49,6 +49,7 @@ def counted(monkeypatch):
 
 def test_parts(published, counted, tmp_path):
     recipe.prepare(published, tmp_path)
+    assert tasks_of("librispeech", tmp_path) == ["asr_chars"]
     found = folders(tmp_path)
     assert set(found) == {"train", "dev", "dev_other", "test", "test_other", "train_10min", "train_1h", "train_10h"}
     assert found["train"].utts == [f"{speaker}-1001-000{utt}" for speaker in ("103", "19", "27") for utt in range(2)]

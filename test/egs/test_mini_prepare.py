@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from recipe_tree import tasks_of
 
 from speechrep.data.audio import AudioReader, read_wav
 from speechrep.data.folder import DataFolder
@@ -60,6 +61,10 @@ def corpus(tmp_path_factory, engine):
 @pytest.fixture(scope="module")
 def parts(corpus):
     return {part: DataFolder(corpus / "data" / part) for part in PARTS}
+
+
+def test_what_the_suite_finds(corpus):
+    assert tasks_of("mini", corpus / "data") == ["asr_chars", "lid", "sf", "sid"]
 
 
 @pytest.fixture(scope="module")

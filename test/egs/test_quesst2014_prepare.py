@@ -3,7 +3,7 @@
 import shutil
 
 import pytest
-from recipe_tree import folders, load, run_recipe, tone, write
+from recipe_tree import folders, load, run_recipe, tasks_of, tone, write
 
 from speechrep.errors import SpeechrepError
 
@@ -118,3 +118,4 @@ def test_the_recipe_runs(published, tmp_path):
     made = run_recipe("quesst2014", tmp_path, "--corpus", str(published), "--partial", "true", "--nj", "1",
                       "--stop-stage", "1")
     assert (made / "data/queries_dev/relevance").read_text() == "quesst14_dev_0001 quesst14_00001\n"
+    assert tasks_of("quesst2014", made / "data") == ["qbe"]

@@ -1,7 +1,7 @@
 """egs/snips: from Audio SNIPS as SUPERB has it to data folders with slots, on a small tree of the same shape."""
 
 import pytest
-from recipe_tree import load, problems, run_recipe, write, write_sound
+from recipe_tree import load, problems, run_recipe, tasks_of, write, write_sound
 
 from speechrep.data.folder import DataFolder
 from speechrep.errors import SpeechrepError
@@ -110,3 +110,5 @@ def test_mp3_where_there_is_no_wav(recipe, tmp_path):
 def test_run_as_far_as_prepared(tree, tmp_path):
     made = run_recipe("snips", tmp_path / "top", "--corpus", str(tree), "--partial", "true", "--nj", "1", "--stop-stage", "1")
     assert (made / "data/test/slots").read_text()
+    assert tasks_of("snips", made / "data") == ["asr_chars", "intent", "sf"]
+    assert tasks_of("snips", made / "data", "--task", "sf_superb") == ["sf_superb"]

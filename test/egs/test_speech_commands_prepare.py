@@ -3,7 +3,7 @@
 import shutil
 
 import pytest
-from recipe_tree import folders, load, run_recipe, tone, write
+from recipe_tree import folders, load, run_recipe, tasks_of, tone, write
 
 from speechrep.data.folder import DataFolder
 from speechrep.errors import SpeechrepError
@@ -114,3 +114,5 @@ def test_the_recipe_runs(published, tmp_path):
     made = run_recipe("speech_commands", tmp_path, "--corpus", str(published), "--partial", "true", "--nj", "1",
                       "--version", "2", "--classes", "words", "--stop-stage", "1")
     assert set(DataFolder(made / "data/test").read("keyword").values()) == set(WORDS)
+    assert tasks_of("speech_commands", made / "data") == ["ks"]
+    assert tasks_of("speech_commands", made / "data", "--task", "ks_superb") == ["ks_superb"]

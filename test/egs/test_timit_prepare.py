@@ -4,7 +4,7 @@ import shutil
 
 import pytest
 import soundfile
-from recipe_tree import folders, load, run_recipe, tone, write
+from recipe_tree import folders, load, run_recipe, tasks_of, tone, write
 
 from speechrep.data.alignment import read_ali
 from speechrep.errors import SpeechrepError
@@ -127,3 +127,5 @@ def test_the_recipe_runs(published, tmp_path):
     made = run_recipe("timit", tmp_path, "--corpus", str(published), "--partial", "true", "--nj", "1", "--phones", "39",
                       "--stop-stage", "2")
     assert (made / "data/train/ali").read_text() == (made / "data/train/ali.true").read_text()
+    assert tasks_of("timit", made / "data") == ["asr", "asr_chars", "frame_phones", "abx"]
+    assert tasks_of("timit", made / "data", "--task", "pr_superb") == ["pr_superb"]

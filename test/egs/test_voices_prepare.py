@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from recipe_tree import tasks_of
 
 from speechrep.data.audio import read_wav, write_wav
 from speechrep.data.folder import DataFolder, write_folder
@@ -47,6 +48,10 @@ def merged(tmp_path_factory):
                           env=os.environ | {"PYTHONPATH": str(ROOT)})
     assert done.returncode == 0, done.stderr
     return root / "voices", {part: DataFolder(root / "voices/data" / part) for part in PARTS}, done.stdout
+
+
+def test_what_the_suite_finds(merged):
+    assert tasks_of("voices", merged[0] / "data") == ["asr_chars", "lid"]
 
 
 def test_names_tell_the_corpus(merged):

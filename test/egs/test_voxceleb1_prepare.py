@@ -3,13 +3,18 @@
 import shutil
 
 import pytest
-from recipe_tree import folders, load, run_recipe, tone, write
+from recipe_tree import EGS, folders, load, run_recipe, tasks_of, write, write_sound
 
+from speechrep.config import read_yaml
+from speechrep.data.folder import read_table
 from speechrep.data.lists import read_list
 from speechrep.errors import SpeechrepError
+from speechrep.files import read_json
+from speechrep.metrics.score import read_score
+from speechrep.tasks.suite import find_jobs
 
 recipe = load("voxceleb1")
-DEV, TEST = ("id10001", "id10002", "id10003"), ("id10270", "id10271")
+DEV, TEST = ("id10001", "id10002", "id10003", "id10004"), ("id10270", "id10271")
 VIDEOS = ("na8-QEFmj44", "1zcIwhmdeo4", "_7gNlM7-x_0")
 
 
@@ -20,9 +25,9 @@ def published(tmp_path_factory):
     for half, speakers in (("dev", DEV), ("test", TEST)):
         for speaker in speakers:
             for number, video in enumerate(VIDEOS, 1):
-                tone(root / half / "wav" / speaker / video / "00001.wav")
+                write_sound(root / half / "wav" / speaker / video / "00001.wav")
                 split.append(f"{number} {speaker}/{video}/00001.wav")
-    tone(root / "dev/wav/id10001/na8-QEFmj44/00002.wav")
+    write_sound(root / "dev/wav/id10001/na8-QEFmj44/00002.wav")
     split.append("1 id10001/na8-QEFmj44/00002.wav")
     write(root / "veri_test_class.txt", *split)
     another = f"0 id10270/{VIDEOS[1]}/00001.wav id10271/{VIDEOS[1]}/00001.wav"
@@ -35,9 +40,9 @@ def published(tmp_path_factory):
 @pytest.fixture
 def counted(monkeypatch):
     monkeypatch.setattr(recipe, "PUBLISHED", {
-        "identification/train": {"utterances": 6, "speakers": 5}, "identification/dev": {"utterances": 5, "speakers": 5},
-        "identification/test": {"utterances": 5, "speakers": 5}, "verification/test": {"utterances": 6, "speakers": 2}})
-    monkeypatch.setattr(recipe, "DEVELOPMENT", {"utterances": 10, "speakers": 3})
+        "identification/train": {"utterances": 7, "speakers": 6}, "identification/dev": {"utterances": 6, "speakers": 6},
+        "identification/test": {"utterances": 6, "speakers": 6}, "verification/test": {"utterances": 6, "speakers": 2}})
+    monkeypatch.setattr(recipe, "DEVELOPMENT", {"utterances": 13, "speakers": 4})
     monkeypatch.setattr(recipe, "TRIALS", {"cleaned": ("veri_test2.txt", 2), "original": ("veri_test.txt", 3)})
 
 
@@ -66,7 +71,7 @@ def test_choices(published, counted, tmp_path):
 
 
 def test_published_counts_are_wanted(published, tmp_path, capsys):
-    with pytest.raises(SpeechrepError, match="dev/wav has 10 utterances of 3 speakers instead of 148642 of 1211"):
+    with pytest.raises(SpeechrepError, match="dev/wav has 13 utterances of 4 speakers instead of 148642 of 1211"):
         recipe.prepare(published, tmp_path, dev_speakers=1)
     recipe.prepare(published, tmp_path, dev_speakers=1, partial=True)
     warned = capsys.readouterr().err
@@ -103,7 +108,41 @@ def test_what_cannot_be_right_is_refused(published, counted, tmp_path, name, lin
         recipe.prepare(tmp_path / "corpus", tmp_path / "data", dev_speakers=1)
 
 
-def test_the_recipe_runs(published, tmp_path):
-    made = run_recipe("voxceleb1", tmp_path, "--corpus", str(published), "--partial", "true", "--nj", "1",
-                      "--dev-speakers", "1", "--stop-stage", "1")
+def test_what_the_suite_finds(published, counted, tmp_path):
+    """The corpus says of nobody which language is spoken: its own configurations ask for none, and SUPERB's habits do
+    without; where the trials choose, a dev part too is not needed."""
+    recipe.prepare(published, tmp_path, dev_speakers=2)
+    data = {protocol: tmp_path / protocol for protocol in ("identification", "verification")}
+    assert tasks_of("voxceleb1", data["identification"]) == ["sid"]
+    assert tasks_of("voxceleb1", data["identification"], "--task", "sid_superb") == ["sid_superb"]
+    assert tasks_of("voxceleb1", data["verification"]) == ["asv"]
+    assert tasks_of("voxceleb1", data["verification"], "--task", "asv_superb") == ["asv_superb"]
+    for protocol, task in (("identification", "sid"), ("verification", "asv")):
+        with pytest.raises(SpeechrepError, match=f"{task}: no utt2lang in"):
+            find_jobs(data[protocol], [EGS / "mini/conf"], task)
+        assert find_jobs(data[protocol], [EGS / "mini/conf"], task, superb=True)[0][0].name == task
+    recipe.prepare(published, tmp_path, dev_speakers=0)
+    with pytest.raises(SpeechrepError, match="no folder .*verification/dev"):
+        find_jobs(data["verification"], [EGS / "voxceleb1/conf"], "asv")
+    (job,), _ = find_jobs(data["verification"], [EGS / "voxceleb1/conf"], "asv", superb=True)
+    assert [part.name for part in job.parts] == ["train", "test", "test"]
+
+
+@pytest.mark.parametrize("protocol, task, metric, count, options", [
+    ("identification", "sid", "accuracy", 6, ()),
+    ("verification", "asv.superb", "eer", 2, ("--superb-compatible", "true", "--dev-speakers", "0"))])
+def test_the_recipe_runs(published, tmp_path, protocol, task, metric, count, options):
+    """All stages, with MFCC and two steps of training, to a score of the protocol's own task."""
+    made = run_recipe("voxceleb1", tmp_path, "--corpus", str(published), "--partial", "true", "--nj", "1", "--protocol",
+                      protocol, "--set", "train.steps=2", "--set", "train.dev_every=1", *options)
     assert len(read_list(made / "data/verification/test/trials")) == 2
+    trained = made / "exp" / protocol / "tasks/mfcc-0" / task
+    assert read_yaml(trained / "config.yaml")["model"]["within"] == ""
+    assert read_json(trained / "done.json")["best"]["step"] in (1, 2)
+    score = read_score(trained / "test/score.json")
+    assert score["metrics"][metric]["n"] == count and 0 <= score["metrics"][metric]["value"] <= 100
+    assert set(read_table(trained / "test" / ("hyp" if task == "sid" else "embedding"))) == set(
+        read_table(made / "data" / protocol / "test/utt2spk"))
+    table = read_json(made / "exp" / protocol / "METHODS.json")["systems"][0]["scores"]
+    assert [name.split(":")[0] for name in table] == [task] * len(table) and not (made / "exp/METHODS.json").exists()
+    assert (made / "exp" / protocol / "report/methods.html").is_file()
