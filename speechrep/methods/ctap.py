@@ -80,7 +80,7 @@ class Config:
     contrast_frames: int = 0
     """Frames drawn at random for the contrast from the micro-batches that the processes hold at a time; 0 takes all."""
     chunk: int = 4096
-    """Rows of the similarity matrix held at a time."""
+    """The most rows and columns of the similarity matrix held at a time, forward and backward; memory grows with its square."""
     warp: float = 0.0
     """Voices are varied in training by stretching the mel axis by up to this share: one draw for what the speech encoder
     hears, another for target and prompt. 0 is the paper's way."""
