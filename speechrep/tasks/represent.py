@@ -24,6 +24,9 @@ from speechrep.upstream import Upstream
 PROBE_FRAMES = 30_000
 """Training frames of the phone probe, evenly over the utterances."""
 
+RETRIEVAL_NOTE = ("retrieval, among all frames of the utterance: a hit is any frame of the same phone token; for the columns "
+                  "that end in _frame, only the same frame, which frames of one token, nearly alike, make hard")
+
 
 def score_representation(spec: str, train: DataFolder, test: DataFolder, dump: Path, out: Path, system: str, seed: int,
                          layer: int = -1, most_train: int = 1000, device: str = "cpu") -> dict:
@@ -32,6 +35,8 @@ def score_representation(spec: str, train: DataFolder, test: DataFolder, dump: P
     phone_probe: a linear classifier of single frames into phones without stress or tone, silence left out.
     speaker_probe: a linear classifier of utterance means into speakers; a note says so where every language has a
     speaker of its own, since then the language gives the speaker away.
+    retrieval_*: among the frames of the utterance on the other side, is the nearest by cosine one of the frame's own
+    phone token? retrieval_*_frame: is it the frame itself?
     layer: which of the upstream's layers. most_train: utterances of the training part that are used.
     """
     upstream = open_upstream(spec, train, dump, device)
@@ -57,6 +62,7 @@ def score_representation(spec: str, train: DataFolder, test: DataFolder, dump: P
     pairs = {(item.speaker, item.language) for item in parts[0]}
     notes = [] if len(pairs) == len(speakers) * len({language for _, language in pairs}) else [
         "the speaker probe is confounded: the language gives the speaker away"]
+    notes += [RETRIEVAL_NOTE] if "retrieval_speech_to_phone" in found else []
     return write_score(out / "score.json", task="representation", part=test.path.name, system=system, seed=seed,
                        metrics=found, per_utt=per_utt, notes=notes,
                        provenance=provenance(sys.argv, {"upstream": spec, "layer": layer}, seed, data))
@@ -107,19 +113,20 @@ def _speaker_probe(parts: list[list[LabelledFrames]]) -> ProbeResult:
 @torch.no_grad()
 def _retrieval(upstream: Upstream, folder: DataFolder, dump: Path) -> dict[str, tuple[dict[str, int], dict[str, int]]]:
     """Hits and frames of each utterance, both ways: among the frames of the utterance, is the nearest one of the other
-    side of the frame's own phone token?"""
+    side of the frame's own phone token, and is it the very frame?"""
     method = upstream.method
     dataset = SpeechDataset(folder, dump / upstream.kind / folder.path.name, upstream.inventory,
                             (*upstream.needs, "phones"), max_sec=60.0)
-    hits: dict[str, dict[str, int]] = {"retrieval_speech_to_phone": {}, "retrieval_phone_to_speech": {}}
+    hits: dict[str, dict[str, int]] = {f"retrieval_{way}{end}": {} for end in ("", "_frame")
+                                       for way in ("speech_to_phone", "phone_to_speech")}
     frames: dict[str, int] = {}
     for i in range(len(dataset)):
         batch = collate([dataset[i]])
         speech, text, lengths, durations = method.joint(batch)
         segments = token_of_frame(durations, int(lengths[0]))[0]
-        both = retrieval_top1(speech[0], text[0], segments)
+        all_four = (*retrieval_top1(speech[0], text[0], segments), *retrieval_top1(speech[0], text[0]))
         utt = batch["utts"][0]
         frames[utt] = int(lengths[0])
-        for name, hit in zip(hits, both):
+        for name, hit in zip(hits, all_four):
             hits[name][utt] = int(hit.sum())
     return {name: (values, frames) for name, values in hits.items()}

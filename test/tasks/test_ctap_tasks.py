@@ -11,10 +11,12 @@ import yaml
 from toy_corpus import folder, make_corpus
 
 from speechrep.data.alignment import read_ali
+from speechrep.data.dataset import SpeechDataset, collate
 from speechrep.data.folder import DataFolder, read_table
 from speechrep.data.audio import read_wav
 from speechrep.errors import SpeechrepError
-from speechrep.metrics.score import read_score
+from speechrep.metrics.score import read_per_utt, read_score
+from speechrep.report.table import results_markdown
 from speechrep.tasks import own_speech
 from speechrep.tasks.base import load_task
 from speechrep.tasks.generate import phones_to_say, tts_items, tts_mels
@@ -93,6 +95,39 @@ def test_probes_tell_the_joint_space_from_an_untrained_one(root):
     assert errors["ctap"]["phone_probe_error"]["value"] < errors["untrained"]["phone_probe_error"]["value"]
     assert errors["ctap"]["retrieval_speech_to_phone"]["value"] > errors["untrained"]["retrieval_speech_to_phone"]["value"]
     assert "retrieval_speech_to_phone" not in errors["logmel"]
+
+
+def test_retrieval_by_the_token_and_by_the_very_frame(root, tmp_path):
+    """Counted again frame by frame; the note says which is which."""
+    parts = folder(root, "train"), folder(root, "test")
+    score_representation(str(root / "exp/ctap/best.pt"), *parts, root / "dump", tmp_path, "ctap", 0)
+    score = read_score(tmp_path / "score.json")
+    upstream = Upstream.open(str(root / "exp/ctap/best.pt"))
+    dataset = SpeechDataset(parts[1], root / "dump/logmel/test", upstream.inventory, (*upstream.needs, "phones"))
+    hits, frames = dict.fromkeys(("retrieval_speech_to_phone", "retrieval_phone_to_speech", "retrieval_speech_to_phone_frame",
+                                  "retrieval_phone_to_speech_frame"), 0), 0
+    for number in range(len(dataset)):
+        with torch.no_grad():
+            speech, phones, lengths, durations = upstream.method.joint(collate([dataset[number]]))
+        token = [index for index, count in enumerate(durations[0].tolist()) for _ in range(count)]
+        cosine = torch.cosine_similarity(speech[0][:, None], phones[0], dim=-1).numpy()
+        for way, similarity in (("speech_to_phone", cosine), ("phone_to_speech", cosine.T)):
+            for frame, row in enumerate(similarity):
+                nearest = int(row.argmax())
+                hits[f"retrieval_{way}"] += token[nearest] == token[frame]
+                hits[f"retrieval_{way}_frame"] += nearest == frame
+        frames += int(lengths[0])
+    for name, count in hits.items():
+        assert score["metrics"][name]["n"] == frames
+        # Frames as near as each other to the last digit may fall either way.
+        assert score["metrics"][name]["value"] == pytest.approx(100 * count / frames, abs=0.5), name
+        assert name in read_per_utt(tmp_path / "per_utt.tsv")[parts[1].utts[0]]
+    for way in ("speech_to_phone", "phone_to_speech"):
+        strict, lax = (score["metrics"][f"retrieval_{way}{end}"]["value"] for end in ("_frame", ""))
+        assert 0 < strict < lax - 10
+    note, = (note for note in score["notes"] if note.startswith("retrieval"))
+    assert "any frame of the same phone token" in note and "_frame, only the same frame" in note
+    assert f"- {note}" in results_markdown([score])
 
 
 def test_speech_is_left_as_a_data_folder(root):
