@@ -1,7 +1,8 @@
 """Features of a data folder in ark files, made by parallel jobs.
 
 A dump folder holds `feats.1.ark` ... `feats.K.ark`, `utt2num_frames`, `feats.yaml` (the configuration), `moments.json`
-(sums over all frames), `cmvn.npz` where asked for, and `feats.scp`, which appears last: where it is, the dump is whole.
+(sums over all frames), `cmvn.npz` where asked for, and `feats.scp`, which appears last: where it is, the features are whole.
+Of an aligned folder it also holds `durations`: frames of each phone of `ali`, whose sum is the utterance's frames.
 
 How the utterances are divided among arks depends on the data alone, and a job makes one ark after the other, so the
 files are the same whatever the number of jobs and however often the work was interrupted.
@@ -18,10 +19,11 @@ import numpy as np
 import torch
 
 from speechrep.config import build, plain, read_yaml, write_yaml
+from speechrep.data.alignment import frames_per_phone, read_ali
 from speechrep.data.ark import ArkWriter
 from speechrep.data.audio import AudioReader, measure_seconds
 from speechrep.data.features import FeatureConfig, build_features
-from speechrep.data.folder import DataFolder, split, write_table
+from speechrep.data.folder import DataFolder, read_table, split, write_table
 from speechrep.errors import SpeechrepError
 from speechrep.files import atomic_path, read_json, write_json, write_text
 from speechrep.launch import advance, during, run_jobs
@@ -88,6 +90,7 @@ def dump(data: str | Path, out: str | Path, config: FeatureConfig, *, nj: int = 
         if cmvn and not (out / "cmvn.npz").exists():
             _write_cmvn(out)
         _remove_parts(out)
+        _write_durations(folder, out, config)
         print(f"{out}: already there", file=sys.stderr)
         return False
     _announce(folder, out, config, arks)
@@ -96,6 +99,7 @@ def dump(data: str | Path, out: str | Path, config: FeatureConfig, *, nj: int = 
     run_jobs(dump_arks, jobs, log_dir=log_dir or out / "log", nj=nj, title=f"dump {folder.name}", backend=backend)
     _join(out, arks, config.dim, cmvn)
     _remove_parts(out)
+    _write_durations(folder, out, config)
     return True
 
 
@@ -142,6 +146,25 @@ def dump_config(out: str | Path) -> FeatureConfig:
     return build(FeatureConfig, read_yaml(Path(out) / "feats.yaml"), where=f"{out}/feats.yaml")
 
 
+def _write_durations(folder: DataFolder, out: Path, config: FeatureConfig) -> None:
+    """The stream `ali` as whole frames, `utt n1 n2 ...`; it may have changed since the features were made."""
+    path = out / "durations"
+    if not folder.has("ali"):
+        path.unlink(missing_ok=True)
+        return
+    frames, rows = read_table(out / "utt2num_frames"), {}
+    for utt, line in folder.read("ali").items():
+        try:
+            _, ends = read_ali(line)
+        except SpeechrepError as error:
+            raise SpeechrepError(f"{folder.path}/ali, utterance {utt}: {error.found}", error.wanted,
+                                 "run `speechrep align` again") from None
+        counts = frames_per_phone(np.asarray(ends), int(frames[utt]), config.hop_samples / config.rate_hz)
+        rows[utt] = " ".join(map(str, counts))
+    if not path.is_file() or read_table(path) != rows:
+        write_table(path, rows)
+
+
 def _ark_count(folder: DataFolder) -> int:
     seconds = sum(folder.seconds.values())
     if not seconds:
@@ -162,7 +185,7 @@ def _digest(folder: DataFolder, arks: int) -> str:
 
 def _own_files(out: Path) -> Iterator[Path]:
     for pattern in ("feats.scp", "feats.*.json", "feats.*.ark", "feats.yaml", "utt2num_frames",
-                    "moments.json", "cmvn.npz", "source"):
+                    "moments.json", "cmvn.npz", "source", "durations"):
         yield from out.glob(pattern)
 
 

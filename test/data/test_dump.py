@@ -15,10 +15,11 @@ import torchaudio
 import speechrep.data.dump as room
 from speechrep.bin import main
 from speechrep.config import build, read_yaml
+from speechrep.data.alignment import format_ali
 from speechrep.data.audio import write_wav
 from speechrep.data.dump import dump, dump_config
 from speechrep.data.features import FeatureConfig, build_features
-from speechrep.data.folder import DataFolder, write_folder
+from speechrep.data.folder import DataFolder, read_table, write_folder
 from speechrep.errors import SpeechrepError
 
 CONFIG = FeatureConfig(rate_hz=8000, hop_samples=80, win_samples=200, n_fft=512, n_mels=20)
@@ -138,6 +139,39 @@ def slowed(function):
         time.sleep(0.01)
         return function(*args, **more)
     return slow
+
+
+def test_durations_sum_to_the_frames_and_follow_the_alignment(folder, tmp_path, capsys):
+    out = tmp_path / "dump"
+    rng = np.random.default_rng(1)
+    aligned = {}
+    # The last was rejected by the aligner.
+    for utt in folder.utts[:-1]:
+        ends = np.sort(rng.uniform(0, folder.seconds[utt], 5)).tolist() + [folder.seconds[utt]]
+        aligned[utt] = format_ali(["SIL", "A", "B", "A", "K", "SIL"], ends)
+    dump(folder.path, out, CONFIG)
+    assert not (out / "durations").exists()
+    folder.write("ali", aligned)
+    assert not dump(folder.path, out, CONFIG), "the features were there"
+    found, frames = (read_table(out / name) for name in ("durations", "utt2num_frames"))
+    assert list(found) == folder.utts[:-1]
+    for utt, line in found.items():
+        counts = [int(word) for word in line.split()]
+        assert len(counts) == 6 and min(counts) >= 0 and sum(counts) == int(frames[utt])
+    # Worked by hand: a frame has 10 ms, boundaries go to the nearest one.
+    utt = folder.utts[0]
+    folder.write("ali", aligned | {utt: format_ali(["SIL", "A", "B", "SIL"], [0.031, 0.056, 0.064, folder.seconds[utt]])})
+    dump(folder.path, out, CONFIG)
+    assert read_table(out / "durations")[utt] == f"3 3 0 {int(frames[utt]) - 6}"
+    before = (out / "durations").stat().st_mtime_ns
+    dump(folder.path, out, CONFIG)
+    assert (out / "durations").stat().st_mtime_ns == before
+    whole = digests(out)
+    dump(folder.path, out, CONFIG, redo=True)
+    assert digests(out) == whole
+    folder.write("ali", aligned | {utt: "SIL x"})
+    with pytest.raises(SpeechrepError, match=f"train/ali, utterance {utt}: alignment 'SIL x'"):
+        dump(folder.path, out, CONFIG)
 
 
 def test_segments_and_resampling(folder, tmp_path):
