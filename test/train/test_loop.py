@@ -130,15 +130,19 @@ def test_micro_batches_change_nothing_but_the_losses_that_compare_across_the_bat
         torch.testing.assert_close(value, many["model"][key], atol=2e-5, rtol=1e-3)
 
 
-@pytest.mark.parametrize("positives, inside", [("frame", False), ("segment", True)])
-def test_two_processes_do_what_one_does(corpus, tmp_path, positives, inside):
-    """Started from outside, as by torchrun, and by `--processes`."""
-    conf = write_conf(tmp_path, {"dropout": 0.0, "positives": positives}, steps=6)
+@pytest.mark.parametrize("positives, start", [("frame", "ranks"), ("segment", "inside"), ("segment", "torchrun")])
+def test_two_processes_do_what_one_does(corpus, tmp_path, positives, start):
+    """Started with the variables that torchrun sets, by `--processes`, and by torchrun itself."""
+    conf = write_conf(tmp_path, {"dropout": 0.0, "positives": positives}, steps=3 if start == "torchrun" else 6)
     one = run(corpus, tmp_path / "one", conf)
-    if inside:
+    if start != "ranks":
         command = [sys.executable, "-m", "speechrep", *arguments(corpus, tmp_path / "two", conf), "--processes", "2"]
+        if start == "torchrun":
+            command[1:2] = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m"]
+            del command[-2:]
         done = subprocess.run(command, env=os.environ | {"OMP_NUM_THREADS": "1"}, capture_output=True, text=True)
         assert done.returncode == 0, done.stderr[-3000:]
+        assert "2 process(es) on cpu" in done.stdout + done.stderr
         two = torch.load(tmp_path / "two/last.pt", weights_only=True)
     else:
         two = trained_in_two(corpus, tmp_path / "two", conf)
