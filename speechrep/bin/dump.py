@@ -1,8 +1,9 @@
 """Compute features of a data folder into ark files, by parallel jobs.
 
 Writes OUT/feats.scp (last: where it is, the features are whole), OUT/feats.N.ark, OUT/utt2num_frames and OUT/feats.yaml;
-where DATA has been aligned, OUT/durations: frames of each phone, whose sum is exactly the utterance's frames. A second call with the same settings does nothing; one after an interruption goes on. Paths in feats.scp begin as OUT is
-given: a relative OUT is read relative to the working directory, as in Kaldi.
+where DATA has been aligned, OUT/durations: frames of each phone, whose sum is exactly the utterance's frames. A second
+call with the same settings does nothing; one after an interruption goes on. Paths in feats.scp begin as OUT is given: a
+relative OUT is read relative to the working directory, as in Kaldi.
 """
 
 import argparse

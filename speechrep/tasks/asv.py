@@ -2,8 +2,8 @@
 
 A network is trained to tell the training part's speakers apart; of any utterance it then gives an embedding, and a trial's
 score is the cosine of two. Weights are chosen by the equal error rate of all pairs of dev utterances within a language
-(s3prl keeps those of the least error on the test trials, which `test_chooses` does too). Decoding writes the embeddings and the folder's `trials`; with
-a cohort, scores are also given normalised (AS-norm).
+(s3prl keeps those of the least error on the test trials, which `test_chooses` does too). Decoding writes the embeddings
+and the folder's `trials`; with a cohort, scores are also given normalised (AS-norm).
 
 Loss:
   am_softmax   cross-entropy of the speakers with an additive margin; counted in utterances of known speakers
