@@ -8,7 +8,8 @@
 # --url URL             where it is fetched from (README.md)
 # --partial BOOL        go on with an incomplete corpus: true or false
 # --upstream SPECS      mfcc, logmel, a checkpoint, a folder in transformers' format; several by commas, each perhaps NAME=SPEC
-# --layer LAYER         which layer of it, counted from 0; the last where not given
+# --layer LAYER         which layer of it, counted from 0, and for sSIMI the mean of a word's frames; where not given, what is
+#                       best on dev: the layer on phonetic_dev_clean, for sSIMI layer and pooling on semantic_dev
 # --nj N                jobs at a time
 # --skip-bad B          true: go on without utterances that are bad, which skipped.tsv of their data folder lists
 # --stage N             begin with this stage
@@ -60,6 +61,8 @@ if stage 6 "downstream: nothing is trained" "0 s"; then
 fi
 
 if stage 7 "decode and score: ABX, and sSIMI" "not yet measured"; then
+  phonetic=(--dev data/phonetic_dev_clean) semantic=(--dev data/semantic_dev)
+  [ -z "$layer" ] || phonetic=(--layer "$layer") semantic=(--layer "$layer")
   IFS=, read -ra systems <<<"$upstream"
   for system in "${systems[@]}"; do
     name=${system%%=*} spec=${system#*=}
@@ -67,12 +70,12 @@ if stage 7 "decode and score: ABX, and sSIMI" "not yet measured"; then
     for items in data/phonetic_*/items.item; do
       part=$(basename "$(dirname "$items")")
       speechrep score abx --upstream "$spec" --train data/phonetic_dev_clean --test "data/$part" --items "$items" --dump dump \
-        --cache dump/layers ${layer:+--layer "$layer"} --system "$name" --seed "$seed" --out "exp/$name-$seed/abx_$part"
+        --cache dump/layers "${phonetic[@]}" --system "$name" --seed "$seed" --out "exp/$name-$seed/abx_$part"
     done
     for table in data/semantic_*/gold.csv; do
       part=$(basename "$(dirname "$table")")
       speechrep score ssimi --upstream "$spec" --train data/phonetic_dev_clean --test "data/$part" --dump dump \
-        --cache dump/layers ${layer:+--layer "$layer"} --system "$name" --seed "$seed" --out "exp/$name-$seed/ssimi_$part"
+        --cache dump/layers "${semantic[@]}" --system "$name" --seed "$seed" --out "exp/$name-$seed/ssimi_$part"
     done
   done
 fi

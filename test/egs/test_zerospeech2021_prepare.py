@@ -1,11 +1,16 @@
 """egs/zerospeech2021: from the challenge's layout to data folders, on a small tree of the same shape."""
 
+import numpy as np
 import pytest
-from recipe_tree import load, problems, run_recipe, write, write_sound
+import soundfile
+import torch
+from recipe_tree import load, problems, run_recipe, tasks_of, write, write_sound
 
+from speechrep.bin import main
 from speechrep.data.folder import DataFolder
 from speechrep.errors import SpeechrepError
-from speechrep.tasks.abx import read_items
+from speechrep.metrics.score import read_score
+from speechrep.tasks.abx import CONDITIONS, read_items, score_abx
 
 HEADER = "#file onset offset #phone prev-phone next-phone speaker"
 ITEMS = ["84-121123-0000 0.2225 0.4525 IH1 N G 84", "84-121123-0000 0.3925 0.4525 G IH1 Z 84",
@@ -107,3 +112,65 @@ def test_the_real_corpus_is_larger(tree, tmp_path):
 def test_run_as_far_as_prepared(tree, tmp_path):
     made = run_recipe("zerospeech2021", tmp_path / "top", "--corpus", str(tree), "--partial", "true", "--nj", "1", "--stop-stage", "1")
     assert (made / "data/phonetic_dev_clean/items.item").read_text()
+    assert tasks_of("zerospeech2021", made / "data") == ["abx"]
+
+
+def add_noise_with_labels(tree):
+    """Noise in place of all tones; items of two phones in one context, and words with judgements, for dev and test."""
+    for part, utts in (("dev", ("84-121123-0000", "1272-128104-0000")), ("test", ("61-70968-0000",))):
+        for kind in ("clean", "other"):
+            write(tree / f"phonetic/{part}-{kind}.item", HEADER, *(
+                f"{utt} {start / 10} {start / 10 + 0.1} {phone} N G {utt.split('-')[0]}"
+                for utt in utts for start, phone in enumerate(("IH1", "AE1", "IH1", "AE1", "IH1"))))
+        rows, pairs = [], []
+        for kind in ("librispeech", "synthetic"):
+            rows += [f"{kind}{number},{kind},{word},A" for number, word in enumerate(("cat", "dog", "bus", "cat", "dog"))]
+            pairs += [f"{kind},men,cat,dog,,0.9", f"{kind},men,cat,bus,,0.2", f"{kind},men,dog,bus,,0.4"]
+        write(tree / f"semantic/{part}/gold.csv", GOLD[0], *rows)
+        write(tree / f"semantic/{part}/pairs.csv", PAIRS[0], *pairs)
+        for row in rows:
+            name, kind, *_ = row.split(",")
+            write_sound(tree / f"semantic/{part}/{kind}/{name}.wav", 0.4)
+    rng = np.random.default_rng(0)
+    for path in sorted(tree.rglob("*.wav")):
+        length = len(soundfile.read(path)[0])
+        soundfile.write(path, (0.1 * np.cumsum(rng.standard_normal(length)) / np.sqrt(length)).astype(np.float32), 16000)
+
+
+def test_layers_are_chosen_on_dev(tree, tmp_path, monkeypatch):
+    """By run.sh and by the suite, of plain features and a released model, with the labels of test; the layer is that of the
+    least error on clean dev, layer and pooling of sSIMI the best on semantic_dev."""
+    transformers = pytest.importorskip("transformers")
+    torch.manual_seed(0)
+    transformers.HubertModel(transformers.HubertConfig(
+        hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=24, conv_dim=[8] * 7,
+        num_conv_pos_embeddings=8, num_conv_pos_embedding_groups=2)).save_pretrained(tmp_path / "released")
+    add_noise_with_labels(tree)
+    specs = {"mfcc": "mfcc", "released": str(tmp_path / "released")}
+    made = run_recipe("zerospeech2021", tmp_path / "top", "--corpus", str(tree), "--partial", "true", "--nj", "1",
+                      "--upstream", f"released={specs['released']}")
+    assert tasks_of("zerospeech2021", made / "data") == ["abx", "ssimi"]
+    monkeypatch.chdir(made)
+    assert main(["suite", "score", "--upstream", f"mfcc,released={specs['released']}", "--task", "abx,ssimi"]) == 0
+    clean = DataFolder("data/phonetic_dev_clean")
+    for system, layers in (("mfcc", 1), ("released", 3)):
+        errors = []
+        for layer in range(layers):
+            found = score_abx(specs[system], clean, clean, made / "dump", tmp_path / f"{system}{layer}", "x", 0,
+                              layer)["metrics"]
+            errors.append(np.mean([found[name]["value"] for name in CONDITIONS if name in found]))
+        phonetic, semantic = ([path.parent for name in (f"tasks/{system}-0/{task}", f"{system}-0/{task}_*")
+                               for path in sorted((made / "exp").glob(f"{name}/score.json"))] for task in ("abx", "ssimi"))
+        for folder in phonetic:
+            config = read_score(folder / "score.json")["provenance"]["config"]
+            assert config["dev"] == "data/phonetic_dev_clean" and config["layer"] == int(np.argmin(errors))
+        for folder in semantic:
+            config = read_score(folder / "score.json")["provenance"]["config"]
+            rows = [line.split("\t") for line in (folder / "choices.tsv").read_text().splitlines()[1:]]
+            best = max(rows, key=lambda row: float(row[2]))
+            assert len({row[0] for row in rows}) == layers and config["dev"] == "data/semantic_dev"
+            assert [str(config["layer"]), config["pooling"]] == best[:2]
+        assert (len(phonetic), len(semantic)) == ((5, 3) if system == "released" else (1, 1))
+    for whole, own in (("abx", "abx_phonetic_test_clean"), ("ssimi", "ssimi_semantic_test")):
+        assert read_score(f"exp/tasks/released-0/{whole}/score.json")["metrics"] == read_score(
+            f"exp/released-0/{own}/score.json")["metrics"]

@@ -77,6 +77,19 @@ def test_abx_of_the_corpus_own_items(recipe):
         "--train", clean, "--dev", clean, "--test", "phonetic_test_clean", "--items", "phonetic_test_clean/items.item"))
 
 
+def test_statistics_for_words_are_of_a_part_that_has_them(recipe):
+    """Of the training part, or of ZeroSpeech 2021's clean dev, which its recipe dumps with statistics."""
+    data = recipe / "data"
+    for part in ("semantic_dev", "semantic_test"):
+        (data / part).mkdir()
+        for name in ("gold.csv", "pairs.csv"):
+            (data / part / name).write_text("")
+    rest = ("--dev", "semantic_dev", "--test", "semantic_test")
+    assert find(recipe, "ssimi").options == named(data, ("--train", "train", *rest))
+    (data / "train").rename(data / "phonetic_dev_clean")
+    assert find(recipe, "ssimi").options == named(data, ("--train", "phonetic_dev_clean", *rest))
+
+
 def named(data, options):
     return tuple(word if word.startswith("--") else str(data / word) for word in options)
 

@@ -47,8 +47,9 @@ def root(tmp_path_factory):
 
 
 def suite(root, kind, task, exp, *more):
-    return main([str(word) for word in ("suite", kind, "--upstream", "logmel", "--task", task, "--data", root / "data", "--conf",
-                                        root / "conf", "--dump", root / "dump", "--exp", exp, *more)])
+    words = ("suite", kind, "--upstream", "logmel", "--task", task, "--data", root / "data", "--conf", root / "conf", "--dump",
+             root / "dump", "--exp", exp, *more)
+    return main([str(word) for word in words])
 
 
 def logged(run):
@@ -81,7 +82,8 @@ def test_only_the_trials_count(root):
     part = SpeechDataset(data, root / "dump/logmel/test", inventory, ("feats", *needs))
     task = asv.Task(config, Upstream.open("logmel", inventory), asv.Task.labels_of(config, part))
     task.take_dev(data)
-    assert asv.Task.chosen_utts(config, data, "dev") is None and len(asv.Task.chosen_utts(config, data, "train")) < len(data.utts)
+    assert asv.Task.chosen_utts(config, data, "dev") is None
+    assert len(asv.Task.chosen_utts(config, data, "train")) < len(data.utts)
     rng = np.random.default_rng(0)
     vectors = {utt: v / np.linalg.norm(v) for utt, v in zip(data.utts, rng.standard_normal((len(data.utts), 3)))}
     trials = read_trials(data.path / "trials")
@@ -110,18 +112,17 @@ def test_what_the_suite_finds_with_habits(root, tmp_path):
     assert find_jobs(tmp_path, [root / "conf"], "er", superb=True)[0][0].folds == ("model.fold=1", "model.fold=2")
 
 
-def parts_of(root, **values):
+def task_of(root, **values):
     config = ks.Config(**values)
     inventory = take_inventory(folder(root, "train"), root / "dump/logmel/train")
-    train, dev = (SpeechDataset(folder(root, part), root / "dump/logmel" / part, inventory, ("feats", *ks.Task.needs_of(config)))
-                  for part in ("train", "dev"))
-    return ks.Task(config, Upstream.open("logmel", inventory), ks.Task.labels_of(config, train)), train, dev
+    train = SpeechDataset(folder(root, "train"), root / "dump/logmel/train", inventory, ("feats", *ks.Task.needs_of(config)))
+    return ks.Task(config, Upstream.open("logmel", inventory), ks.Task.labels_of(config, train)), train
 
 
 def test_classes_are_drawn_equally_often(root):
     """As many utterances an epoch as there are, with replacement; of a class of a fifth half, and others each epoch."""
-    task, train, dev = parts_of(root, balanced=True)
-    assert parts_of(root)[0].draw_weights(train) is None
+    task, train = task_of(root, balanced=True)
+    assert task_of(root)[0].draw_weights(train) is None
     weights = task.draw_weights(train)
     assert sorted(set(weights)) == [1 / 16, 1 / 4] and weights.sum() == pytest.approx(2)
     config = loop.TrainConfig(steps=1, batch_sec=8)
