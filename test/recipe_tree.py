@@ -90,7 +90,7 @@ def run_recipe(recipe: str, top: Path, *options: str) -> Path:
         (top / name).parent.mkdir(parents=True, exist_ok=True)
         (top / name).write_text(f"#!/bin/bash\n{command}\n")
         (top / name).chmod(0o755)
-    done = subprocess.run([top / "egs" / recipe / "run.sh", *options], cwd="/", capture_output=True, text=True, timeout=600,
+    done = subprocess.run([top / "egs" / recipe / "run.sh", *options], cwd="/", capture_output=True, text=True, timeout=1200,
                           env=dict(os.environ, PYTHONPATH=str(ROOT), OMP_NUM_THREADS="1"))
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-3000:]
     return top / "egs" / recipe
