@@ -4,9 +4,9 @@
 #   utils/ctap.sh STAGE [MORE ...]
 #
 # STAGE is units, pretrain (MORE: --set KEY=VALUE), train, score or report (MORE: its options). run.sh exports conf, seed
-# (or several by commas), nj, processes, labelled_min; tag,
-# which names a training apart from others of its size; vocoder, which makes the speech of CTAP: griffin-lim or neural; count,
-# how many utterances of the test part are spoken and judged, and pair_count, how many for each pair of speakers.
+# (or several by commas), nj, processes, labelled_min; tag, which names a training apart from others of its size; vocoder,
+# which makes the speech of CTAP: griffin-lim or neural; count, how many utterances of the test part are spoken and judged,
+# and pair_count, how many for each pair of speakers.
 set -euo pipefail
 . "$(dirname "$0")/jobs.sh"
 stage=$1
