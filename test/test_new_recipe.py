@@ -9,12 +9,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+import yaml
+from verb_server import speechrep_at_once
+
+from speechrep.metrics.score import read_score
 
 ROOT = Path(__file__).resolve().parents[1]
 
 SUBJECTS = ["the old man", "a small dog", "my sister", "the green boat", "our teacher", "every child"]
 VERBS = ["looks at", "walks around", "finds", "never forgets", "paints"]
 OBJECTS = ["the river", "that tall house", "two apples", "a yellow bird"]
+LASTING = ("ali", "feats.scp", "durations", "feats.1.ark", "best.pt", "last.pt", "log.jsonl", "done.json", "score.json", "hyp")
 SENTENCES = [f"{one} {two} {three}" for one in SUBJECTS for two in VERBS for three in OBJECTS]
 
 
@@ -145,9 +150,14 @@ def spoken(tmp_path_factory):
     if not shutil.which("flite"):
         pytest.skip("no flite: apt-get install flite")
     folder = tmp_path_factory.mktemp("spoken")
+    return speak(folder, SENTENCES[::2])
+
+
+def speak(folder: Path, sentences: list[str]) -> Path:
+    """<speaker>/<utt>.wav and <utt>.txt of two voices."""
     for speaker, pitch in (("anna", 180), ("bert", 95)):
         (folder / speaker).mkdir()
-        for number, sentence in enumerate(SENTENCES[::2]):
+        for number, sentence in enumerate(sentences):
             subprocess.run(["flite", "-voice", "kal16", "--setf", f"int_f0_target_mean={pitch}", "-t", sentence,
                             "-o", str(folder / speaker / f"{number:03d}.wav")], check=True)
             (folder / speaker / f"{number:03d}.txt").write_text(sentence + "\n")
@@ -177,3 +187,52 @@ def test_recipe_runs_as_it_is(top, spoken):
     assert again.returncode == 0 and "already there" in again.stderr
     other = run(recipe / "run.sh", "--stage", "5", "--stop-stage", "5", "--set", "model.speech_layer=2", cwd=top)
     assert other.returncode == 1 and "did you mean 'speech_layers'" in other.stderr
+
+
+def test_a_new_recipe_from_nothing_to_the_page_and_again(top, tmp_path_factory):
+    """Every stage, with a minute of speech, networks of a layer and trainings of three steps."""
+    if not shutil.which("flite"):
+        pytest.skip("no flite: apt-get install flite")
+    corpus = speak(tmp_path_factory.mktemp("few"), SENTENCES[::5])
+    run(top / "utils/new_recipe.sh", "small", cwd=top)
+    recipe = top / "egs/small"
+    shorten(recipe / "conf/quick.yaml", dim=32, joint_dim=16, speech_layers=1, token_layers=1, frame_layers=1, decoder_layers=1)
+    shorten(recipe / "conf/duration.yaml", dim=16, layers=1, denoiser_layers=1)
+    shorten(recipe / "conf/vocoder.yaml", dim=16, hidden_dim=32, layers=1)
+    shorten(recipe / "conf/asr.yaml")
+    # Recognisers and judges of the voice are networks that take longer than all else.
+    for full, short in (("train.steps=300", "train.steps=3"), ("--task speech", "--task speech --judges spectrum,durations")):
+        stages = (top / "utils/ctap.sh").read_text()
+        assert stages.count(full) == 1
+        (top / "utils/ctap.sh").write_text(stages.replace(full, short))
+    command = recipe / "run.sh", "--corpus", corpus, "--nj", "1"
+    with speechrep_at_once(top / ".venv/bin/speechrep", top / "socket", top / "server.log"):
+        done = run(*command, cwd=top)
+        assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-3000:]
+        assert [line.split()[2] for line in done.stdout.splitlines() if line.startswith("== stage")] == [
+            f"{number}:" for number in range(9)]
+        results = (recipe / "exp/RESULTS.md").read_text()
+        rows = {line.split("|")[1].strip() for line in results.splitlines() if line.startswith("| ")} - {"system"}
+        assert rows == {"natural", "natural, Griffin-Lim", "natural, neural vocoder", "ctap-quick-0", "ctap-quick-0 tts",
+                        "ctap-quick-0 tts, regressed durations", "ctap-quick-0 vc", "random", "logmel", "mfcc",
+                        "ctap/quick-0/prototype", "ctap/quick-0/asr_frozen", "ctap/quick-0/asr_finetuned",
+                        "mfcc/asr_frozen-0"}
+        scores = list((recipe / "exp").rglob("score.json"))
+        assert len(scores) == len(rows)
+        for path in scores:
+            assert read_score(path)["metrics"], path
+        page = (recipe / "exp/report/index.html").read_text()
+        assert "<audio" in page and "ctap-quick-0 vc" in page
+        made = {path: path.stat().st_mtime_ns for path in recipe.rglob("*") if path.is_file() and path.name in LASTING}
+        assert len([path for path in made if path.name == "best.pt"]) == 7 and len(made) > 50
+        again = run(*command, "--stage", "2", "--stop-stage", "6", cwd=top)
+        assert again.returncode == 0, again.stderr[-3000:]
+        assert made == {path: path.stat().st_mtime_ns for path in made}
+
+
+def shorten(conf: Path, **sizes) -> None:
+    """Three steps, and of the model what is given."""
+    settings = yaml.safe_load(conf.read_text())
+    settings["train"] |= {"steps": 3, "batch_sec": 8, "micro_sec": 60}
+    settings["model"] |= sizes
+    conf.write_text(yaml.safe_dump(settings))
