@@ -22,10 +22,10 @@ from speechrep.data.ark import read_scp
 from speechrep.data.folder import DataFolder, split
 from speechrep.errors import SpeechrepError
 from speechrep.extract import (batches, extract, fingerprint, layer_features, layer_folder, layer_number, open_dataset,
-                               open_upstream)
+                               mean_of, open_upstream)
 from speechrep.files import atomic_path, write_text
 from speechrep.launch import advance, run_jobs
-from speechrep.metrics.purity import cluster_purity, phone_purity, pnmi
+from speechrep.metrics.purity import cluster_purity, phone_purity, pnmi, pnmi_within
 from speechrep.metrics.score import metric, read_score, write_score
 from speechrep.nn import kmeans
 from speechrep.provenance import provenance
@@ -46,8 +46,12 @@ class UnitsConfig:
     """Layer of the upstream, counted from 0, or from the end if negative. Where not given: the method's own codes if it
     has any, else the last layer."""
     standardise: bool = False
-    """Plain features with mean 0 and deviation 1 over the training part. HuBERT clusters MFCC as they are: with deltas
-    standardised, which are most of the dimensions, the clusters say less of phones."""
+    """Plain features with mean 0 and deviation 1 over the training part; HuBERT clusters MFCC as they are. Standardised, the
+    deltas, which are most of the dimensions, weigh as much as the rest: clusters say less of phones, and less of level,
+    voice and room too, which tells apart what several corpora hold."""
+    centre: bool = False
+    """Features less their mean over the utterance, and with it much of the voice, the room and, where there are several,
+    the language (van Niekerk et al., arXiv 2108.00917, of CPC's features): clusters else go by these too."""
     algorithm: Literal["minibatch", "full"] = "minibatch"
     """Mini-batches over shuffled passes, or Lloyd's algorithm until it stands still."""
     inits: int = 3
@@ -188,13 +192,34 @@ def _fit(book: Path, resolved: dict[str, Any], config: UnitsConfig, spec: str, t
         np.savez(tmp, **arrays)
 
 
+class Centred(Mapping[str, np.ndarray]):
+    """Utterance -> features [N, D] less their mean over the utterance."""
+
+    def __init__(self, features: Mapping[str, np.ndarray]):
+        self._features = features
+
+    def __getitem__(self, utt: str) -> np.ndarray:
+        return centred(self._features[utt])
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._features)
+
+    def __len__(self) -> int:
+        return len(self._features)
+
+
+def centred(frames: np.ndarray) -> np.ndarray:
+    """[N, D] less the mean over N."""
+    return frames - mean_of(frames)
+
+
 def _features(resolved: dict[str, Any], folder: DataFolder, train: DataFolder, dump: Path, cache: Path, nj: int = 1,
               device: str = "cpu", backend: str | None = None) -> Mapping[str, np.ndarray]:
     """Utterance -> what is clustered [N, D]."""
     spec, layer = resolved["upstream"], resolved["layer"]
-    if spec in FEATURES and not resolved["standardise"]:
-        return read_scp(dump / spec / folder.path.name / "feats.scp")
-    return extract(spec, folder, train, dump, cache, [layer], nj, device, backend)[layer]
+    features = read_scp(dump / spec / folder.path.name / "feats.scp") if spec in FEATURES and not resolved["standardise"] \
+        else extract(spec, folder, train, dump, cache, [layer], nj, device, backend)[layer]
+    return Centred(features) if resolved["centre"] else features
 
 
 def count_codes(spec: str, data: str, dump: str, utts: list[str], device: str) -> dict[int, int]:
@@ -263,6 +288,7 @@ def label_part(resolved: dict[str, Any], book: str, data: str, train: str, dump:
     folder = DataFolder(data)
     upstream = open_upstream(resolved["upstream"], DataFolder(train), Path(dump), device)
     alignments = folder.read("ali") if folder.has("ali") else {}
+    languages = folder.read("utt2lang") if folder.has("utt2lang") else {}
     hop_sec = upstream.hop_samples / upstream.rate_hz
     size = codebook_size(Path(book))
     used, table, lines = np.zeros(size, dtype=np.int64), {}, {}
@@ -276,7 +302,7 @@ def label_part(resolved: dict[str, Any], book: str, data: str, train: str, dump:
             phones, ends = read_ali(alignments[utt])
             durations = frames_per_phone(np.array(ends), len(ids), hop_sec)
             for phone, some in zip(phones, np.split(ids, np.cumsum(durations)[:-1])):
-                row = table.setdefault(phone.rstrip("0123456789"), np.zeros(size, dtype=np.int64))
+                row = table.setdefault((languages.get(utt, ""), phone.rstrip("0123456789")), np.zeros(size, dtype=np.int64))
                 np.add.at(row, some, 1)
         advance(done + 1, len(utts))
     write_text(out, "".join(f"{utt} {lines[utt]}".rstrip() + "\n" for utt in sorted(lines)))
@@ -303,7 +329,8 @@ def _labelled(resolved: dict[str, Any], book: str, upstream: Upstream, folder: D
         features = _features(resolved, folder, DataFolder(train), dump, cache)
         found = ((utt, [features[utt]]) for utt in utts)
     else:
-        found = layer_features(upstream, dataset, utts, [layer])
+        found = ((utt, [centred(feats) if resolved["centre"] else feats])
+                 for utt, (feats,) in layer_features(upstream, dataset, utts, [layer]))
     for utt, (feats,) in found:
         ids, distance = kmeans.nearest(torch.from_numpy(np.array(feats, dtype=np.float32)).to(device), centroids)
         yield utt, ids.cpu().numpy(), float(distance.double().sum())
@@ -320,16 +347,25 @@ def _score(out: Path, name: str, resolved: dict[str, Any], folder: DataFolder, t
     if not resolved["method_codes"]:
         metrics["inertia"] = metric(sum(tally["inertia"] for tally in tallies) / frames, n=frames,
                                     unit="squared distance a frame", better="lower")
-    phones = sorted({phone for tally in tallies for phone in tally["table"]})
+    rows: dict[str, dict[str, np.ndarray]] = {}
+    for tally in tallies:
+        for (lang, phone), counts in tally["table"].items():
+            own = rows.setdefault(lang, {})
+            own[phone] = own.get(phone, 0) + counts
     notes = [f"{size} units at {resolved['frame_rate_hz']:g} a second"]
-    if phones:
-        table = np.stack([sum(tally["table"].get(phone, 0) + np.zeros(size, dtype=np.int64) for tally in tallies)
-                          for phone in phones])
+    if rows:
+        phones = sorted({phone for own in rows.values() for phone in own})
+        table = np.stack([sum(own.get(phone, 0) for own in rows.values()) for phone in phones])
         counted = int(table.sum())
         for label, value in (("phone_purity", phone_purity(table)), ("cluster_purity", cluster_purity(table)),
                              ("pnmi", pnmi(table))):
             metrics[label] = metric(value, n=counted, unit="", better="higher")
         notes.append("phones without stress or tone, silence among them")
+        if len(rows) > 1:
+            within = pnmi_within([np.stack(list(own.values())) for own in rows.values()])
+            metrics["pnmi_within_language"] = metric(within, n=counted, unit="", better="higher")
+            notes.append("where languages have phones of their own, units that tell the language alone have a pnmi; within a "
+                         "language they have none")
     data = {folder.path.name: {"utterances": sum(tally["utterances"] for tally in tallies), "frames": frames}}
     write_score(out / "score.json", task="units", part=folder.path.name, system=name, seed=resolved["seed"],
                 metrics=metrics, notes=notes, provenance=provenance(sys.argv, resolved, resolved["seed"], data))

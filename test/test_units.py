@@ -50,9 +50,9 @@ def run(root, name="km", spec="logmel", nj=1, **settings):
     return folder(root, "train").read(f"units.{name}"), folder(root, "dev").read(f"units.{name}")
 
 
-@pytest.mark.parametrize("standardise", [False, True])
-def test_units_are_the_nearest_centroids_and_the_score_is_theirs(root, standardise):
-    for units, part in zip(run(root, standardise=standardise), ("train", "dev")):
+@pytest.mark.parametrize("standardise, centre", [(False, False), (True, False), (False, True)])
+def test_units_are_the_nearest_centroids_and_the_score_is_theirs(root, standardise, centre):
+    for units, part in zip(run(root, standardise=standardise, centre=centre), ("train", "dev")):
         centroids = np.load(root / "exp/units/km/codebook.npz")["centroids"]
         inventory = take_inventory(folder(root, "train"), root / "dump/logmel/train")
         feats = read_scp(root / f"dump/logmel/{part}/feats.scp")
@@ -63,6 +63,8 @@ def test_units_are_the_nearest_centroids_and_the_score_is_theirs(root, standardi
             x = feats[utt]
             if standardise:
                 x = (x - np.array(inventory.mean)) / np.array(inventory.std)
+            if centre:
+                x = x - x.mean(0)
             distance = ((x[:, None] - centroids[None]) ** 2).sum(2)
             ids = np.array(units[utt].split(), dtype=int)
             assert np.array_equal(ids, distance.argmin(1))
@@ -79,6 +81,27 @@ def test_units_are_the_nearest_centroids_and_the_score_is_theirs(root, standardi
         assert values["pnmi"] > 0.4, "chords are told apart by their spectra"
     about = read_yaml(root / "exp/units/km/units.yaml")
     assert about["frame_rate_hz"] == 100 and about["clusters"] == 8 and about["upstream"] == "logmel"
+
+
+def test_of_several_languages_units_are_also_scored_within_each(root):
+    dev = root / "data/dev"
+    utts = [line.split()[0] for line in (dev / "utt2lang").read_text().splitlines()]
+    langs = {utt: ("en", "fr")[i % 2] for i, utt in enumerate(utts)}
+    (dev / "utt2lang").write_text("".join(f"{utt} {lang}\n" for utt, lang in langs.items()))
+    units = run(root)[1]
+    tables = {"en": np.zeros((6, 8)), "fr": np.zeros((6, 8))}
+    names = ["A", "B", "K", "M", "S", "SIL"]
+    for utt, line in units.items():
+        words = folder(root, "dev").read("ali")[utt].split()
+        ends = np.floor(np.array(words[1::2], dtype=float) / 0.01 + 0.5)
+        ends[-1] = len(line.split())
+        for i, unit in enumerate(line.split()):
+            tables[langs[utt]][names.index(words[::2][int(np.searchsorted(ends, i, side="right"))].rstrip("1")), int(unit)] += 1
+    found = {part: read_score(root / f"exp/units/km/{part}/score.json")["metrics"] for part in ("train", "dev")}
+    wanted = sum(pnmi(table) * table.sum() for table in tables.values()) / sum(table.sum() for table in tables.values())
+    assert found["dev"]["pnmi_within_language"]["value"] == pytest.approx(wanted)
+    assert found["dev"]["pnmi"]["value"] == pytest.approx(pnmi(sum(tables.values())))
+    assert "pnmi_within_language" not in found["train"]
 
 
 def test_finished_units_are_left_alone_and_lost_ones_made_again(root, capfd):

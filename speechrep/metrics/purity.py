@@ -27,6 +27,11 @@ def pnmi(table: np.ndarray) -> float:
     return float(information / entropy) if entropy > 0 else 0.0
 
 
+def pnmi_within(tables: list[np.ndarray]) -> float:
+    """The mean of the PNMI of each table [P, K] (of a language, say), weighted by its frames."""
+    return float(np.average([pnmi(table) for table in tables], weights=[table.sum() for table in tables]))
+
+
 def contingency(phones: np.ndarray, units: np.ndarray, phone_count: int, unit_count: int) -> np.ndarray:
     """Frames by phone and unit: numbers [N] each -> [phone_count, unit_count]."""
     return np.bincount(phones * unit_count + units, minlength=phone_count * unit_count).reshape(phone_count, unit_count)

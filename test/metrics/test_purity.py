@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import mutual_info_score
 
-from speechrep.metrics.purity import cluster_purity, contingency, phone_purity, pnmi
+from speechrep.metrics.purity import cluster_purity, contingency, phone_purity, pnmi, pnmi_within
 
 
 def test_by_hand():
@@ -37,3 +37,12 @@ def test_against_sklearn():
     assert table.sum() == 3000 and table[2, 4] == ((phones == 2) & (units == 4)).sum()
     share = np.bincount(phones) / 3000
     assert pnmi(table) == pytest.approx(mutual_info_score(phones, units) / -(share * np.log(share)).sum())
+
+
+def test_within_languages():
+    """Units that tell the language alone say nothing of the phones within one."""
+    one, other = np.array([[4, 0], [4, 0]]), np.array([[0, 2], [0, 2], [0, 4]])
+    whole = np.concatenate([one, other])
+    assert pnmi(whole) > 0.4 and pnmi_within([one, other]) == pytest.approx(0)
+    # All of the phone in 8 frames, nothing of it in 4.
+    assert pnmi_within([np.array([[4, 0], [0, 4]]), np.array([[1, 1], [1, 1]])]) == pytest.approx(8 / 12)
