@@ -162,11 +162,6 @@ class BaseTask(Method):
             raise SpeechrepError(f"{type(self).__module__} with a cohort", "a task of verification", "leave --cohort out")
         return {}
 
-    @classmethod
-    def parts_of(cls, config: Any) -> tuple[tuple[str, str, str], ...]:
-        """The folders of a task so configured; `parts`, unless a configuration takes others."""
-        return cls.parts
-
     def take_dev(self, folder: DataFolder) -> None:
         """Called before training with the part that chooses the weights, whose tables are not all streams of a batch."""
 
