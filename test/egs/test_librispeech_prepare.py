@@ -49,7 +49,7 @@ def counted(monkeypatch):
 
 def test_parts(published, counted, tmp_path):
     recipe.prepare(published, tmp_path)
-    assert tasks_of("librispeech", tmp_path) == ["asr_chars"]
+    assert tasks_of("librispeech", tmp_path) == ["asr_10h", "asr_10min", "asr_10min_finetuned", "asr_1h", "asr_chars"]
     found = folders(tmp_path)
     assert set(found) == {"train", "dev", "dev_other", "test", "test_other", "train_10min", "train_1h", "train_10h"}
     assert found["train"].utts == [f"{speaker}-1001-000{utt}" for speaker in ("103", "19", "27") for utt in range(2)]
