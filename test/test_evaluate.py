@@ -177,7 +177,7 @@ def test_what_is_done_is_left_alone(top, monkeypatch, capsys):
     assert capsys.readouterr().out.count("already trained") == 4
     assert before == {path: path.stat().st_mtime_ns for path in before}
     provenance = read_score("twice/tasks/mfcc-1/sid/test/score.json")["provenance"]
-    assert provenance["command"].startswith("speechrep score predictions") and provenance["config"]["lr"] == 0.02
+    assert provenance["command"].startswith("speechrep score predictions") and provenance["config"]["lr"] == [0.02]
     trained = read_json("twice/tasks/mfcc-1/sid/done.json")["provenance"]
     assert trained["command"].startswith("speechrep train --conf conf/sid.yaml --upstream mfcc") and trained["seed"] == 1
 
