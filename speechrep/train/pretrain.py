@@ -47,8 +47,7 @@ def pretrain(conf: Path, train_path: Path, dev_path: Path, dump: Path, exp: Path
              start: Path | None = None, load_start: Callable[[Method, Path], None] | None = None) -> None:
     """Train the method that `conf` describes. `dump` has a sub-folder of features for each part; `labelled` lists the
     utterances of the training part whose phones may be used, one a line, where not all may (the best weights are chosen on
-    all of dev); `load_start` puts the weights in `start` into the
-    fresh method."""
+    all of dev); `load_start` puts the weights in `start` into the fresh method."""
     experiment, config = read_experiment(conf, overrides)
 
     def make() -> Method:
