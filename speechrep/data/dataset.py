@@ -19,7 +19,7 @@ from which a method draws what is random about an utterance: they depend on (see
 workers nor processes nor resuming change a draw. Padded positions hold zeros.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -185,6 +185,16 @@ def collate(items: list[dict[str, Any]]) -> dict[str, Any]:
         batch["image"] = torch.stack([item["image"] for item in items])
         batch["image_id"] = torch.tensor([item["image_id"] for item in items])
     return batch
+
+
+def spread(part: SpeechDataset, seconds: float, together: int = 8) -> Iterator[dict[str, Any]]:
+    """So many seconds of a part, or all of it where it has less, in batches of a few utterances of much the same length,
+    drawn from all over it, the same each time."""
+    order = np.random.default_rng(0).permutation(len(part))
+    order = order[:1 + np.searchsorted(part.seconds[order].cumsum(), seconds)]
+    order = order[np.argsort(part.seconds[order], kind="stable")]
+    for start in range(0, len(order), together):
+        yield collate([part[int(i)] for i in order[start:start + together]])
 
 
 def collate_step(items: list[dict[str, Any]]) -> list[dict[str, Any]]:

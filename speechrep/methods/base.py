@@ -41,6 +41,8 @@ class Method(nn.Module):
     needs: ClassVar[tuple[str, ...]]
     losses: ClassVar[dict[str, tuple[str, ...]]]
     across_batch: ClassVar[frozenset[str]] = frozenset()
+    utterance_level: ClassVar[bool] = False
+    """Whether `layers` gives one vector an utterance, each layer [B, 1, D] and all lengths 1, as `frame_lengths` says too."""
     labels_only: ClassVar[bool] = False
     """Whether an utterance that is not labelled teaches nothing: minimal supervision then trains on the labelled ones alone."""
     selects: ClassVar[str] = "loss"
@@ -76,6 +78,10 @@ class Method(nn.Module):
         prompt. 0 for the whole prompt."""
         return getattr(self.config, "prompt_frames", 0)
 
+    def take_train(self, part: SpeechDataset) -> None:
+        """Called with the training part before the first step, and not when a training goes on: what is to be known of it
+        beforehand, such as statistics, goes into buffers."""
+
     def draw_weights(self, part: SpeechDataset) -> np.ndarray | None:
         """How likely each utterance of a part [B] is to be drawn, beside others: as many as there are, with replacement, for
         an epoch of training and for an evaluation. None takes each once."""
@@ -95,7 +101,8 @@ class Method(nn.Module):
         raise TypeError(f"{type(self).__name__} has no losses")
 
     def layers(self, batch: Batch) -> tuple[list[torch.Tensor], torch.Tensor]:
-        """The frame features of every layer, each [B, N, D], and their lengths [B].
+        """The frame features of every layer, each [B, N, D], and their lengths [B]; N = 1 of a method of whole utterances
+        (see `utterance_level`).
 
         In fine-tuning from a layer on the modules below are in eval mode; so what is dropped there goes by the `training`
         of a module whose parameters belong there."""

@@ -34,7 +34,7 @@ from speechrep.nn.crops import crop, draw_starts
 from speechrep.nn.ecapa import ECAPA
 from speechrep.nn.margin import AdditiveMargin
 from speechrep.nn.xvector import XVector
-from speechrep.tasks.base import BaseTask, Lines, Scored
+from speechrep.tasks.base import BaseTask, HeadConfig, Lines, Scored
 from speechrep.upstream import Upstream
 
 P_TARGETS = (0.01, 0.001)
@@ -44,21 +44,13 @@ MOST_PAIRED = 2000
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(HeadConfig):
     """Head and loss."""
 
     head: Literal["xvector", "ecapa"] = "xvector"
     """The network: x-vector (SUPERB's) or ECAPA-TDNN."""
     within: str = "utt2lang"
     """The stream within whose values dev utterances are paired; all with all where empty."""
-    finetune: bool = False
-    """Train the upstream's weights too."""
-    finetune_from: int = 0
-    """Of them only those of the layers from this number on; 0 for all."""
-    finetune_after: int = 0
-    """Steps in which the head alone is trained first (wav2vec 2.0: 10,000)."""
-    layer: Literal["weighted", "last"] = "weighted"
-    """Which features the head sees: the learned weighted sum of all layers, or the last."""
     dim: int = 512
     """Width of the layers (SUPERB: 512); channels of ECAPA-TDNN."""
     last_dim: int = 1500
@@ -80,11 +72,12 @@ class Config:
 
 
 class Task(BaseTask):
-    """Frames -> speaker embedding."""
+    """Frames, or one vector an utterance -> speaker embedding."""
 
     Config = Config
     losses = {"main": ("am_softmax",)}
     selects = "eer"
+    frame_level = False
     parts = (("train", "dev", "test"), ("verification/train", "verification/dev", "verification/test"))
     files = {"test": ("trials",)}
     decode_options = {"--cohort": "train"}
@@ -95,7 +88,9 @@ class Task(BaseTask):
     def __init__(self, config: Config, upstream: Upstream, labels: tuple[str, ...]):
         super().__init__(config, upstream, labels)
         self.ids = {label: i for i, label in enumerate(labels)}
-        self.crop_frames = max(1, round(config.crop_sec * upstream.rate_hz / upstream.hop_samples))
+        # Of one vector an utterance nothing is cropped.
+        self.crop_frames = 1 if upstream.utterance_level else \
+            max(1, round(config.crop_sec * upstream.rate_hz / upstream.hop_samples))
         network = {"xvector": XVector, "ecapa": ECAPA}[config.head]
         self.head = network(self.dim, config.dim, config.last_dim, config.embedding_dim)
         self.classifier = AdditiveMargin(config.embedding_dim, len(labels), config.scale, config.margin)

@@ -1,28 +1,32 @@
 """The contract of a trained downstream task: an upstream, frozen or fine-tuned, and a head, trained as methods are.
 
-A file `tasks/x.py` holds a frozen dataclass `Config`, with the fields `finetune`, `finetune_from`, `finetune_after` and
-`layer`, and a class `Task`. The checkpoint of a task holds its upstream's weights too, so that it serves alone. What a
-task predicts is written to files keyed by utterance, and those files alone are scored (see `speechrep.tasks.predict`).
+A file `tasks/x.py` holds a frozen dataclass `Config`, a `HeadConfig`, and a class `Task`. The checkpoint of a task holds
+its upstream's weights too, so that it serves alone. What a task predicts is written to files keyed by utterance, and those
+files alone are scored (see `speechrep.tasks.predict`).
 """
 
 import importlib
 import pkgutil
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import nn
 
 from speechrep.config import build, plain
-from speechrep.data.dataset import SpeechDataset
+from speechrep.data.dataset import SpeechDataset, spread, to_device
 from speechrep.data.folder import DataFolder
 from speechrep.errors import SpeechrepError
 from speechrep.methods.base import Batch, Method
+from speechrep.nn.masking import pad_mask
+from speechrep.nn.whitening import whitening_of
 from speechrep.train import checkpoint
 from speechrep.upstream import Upstream
 
 
+WHITENED_SEC = 7200.0
+"""Of how much of the training part at most it is found out how to whiten."""
 Lines = dict[str, dict[str, str]]
 """File name -> utterance -> line, as a prediction is kept."""
 
@@ -52,16 +56,35 @@ class ZeroShot:
     """As of `BaseTask`, of options of the verb: "--option=value" -> the habit."""
     paths: dict[str, str] = field(default_factory=dict)
     """Option of `speechrep score` -> the file below data/ that it names, such as {"--items": "test/items.item"}."""
+    frame_level: bool = True
+    """As of `BaseTask`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class HeadConfig:
+    """What the configuration of every task says of its upstream."""
+
+    finetune: bool = False
+    """Train the upstream's weights too; False keeps it frozen and in eval mode."""
+    finetune_from: int = 0
+    """Where above 0, the upstream stays frozen in all that the layers below this number are made with (see
+    `Upstream.parameters_from`): nothing is differentiated there."""
+    finetune_after: int = 0
+    """In so many steps the head alone is trained (wav2vec 2.0: 10,000), until it is of some use; a new one's gradients
+    spoil what it stands on (Kumar et al., arXiv 2202.10054)."""
+    layer: Literal["weighted", "last"] = "weighted"
+    """Which features the head sees: the learned softmax-weighted sum of all layers as wide as the first (SUPERB's way), or
+    the last."""
+    whiten: bool = False
+    """Make the features' dimensions uncorrelated, of mean 0 and variance 1 on the training part, before the head sees
+    them. What a linear head can tell is the same; how many steps it needs depends far less on how features are rotated and
+    scaled (LeCun et al. 1998, Efficient BackProp). SUPERB does not."""
 
 
 class BaseTask(Method):
-    """A head on the layers of an upstream.
+    """A head on the layers of an upstream, configured by a `HeadConfig`.
 
-    `config.finetune`: False keeps the upstream frozen and in eval mode. `config.finetune_from`: where above 0, that holds
-    for all that the layers below this number are made with (see `Upstream.parameters_from`): nothing is differentiated
-    there. `config.finetune_after`: in so many steps the upstream is frozen still, until the head is of some use; a new
-    one's gradients spoil what it stands on (Kumar et al., arXiv 2202.10054). `config.layer`: "weighted" takes the
-    softmax-weighted sum of all layers as wide as the first (SUPERB's way), "last" the last layer alone.
+    `frame_level`: whether the task is of frames: an upstream that gives one vector an utterance then cannot serve it.
     `pools`: whether the head gives the same for the mean of an utterance's frames as for the frames, as one does that is
     affine up to its own mean over them; of a frozen upstream the means are then all that it is given.
     `labels` are the names of classes or symbols in the order of their ids. `needs_of(config)` names the streams of the
@@ -81,9 +104,12 @@ class BaseTask(Method):
     main_metrics: tuple[str, ...] = ()
     superb: dict[str, str] = {}
     pools = False
+    frame_level = True
 
     def __init__(self, config: Any, upstream: Upstream, labels: tuple[str, ...]):
         super().__init__(config, upstream.inventory)
+        if self.frame_level:
+            upstream.require_frames(type(self).__module__.rpartition(".")[2])
         self.needs = (*upstream.needs, *self.needs)
         self.upstream, self.labels = upstream, labels
         # A fine-tuned method has parts that its layers do not need: decoders, heads.
@@ -101,6 +127,9 @@ class BaseTask(Method):
         self.chosen = chosen_layers(upstream, config.layer)
         self.layer_scalars = nn.Parameter(torch.zeros(len(self.chosen)), requires_grad=len(self.chosen) > 1)
         self.dim = upstream.dims[self.chosen[0]]
+        if config.whiten:
+            self.register_buffer("centre", torch.zeros(self.dim))
+            self.register_buffer("whitening", torch.zeros(self.dim, self.dim))
         self.settled: dict[str, float] = {}
         """What evaluation on dev chose beside the weights, such as a threshold; kept in the checkpoint."""
         self.best: dict[str, Any] = {}
@@ -131,12 +160,41 @@ class BaseTask(Method):
     def features(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
         """What the head sees: [B, N, D] and lengths [B]. Where the batch has the stream `layers` [B, N, L, D], those
         chosen of a frozen upstream (see `speechrep.tasks.cached`), nothing is computed."""
+        x, lengths = self._sum_of_layers(batch)
+        if self.config.whiten:
+            with torch.autocast(x.device.type, enabled=False):
+                x = (x.float() - self.centre) @ self.whitening
+            x = x.masked_fill(pad_mask(lengths, x.shape[1])[..., None], 0)
+        return x, lengths
+
+    def _sum_of_layers(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
         if "layers" in batch:
-            return batch["layers"].movedim(2, -1) @ self.layer_scalars.softmax(0), batch["layers_lengths"]
+            # In bf16 the error of what varies most would drown what varies least, which whitening brings out.
+            with torch.autocast(batch["layers"].device.type, enabled=False):
+                return batch["layers"].movedim(2, -1) @ self.layer_scalars.softmax(0), batch["layers_lengths"]
         with torch.set_grad_enabled(self.finetunes and torch.is_grad_enabled()):
             layers, lengths = self.upstream.layers(batch)
         weights = self.layer_scalars.softmax(0)
         return sum(weight * layers[i] for weight, i in zip(weights, self.chosen)), lengths
+
+    @torch.no_grad()
+    def take_train(self, part: SpeechDataset) -> None:
+        """Find out how to whiten, from the plain mean of the layers, with which training begins. Where weights of an
+        earlier training are the first, its whitening is kept: their head knows no other."""
+        if not self.config.whiten or self.whitening.any():
+            return
+        training = self.training
+        self.eval()
+        rows = (self._rows(to_device(batch, self.centre.device)) for batch in spread(part, WHITENED_SEC))
+        centre, whitening = whitening_of(rows)
+        self.centre.copy_(centre), self.whitening.copy_(whitening)
+        self.train(training)
+
+    def _rows(self, batch: Batch) -> torch.Tensor:
+        """The frames of a batch one after another [R, D]; each utterance's mean where the head sees no more."""
+        x, lengths = self._sum_of_layers(batch)
+        inside = ~pad_mask(lengths, x.shape[1])
+        return (x * inside[..., None]).sum(1) / lengths[:, None] if self.pools else x[inside]
 
     def heard_lengths(self, batch: Batch) -> torch.Tensor:
         """The frames [B] that `features` will give, known before anything is computed."""

@@ -15,22 +15,14 @@ from speechrep.methods.base import Batch
 from speechrep.metrics.wer import edits
 from speechrep.nn.ctc_head import CTCHead
 from speechrep.nn.spec_augment import SpecAugment
-from speechrep.tasks.base import BaseTask
+from speechrep.tasks.base import BaseTask, HeadConfig
 from speechrep.upstream import Upstream
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(HeadConfig):
     """Upstream, head and augmentation."""
 
-    finetune: bool = False
-    """Train the upstream's weights too."""
-    finetune_from: int = 0
-    """Of them only those of the layers from this number on; 0 for all."""
-    finetune_after: int = 0
-    """Steps in which the head alone is trained first (wav2vec 2.0: 10,000)."""
-    layer: Literal["weighted", "last"] = "weighted"
-    """Which features the head sees: the learned weighted sum of all layers, or the last."""
     head: Literal["tdnn", "linear", "blstm"] = "tdnn"
     """Time-delay blocks; two linear layers (SUPERB's phone recognition); bidirectional LSTMs (SUPERB's recognition)."""
     head_layers: int = 0

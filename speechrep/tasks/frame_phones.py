@@ -9,7 +9,7 @@ Loss:
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -23,7 +23,7 @@ from speechrep.methods.base import Batch
 from speechrep.metrics.accuracy import frame_hits
 from speechrep.metrics.bootstrap import ratio_interval
 from speechrep.metrics.score import metric
-from speechrep.tasks.base import BaseTask, Scored
+from speechrep.tasks.base import BaseTask, HeadConfig, Scored
 from speechrep.upstream import Upstream
 
 UNKNOWN = -100
@@ -31,19 +31,11 @@ UNKNOWN = -100
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(HeadConfig):
     """Labels and head."""
 
     stream: str = "ali"
     """The stream of the data folder that holds phones with their end times."""
-    finetune: bool = False
-    """Train the upstream's weights too."""
-    finetune_from: int = 0
-    """Of them only those of the layers from this number on; 0 for all."""
-    finetune_after: int = 0
-    """Steps in which the head alone is trained first (wav2vec 2.0: 10,000)."""
-    layer: Literal["weighted", "last"] = "weighted"
-    """Which features the head sees: the learned weighted sum of all layers, or the last."""
 
 
 class Task(BaseTask):

@@ -12,8 +12,9 @@ from speechrep.extract import batches
 from speechrep.files import atomic_folder, read_json, write_json
 from speechrep.metrics.score import write_score
 from speechrep.provenance import made_from, provenance
-from speechrep.tasks.base import BaseTask, find_task
+from speechrep.tasks.base import BaseTask, find_task, zero_shot_tasks
 from speechrep.tasks.cached import Cache, whole_part
+from speechrep.tasks.kept import score_kept
 
 
 def predict(task: BaseTask, folder: DataFolder, dump: Path, out: Path, cohort: DataFolder | None = None,
@@ -83,14 +84,17 @@ def learning_rates(runs: Iterable[Path]) -> list[float]:
 
 
 def score_predictions(folder: Path, part: str, system: str, seed: int, out: Path) -> dict:
-    """Score the files that `predict` left in `folder`, into out/score.json and out/per_utt.tsv; returns the score.
+    """Score the files that `predict`, or a task that trains nothing, left in `folder`, into out/score.json and
+    out/per_utt.tsv; returns the score.
 
-    Its provenance has the learning rates of the trainings, `lr`: of several folds one each, in their order.
+    Of trained tasks its provenance has the learning rates of the trainings, `lr`: of several folds one each, in their order.
     """
     if not (folder / "made.json").is_file():
         raise SpeechrepError(f"{folder}: no made.json", "a folder that `speechrep decode` left for a trained task",
                              "for asr and prototype use `speechrep score recognition`")
     made = read_json(folder / "made.json")
+    if made["task"] in zero_shot_tasks():
+        return score_kept(folder, out, system, seed, part)
     folders = [Path(path) for path in made.get("folds", [folder])]
     sources = [made_from(path) for path in folders]
     scored = find_task(made["task"]).score(folder)

@@ -30,7 +30,7 @@ from speechrep.metrics.wer import check_utterances
 from speechrep.nn.crops import crop, draw_starts
 from speechrep.nn.masking import pad_mask
 from speechrep.nn.pit import permutation_invariant_bce, stitch
-from speechrep.tasks.base import BaseTask, Lines, Scored
+from speechrep.tasks.base import BaseTask, HeadConfig, Lines, Scored
 from speechrep.upstream import Upstream
 
 COLLARS_SEC = {"der": 0.0, "der_collar": 0.25}
@@ -40,19 +40,11 @@ OVERLAP = True
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(HeadConfig):
     """Head and operating points."""
 
     speakers: int = 2
     """Speakers that can be told apart in a recording, at the most."""
-    finetune: bool = False
-    """Train the upstream's weights too."""
-    finetune_from: int = 0
-    """Of them only those of the layers from this number on; 0 for all."""
-    finetune_after: int = 0
-    """Steps in which the head alone is trained first (wav2vec 2.0: 10,000)."""
-    layer: Literal["weighted", "last"] = "weighted"
-    """Which features the head sees: the learned weighted sum of all layers, or the last."""
     dim: int = 512
     """Width of the recurrent layers (SUPERB: 512)."""
     lstm_layers: int = 1

@@ -14,7 +14,7 @@ Loss:
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -29,7 +29,7 @@ from speechrep.metrics.accuracy import hits
 from speechrep.metrics.bootstrap import mean_interval
 from speechrep.metrics.score import metric
 from speechrep.nn.masking import pad_mask
-from speechrep.tasks.base import BaseTask, Scored
+from speechrep.tasks.base import BaseTask, HeadConfig, Scored
 from speechrep.upstream import Upstream
 
 UNKNOWN = -100
@@ -37,7 +37,7 @@ UNKNOWN = -100
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(HeadConfig):
     """Labels and head."""
 
     stream: str
@@ -46,14 +46,6 @@ class Config:
     """The stream by whose value the choice is restricted; none where empty."""
     separator: str = ""
     """What parts the slots of a label; one slot where empty."""
-    finetune: bool = False
-    """Train the upstream's weights too."""
-    finetune_from: int = 0
-    """Of them only those of the layers from this number on; 0 for all."""
-    finetune_after: int = 0
-    """Steps in which the head alone is trained first (wav2vec 2.0: 10,000)."""
-    layer: Literal["weighted", "last"] = "weighted"
-    """Which features the head sees: the learned weighted sum of all layers, or the last."""
     dim: int = 256
     """Width between the two linear layers (SUPERB: 256)."""
     dropout: float = 0.0
@@ -66,6 +58,7 @@ class UtteranceClassifier(BaseTask):
     losses = {"main": ("cross_entropy",)}
     selects = "error"
     pools = True
+    frame_level = False
     closed = False
     """Whether a class that training never saw is refused."""
 

@@ -111,6 +111,8 @@ def fit(name: str, method: Method, weights: dict[str, float], config: TrainConfi
     watch: told step and values of every evaluation, once its line is logged; what it raises stops the run.
     """
     check_weights(name, method, weights)
+    if not (folder / "last.pt").is_file():
+        method.to(world.device).take_train(train)
     run = _Run(name, method, weights, config, folder, seed, world)
     loader = _loader(train, config, seed, world, method.draw_weights(train))
     run.resume(loader)
