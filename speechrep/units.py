@@ -28,6 +28,7 @@ from speechrep.launch import advance, run_jobs
 from speechrep.metrics.purity import cluster_purity, phone_purity, pnmi, pnmi_within
 from speechrep.metrics.score import metric, read_score, write_score
 from speechrep.nn import kmeans
+from speechrep.nn.device import find_device
 from speechrep.provenance import provenance
 from speechrep.upstream import FEATURES, Upstream
 
@@ -81,7 +82,6 @@ def make_units(name: str, spec: str, config: UnitsConfig, train_path: Path, part
     What is finished is left alone. Raises `SpeechrepError` if `exp` holds another codebook. `clean` removes the
     features that were extracted for it.
     """
-    device = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
     train = DataFolder(train_path)
     upstream = open_upstream(spec, train, dump)
     resolved = _resolve(name, spec, config, upstream, train, dump)
@@ -181,7 +181,7 @@ def _fit(book: Path, resolved: dict[str, Any], config: UnitsConfig, spec: str, t
         try:
             fitted = kmeans.fit(stream, config.clusters, algorithm=config.algorithm, inits=config.inits,
                                 sample_frames=config.sample_frames, batch_frames=config.batch_frames,
-                                passes=config.passes, seed=config.seed, device=device)
+                                passes=config.passes, seed=config.seed, device=find_device(device))
         except ValueError as error:
             raise SpeechrepError(f"{train.path}: {error}", "more frames than clusters",
                                  "ask for fewer clusters") from None
@@ -322,6 +322,7 @@ def _labelled(resolved: dict[str, Any], book: str, upstream: Upstream, folder: D
             at = np.searchsorted(known, codes).clip(max=len(known) - 1)
             yield utt, np.where(known[at] == codes, order[at], len(known)), 0.0
         return
+    device = find_device(device)
     centroids = torch.from_numpy(arrays["centroids"]).to(device)
     layer, spec = resolved["layer"], resolved["upstream"]
     kept = layer_folder(cache, spec, folder, DataFolder(train), dump, upstream.kind, layer)

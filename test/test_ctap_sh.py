@@ -79,6 +79,26 @@ def test_a_tag_keeps_a_training_apart(ask):
     assert "exp/representation/ctap-quick-long-0-0" in {value(line, "--out") for line in ask("score", tag="long")}
 
 
+def test_an_untrained_network_is_of_the_size_it_stands_beside(ask):
+    """The rows of two sizes must not be one."""
+    for conf, out in (("conf/quick.yaml", "exp/representation/random-quick-0"), ("conf/full.yaml",
+                                                                                 "exp/representation/random-full-0")):
+        line, = (line for line in ask("score", conf=conf) if "--upstream random:" in line)
+        assert value(line, "--out") == out
+        assert value(line, "--upstream") == f"random:exp/ctap/{Path(conf).stem}-0/best.pt"
+
+
+def test_the_device_goes_to_whatever_has_one(ask):
+    for stage in ("pretrain", "train", "score"):
+        for device in ("cuda:1", None):
+            asked = {line.split()[0]: set() for line in ask(stage)}
+            for line in ask(stage, **({"device": device} if device else {})):
+                asked[line.split()[0]].add(value(line, "--device"))
+            device_verbs = {"pretrain", "train", "decode"} & asked.keys()
+            assert device_verbs and all(asked[verb] == {device or "auto"} for verb in device_verbs), asked
+            assert all(asked[verb] == {None} for verb in asked.keys() - device_verbs), asked
+
+
 def test_scores_of_minimal_supervision_say_so(ask):
     made = ask("score", labelled_min="15")
     decoded = {value(line, "--out"): line for line in made if line.startswith("decode")}

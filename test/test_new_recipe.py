@@ -214,7 +214,7 @@ def test_a_new_recipe_from_nothing_to_the_page_and_again(top, tmp_path_factory):
         results = (recipe / "exp/RESULTS.md").read_text()
         rows = {line.split("|")[1].strip() for line in results.splitlines() if line.startswith("| ")} - {"system"}
         assert rows == {"natural", "natural, Griffin-Lim", "natural, neural vocoder", "ctap-quick-0", "ctap-quick-0 tts",
-                        "ctap-quick-0 tts, regressed durations", "ctap-quick-0 vc", "random", "logmel", "mfcc",
+                        "ctap-quick-0 tts, regressed durations", "ctap-quick-0 vc", "random-quick", "logmel", "mfcc",
                         "ctap/quick-0/prototype", "ctap/quick-0/asr_frozen", "ctap/quick-0/asr_finetuned",
                         "mfcc/asr_frozen-0"}
         scores = list((recipe / "exp").rglob("score.json"))

@@ -194,13 +194,14 @@ def test_how_far_jobs_are_is_told(tmp_path):
     assert "  short:" not in answer.stdout
 
 
-@pytest.mark.parametrize("nj, processes, gpu, wanted", [(64, 1, "", 6), (2, 1, "", 2), (64, 2, "", 3), (64, 64, "", 1),
-                                                        (64, 1, "GPU 0: NVIDIA", 1)])
-def test_as_many_trainings_as_there_is_room_for(tmp_path, nj, processes, gpu, wanted):
+@pytest.mark.parametrize("nj, processes, gpu, device, wanted", [
+    (64, 1, "", "auto", 6), (2, 1, "", "auto", 2), (64, 2, "", "auto", 3), (64, 64, "", "auto", 1),
+    (64, 1, "GPU 0: NVIDIA", "auto", 1), (64, 1, "GPU 0: NVIDIA", "cuda:0", 1), (64, 1, "GPU 0: NVIDIA", "cpu", 6)])
+def test_as_many_trainings_as_there_is_room_for(tmp_path, nj, processes, gpu, device, wanted):
     smi = tmp_path / "nvidia-smi"
     smi.write_text(f"#!/bin/bash\necho '{gpu}'\n")
     smi.chmod(0o755)
-    answer = jobs(tmp_path, f"PATH={tmp_path}:$PATH nj={nj} processes={processes}; nproc() {{ echo 6; }}; side_by_side")
+    answer = jobs(tmp_path, f"PATH={tmp_path}:$PATH nj={nj} processes={processes} device={device}; nproc() {{ echo 6; }}; side_by_side")
     assert answer.stdout == f"{wanted}\nend\n"
 
 

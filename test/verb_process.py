@@ -9,7 +9,8 @@ import sys
 from pathlib import Path
 
 LOADED = ["torch", "torch.utils.tensorboard", "torchdata.stateful_dataloader", "speechrep.train.pretrain",
-          "speechrep.align.corpus", "speechrep.tasks.represent", "speechrep.tasks.generate"]
+          "speechrep.align.corpus", "speechrep.tasks.represent", "speechrep.tasks.generate", "speechrep.tasks.synthesis_score",
+          "speechrep.report.page"]
 
 
 def start(arguments: list, cwd: Path, log: Path, env: dict[str, str] | None = None):

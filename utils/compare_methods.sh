@@ -6,7 +6,8 @@
 #
 # STAGE is units, pretrain (MORE: --set KEY=VALUE), train, score or report; the last three are utils/evaluate.sh on
 # these methods, plain features and an untrained network, of HuBERT's shape where it is one of them, else of the first's.
-# run.sh exports method, task, seed (or several by commas), nj, processes and tag, which names trainings apart from others.
+# run.sh exports method, task, seed (or several by commas), nj, device (auto), processes and tag, which names trainings apart
+# from others.
 # $method names methods, separated by commas, or `all`; each is configured by
 # conf/METHOD.yaml, or where the recipe has none by mini's. hubert2 is HuBERT's second iteration, on units of the first;
 # ctap, which learns from phones too, is the run of --method ctap at the quick size. All hear the same hours of speech.
@@ -14,7 +15,7 @@
 # what each says goes to exp/log/pretrain-METHOD-SEED.log.
 set -euo pipefail
 . "$(dirname "$0")/jobs.sh"
-stage=$1 names=$method
+stage=$1 names=$method device=${device:-auto}
 shift
 if [ "$names" = all ]; then
   names=apc,vq_apc,mockingjay,tera,decoar2,pase,vqvae,cpc,vq_wav2vec,discrete_bert,wav2vec2,hubert,hubert2
@@ -31,7 +32,8 @@ conf() {
 }
 
 units() { # NAME SPEC [OPTION ...]
-  speechrep units --name "$1" --upstream "$2" --train data/train --dump dump --nj "$nj" "${@:3}" data/dev data/test
+  speechrep units --name "$1" --upstream "$2" --train data/train --dump dump --nj "$nj" --device "$device" "${@:3}" data/dev \
+    data/test
 }
 
 size() { # METHOD
@@ -49,7 +51,7 @@ first_of() { # METHOD
 
 pretrain() { # METHOD CONF [OPTION ...]
   speechrep pretrain --conf "$2" --train data/train --dev data/dev --dump dump/logmel --seed "$seed" \
-    --processes "$processes" --exp "exp/$1/$(size "$1")-$seed" "${@:3}"
+    --device "$device" --processes "$processes" --exp "exp/$1/$(size "$1")-$seed" "${@:3}"
 }
 
 systems() {

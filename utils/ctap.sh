@@ -5,11 +5,11 @@
 #
 # STAGE is units, pretrain (MORE: --set KEY=VALUE), train, score or report (MORE: its options). run.sh exports conf, seed
 # (or several by commas), nj, processes, labelled_min; tag, which names a training apart from others of its size; vocoder,
-# which makes the speech of CTAP: griffin-lim or neural; count, how many utterances of the test part are spoken and judged,
-# and pair_count, how many for each pair of speakers.
+# which makes the speech of CTAP: griffin-lim or neural; count, how many utterances of the test part are spoken and judged;
+# pair_count, how many for each pair of speakers; device, what learns and decodes on (auto).
 set -euo pipefail
 . "$(dirname "$0")/jobs.sh"
-stage=$1
+stage=$1 device=${device:-auto}
 shift
 if [[ $seed = *,* ]]; then
   # One after another into the same table; the page is of the first.
@@ -19,6 +19,8 @@ if [[ $seed = *,* ]]; then
   exit
 fi
 size=$(basename "$conf" .yaml)
+# An untrained network of this shape is a row too.
+random=random-$size
 # The phones of a minimally supervised run are those of a little speech, whatever learns from phones: durations and heads too.
 labelled=() notes=() own=$seed
 if [ "$labelled_min" != 0 ]; then
@@ -42,7 +44,7 @@ case $stage in
     echo "CTAP needs none."
     ;;
   pretrain)
-    parts=(--train data/train --dev data/dev --dump dump/logmel --seed "$seed" --processes "$processes")
+    parts=(--train data/train --dev data/dev --dump dump/logmel --seed "$seed" --device "$device" --processes "$processes")
     [ "$labelled_min" = 0 ] || speechrep subset --minutes "$labelled_min" --out "exp/$size.labelled" data/train
     # Steps as small as those of the quick size leave a second thread half idle: models that do not need each other are
     # trained side by side.
@@ -58,7 +60,8 @@ case $stage in
     all_done
     ;;
   train)
-    parts=(--train data/train --dev data/dev --dump dump --seed "$seed" --processes "$processes" "${labelled[@]}")
+    parts=(--train data/train --dev data/dev --dump dump --seed "$seed" --device "$device" --processes "$processes"
+      "${labelled[@]}")
     nj=2
     background "mfcc-asr-$own" speechrep train --conf conf/asr.yaml --upstream mfcc "${parts[@]}" \
       --exp "exp/mfcc/asr_frozen-$own"
@@ -76,7 +79,7 @@ case $stage in
     # Each system speaks and is judged in a job of its own.
     speak() { # SYSTEM FOLDER KIND [OPTION ...]
       [[ $2 = "$exp"/* ]] || notes=()
-      speechrep decode "${@:3}" "${speech[@]}" --out "$2"
+      speechrep decode "${@:3}" "${speech[@]}" --device "$device" --out "$2"
       # A judge that was not there before may be now.
       [ ! -d "$2/data" ] ||
         speechrep score synthesis --keep --reference data/test --enroll data/train --seed "$seed" --task speech --system "$1" \
@@ -84,7 +87,7 @@ case $stage in
     }
     recognise() { # FOLDER KIND [OPTION ...]
       [[ $1 = "$exp"/* ]] || notes=()
-      speechrep decode "${@:2}" "${data[@]}" --out "$1/test"
+      speechrep decode "${@:2}" "${data[@]}" --device "$device" --out "$1/test"
       speechrep score recognition --part test --seed "$seed" --system "${1#exp/}" "${notes[@]}" --out "$1/test" \
         "$1/test"
     }
@@ -99,7 +102,7 @@ case $stage in
     background prototype recognise "$exp/prototype" prototype --prompts data/train "${labelled[@]}" --dev data/dev \
       --checkpoint "$best"
     # What the joint space holds, beside the features it is made of and an untrained network.
-    for system in "$name=$best" "random=random:$best" logmel=logmel mfcc=mfcc; do
+    for system in "$name=$best" "$random=random:$best" logmel=logmel mfcc=mfcc; do
       background "representation-${system%%=*}" represent "${system%%=*}" "${system#*=}"
     done
     background tts speak "$name tts" "$exp/tts/test" "${tts[@]}" --duration "exp/duration/diffusion-$own/best.pt"

@@ -15,14 +15,16 @@
 #   task         names by commas, or all that the corpus can run (default)
 #   seed         a number, or several by commas: 0
 #   nj           jobs that compute features at a time: 1
+#   device       what learns and hears: cpu, cuda, cuda:1 ... or auto (default), a GPU where there is one
 #   processes    processes that share a training: 1
 #   superb_compatible, sweep    true or false: the reference's habits; a search of each learning rate on dev
 #
 # It leaves, in the folder that --exp names in place of exp, exp/tasks/SYSTEM-SEED/TASK, exp/METHODS.md, exp/METHODS.json
-# and exp/report/methods.html.
+# and exp/report/methods.html, with bars.svg and layers.svg beside it.
 set -euo pipefail
 . "$(dirname "$0")/jobs.sh"
 stage=${1:-} upstream=${upstream:-mfcc} task=${task:-all} seed=${seed:-0} nj=${nj:-1} processes=${processes:-1}
+device=${device:-auto}
 shift || true
 options=(--conf conf --conf ../mini/conf)
 [ "${superb_compatible:-false}" = false ] || options+=(--superb-compatible)
@@ -60,7 +62,7 @@ each() { # KIND [OPTION ...]
         [ "${#parts[@]}" -eq 1 ] || name+=-$part
         name=${name//[^[:alnum:]_.-]/-}
         background "$name" \
-          speechrep suite "$1" --upstream "$system" --seed "$own" --task "$part" "${options[@]}" \
+          speechrep suite "$1" --upstream "$system" --seed "$own" --device "$device" --task "$part" "${options[@]}" \
           "${more[@]}" "${@:2}"
       done
     done
@@ -72,7 +74,8 @@ case $stage in
   train)
     speechrep suite tasks "${options[@]}" "${asked[@]}" --task "$task"
     all_jobs=$nj nj=$(side_by_side)
-    ! few || speechrep suite extract "${options[@]}" --task "$task" --upstream "$upstream" --seed "$seed" --nj "$all_jobs" "$@"
+    ! few || speechrep suite extract "${options[@]}" --task "$task" --upstream "$upstream" --seed "$seed" --nj "$all_jobs" \
+      --device "$device" "$@"
     [ "${sweep:-false}" = false ] || options+=(--sweep)
     each train --processes "$processes" "$@"
     ;;

@@ -3,6 +3,7 @@
 #   job_threads                              how many threads that is
 #   side_by_side                             how many trainings may run at a time: $nj, of $processes each, but no more than
 #                                            the cores have room for, and one where there is a GPU, which one of them fills
+#                                            (unless $device is cpu)
 #   background NAME COMMAND [ARGUMENT ...]   runs COMMAND, a function too, as soon as fewer than $nj run; what it says goes
 #                                            to exp/log/NAME.log
 #   all_done                                 waits for all, and tells every $tell_sec seconds (60) how far they are
@@ -20,7 +21,7 @@ job_threads() {
 
 side_by_side() {
   local most=$(($(nproc) / ${processes:-1}))
-  if nvidia-smi -L 2>/dev/null | grep -q GPU; then most=1; fi
+  if [ "${device:-auto}" != cpu ] && nvidia-smi -L 2>/dev/null | grep -q GPU; then most=1; fi
   [ "$most" -le "$nj" ] || most=$nj
   echo $((most > 1 ? most : 1))
 }

@@ -1,4 +1,6 @@
-# Where the parallel jobs of this recipe run: `local`, on this machine, or `slurm`.
+# Where the jobs run that align, dump features, extract layers and make units (--nj at a time): `local`, here, or `slurm`.
+# Training, decoding and scoring are never sent to Slurm: they run where run.sh does. On a cluster begin run.sh itself within
+# an allocation (sbatch or srun), or train on several machines with srun and torchrun, as the README of the repository shows.
 
 train_backend=local
 

@@ -9,6 +9,7 @@
 # --corpus FOLDER       the packages' files, already unpacked (default: stage 0 fetches them)
 # --nj N                jobs at a time
 # --processes N         processes that share a training; by default one, with a thread on each core
+# --device D            cpu, cuda, cuda:1 ... for what learns and what hears; auto (default): a GPU where there is one
 # --skip-bad B          true: go on without utterances that are bad, which skipped.tsv of their data folder lists
 # --stage N             begin with this stage
 # --stop-stage N        end with this one
@@ -27,7 +28,7 @@
 # --tag NAME            keep this training beside the others, such as one with another --set: exp/METHOD/SIZE-NAME-SEED
 set -euo pipefail
 stage=0 stop_stage=100 nj=$(nproc) seed=0
-processes=1 labelled_min=0
+device=auto processes=1 labelled_min=0
 corpus=
 method=ctap upstream= task=all
 superb_compatible=false sweep=false skip_bad=false
@@ -41,14 +42,15 @@ cd "$(dirname "$0")"
 . "$root/utils/stage.sh"
 
 # What the scripts of the stages 4 to 8 read.
-export method upstream task superb_compatible sweep conf tag seed nj processes vocoder labelled_min count=30 pair_count=2
+export method upstream task superb_compatible sweep conf tag seed nj device processes vocoder labelled_min count=30 pair_count=2
 methods=$root/utils/ctap.sh
 [ "$method" = ctap ] || methods=$root/utils/compare_methods.sh
 evaluate=$methods
 [ -z "$upstream" ] || evaluate=$root/utils/evaluate.sh
 
 plan
-check_disk 1500 .
+# The quick size leaves 0.8 GB, the full one 1.2.
+check_disk 1200 .
 
 if stage 0 "download: the packages, unpacked here, with their attribution" "20 s"; then
   local/download.sh ${corpus:+--corpus "$corpus"} downloads

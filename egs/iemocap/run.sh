@@ -10,6 +10,7 @@
 # --folds FOLDS         which sessions are held out, one after the other, by commas; their scores are joined
 # --nj N                jobs at a time
 # --processes N         processes that share a training; by default one, with a thread on each core
+# --device D            cpu, cuda, cuda:1 ... for what learns and what hears; auto (default): a GPU where there is one
 # --skip-bad B          true: go on without utterances that are bad, which skipped.tsv of their data folder lists
 # --stage N             begin with this stage
 # --stop-stage N        end with this one
@@ -17,7 +18,7 @@
 # --seed N              seed of everything that is drawn
 # --set KEY=VALUE       override a value of --conf; may be repeated
 set -euo pipefail
-stage=0 stop_stage=100 nj=$(nproc) seed=0 processes=1
+stage=0 stop_stage=100 nj=$(nproc) seed=0 device=auto processes=1
 corpus= partial=false skip_bad=false
 upstream=mfcc folds=1,2,3,4,5
 conf=../mini/conf/er.yaml
@@ -59,7 +60,7 @@ if stage 6 "downstream: a training for each fold" "not yet measured"; then
   for system in "${systems[@]}"; do
     for fold in "${sessions[@]}"; do
       speechrep train --conf "$conf" --upstream "${system#*=}" --train data/emotion --dev data/emotion --dump dump --cache dump/layers \
-        --seed "$seed" --processes "$processes" --exp "exp/tasks/$(name_of "$system")-$seed/er/fold$fold" \
+        --seed "$seed" --device "$device" --processes "$processes" --exp "exp/tasks/$(name_of "$system")-$seed/er/fold$fold" \
         --set model.fold="$fold" "${set_args[@]}"
     done
   done
@@ -71,7 +72,7 @@ if stage 7 "decode and score: the folds joined" "not yet measured"; then
     for fold in "${sessions[@]}"; do
       tested+=("exp/tasks/$name-$seed/er/fold$fold/test")
       speechrep decode er --data data/emotion --dump dump --checkpoint "exp/tasks/$name-$seed/er/fold$fold/best.pt" \
-        --out "exp/tasks/$name-$seed/er/fold$fold/test"
+        --device "$device" --out "exp/tasks/$name-$seed/er/fold$fold/test"
     done
     speechrep score predictions --part emotion --system "$name" --seed "$seed" --out "exp/tasks/$name-$seed/er/test" "${tested[@]}"
   done

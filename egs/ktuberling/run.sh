@@ -12,6 +12,7 @@
 # --sweep B             true: choose each task's learning rate on dev
 # --nj N                jobs at a time
 # --processes N         processes that share a training; by default one, with a thread on each core
+# --device D            cpu, cuda, cuda:1 ... for what learns and what hears; auto (default): a GPU where there is one
 # --skip-bad B          true: go on without utterances that are bad, which skipped.tsv of their data folder lists
 # --stage N             begin with this stage
 # --stop-stage N        end with this one
@@ -19,7 +20,7 @@
 # --seed N              seed of everything that is drawn; several by commas: one after another, into one table
 # --set KEY=VALUE       override a value of the tasks' configurations; may be repeated
 set -euo pipefail
-stage=0 stop_stage=100 nj=$(nproc) seed=0 processes=1
+stage=0 stop_stage=100 nj=$(nproc) seed=0 device=auto processes=1
 corpus=
 upstream=mfcc task=all
 superb_compatible=false sweep=false skip_bad=false
@@ -32,7 +33,7 @@ cd "$(dirname "$0")"
 . "$root/utils/stage.sh"
 
 # What utils/evaluate.sh reads.
-export upstream task superb_compatible sweep seed nj processes
+export upstream task superb_compatible sweep seed nj device processes
 
 plan
 check_disk 300 .

@@ -10,6 +10,7 @@
 # --partial BOOL        true: go on with an incomplete corpus, and say what is missing
 # --nj N                jobs at a time
 # --processes N         processes that share a training; by default one, with a thread on each core
+# --device D            cpu, cuda, cuda:1 ... for what learns and what hears; auto (default): a GPU where there is one
 # --skip-bad B          true: go on without utterances that are bad, which skipped.tsv of their data folder lists
 # --stage N             begin with this stage
 # --stop-stage N        end with this one
@@ -23,7 +24,7 @@
 # --set KEY=VALUE       override a value of a task's configuration; may be repeated
 set -euo pipefail
 stage=0 stop_stage=100 nj=$(nproc) seed=0
-processes=1
+device=auto processes=1
 corpus= partial=false
 version=1 classes=superb
 upstream=mfcc task=all
@@ -37,7 +38,7 @@ cd "$(dirname "$0")"
 . "$root/utils/stage.sh"
 
 # What utils/evaluate.sh reads.
-export upstream task superb_compatible sweep seed nj processes
+export upstream task superb_compatible sweep seed nj device processes
 
 plan
 [ "$partial" = true ] || check_disk 6000 .

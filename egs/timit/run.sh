@@ -12,6 +12,7 @@
 # --partial BOOL        true: go on with an incomplete corpus, and say what is missing
 # --nj N                jobs at a time
 # --processes N         processes that share a training; by default one, with a thread on each core
+# --device D            cpu, cuda, cuda:1 ... for what learns and what hears; auto (default): a GPU where there is one
 # --skip-bad B          true: go on without utterances that are bad, which skipped.tsv of their data folder lists
 # --stage N             begin with this stage
 # --stop-stage N        end with this one
@@ -30,7 +31,7 @@
 # --tag NAME            keep this training beside the others, such as one with another --set: exp/METHOD/SIZE-NAME-SEED
 set -euo pipefail
 stage=0 stop_stage=100 nj=$(nproc) seed=0
-processes=1 labelled_min=0
+device=auto processes=1 labelled_min=0
 corpus= partial=false
 phones=48 keep_silences=false times=hand
 method=ctap upstream= task=all
@@ -45,7 +46,7 @@ cd "$(dirname "$0")"
 . "$root/utils/stage.sh"
 
 # What the scripts of the stages 4 to 8 read.
-export method upstream task superb_compatible sweep conf tag seed nj processes vocoder labelled_min count=30 pair_count=1
+export method upstream task superb_compatible sweep conf tag seed nj device processes vocoder labelled_min count=30 pair_count=1
 methods=$root/utils/ctap.sh
 [ "$method" = ctap ] || methods=$root/utils/compare_methods.sh
 evaluate=$methods

@@ -9,6 +9,7 @@
 # --corpus FOLDER       the stamps, already unpacked (default: stage 0 fetches them)
 # --nj N                jobs at a time
 # --processes N         processes that share a training; by default one, with a thread on each core
+# --device D            cpu, cuda, cuda:1 ... for what learns and what hears; auto (default): a GPU where there is one
 # --skip-bad B          true: go on without utterances that are bad, which skipped.tsv of their data folder lists
 # --stage N             begin with this stage
 # --stop-stage N        end with this one
@@ -27,7 +28,7 @@
 # --tag NAME            keep this training beside the others, such as one with another --set: exp/METHOD/SIZE-NAME-SEED
 set -euo pipefail
 stage=0 stop_stage=100 nj=$(nproc) seed=0
-processes=1 labelled_min=0
+device=auto processes=1 labelled_min=0
 corpus=
 method=ctap upstream= task=all
 superb_compatible=false sweep=false skip_bad=false
@@ -41,7 +42,7 @@ cd "$(dirname "$0")"
 . "$root/utils/stage.sh"
 
 # What the scripts of the stages 4 to 8 read.
-export method upstream task superb_compatible sweep conf tag seed nj processes vocoder labelled_min count=30 pair_count=1
+export method upstream task superb_compatible sweep conf tag seed nj device processes vocoder labelled_min count=30 pair_count=1
 methods=$root/utils/ctap.sh
 [ "$method" = ctap ] || methods=$root/utils/compare_methods.sh
 evaluate=$methods
@@ -80,7 +81,7 @@ fi
 if stage 5 "pretrain: the joint space, the durations, the vocoder" "9 min"; then
   "$methods" pretrain "${set_args[@]}"
   speechrep pretrain --conf conf/resdavenet_vq.yaml --train data/train --dev data/dev --dump dump/logmel --seed "$seed" \
-    --processes "$processes" --exp "exp/resdavenet_vq/$seed"
+    --device "$device" --processes "$processes" --exp "exp/resdavenet_vq/$seed"
 fi
 
 if stage 6 "downstream: recognition of phones, and other tasks on frozen features" "4 min"; then

@@ -11,6 +11,7 @@
 # --layer LAYER         which layer of it, counted from 0, and for sSIMI the mean of a word's frames; where not given, what is
 #                       best on dev: the layer on phonetic_dev_clean, for sSIMI layer and pooling on semantic_dev
 # --nj N                jobs at a time
+# --device D            cpu, cuda, cuda:1 ... for what learns and what hears; auto (default): a GPU where there is one
 # --skip-bad B          true: go on without utterances that are bad, which skipped.tsv of their data folder lists
 # --stage N             begin with this stage
 # --stop-stage N        end with this one
@@ -18,7 +19,7 @@
 # --seed N              the seed that the upstream was trained with, for the table
 # --set KEY=VALUE       is taken by every recipe; nothing is trained here
 set -euo pipefail
-stage=0 stop_stage=100 nj=$(nproc) seed=0
+stage=0 stop_stage=100 nj=$(nproc) seed=0 device=auto
 corpus= url= partial=false skip_bad=false
 upstream=mfcc layer=
 conf=conf/mfcc.yaml
@@ -70,12 +71,14 @@ if stage 7 "decode and score: ABX, and sSIMI" "not yet measured"; then
     for items in data/phonetic_*/items.item; do
       part=$(basename "$(dirname "$items")")
       speechrep score abx --upstream "$spec" --train data/phonetic_dev_clean --test "data/$part" --items "$items" --dump dump \
-        --cache dump/layers "${phonetic[@]}" --system "$name" --seed "$seed" --out "exp/$name-$seed/abx_$part"
+        --cache dump/layers "${phonetic[@]}" --device "$device" --system "$name" --seed "$seed" \
+        --out "exp/$name-$seed/abx_$part"
     done
     for table in data/semantic_*/gold.csv; do
       part=$(basename "$(dirname "$table")")
       speechrep score ssimi --upstream "$spec" --train data/phonetic_dev_clean --test "data/$part" --dump dump \
-        --cache dump/layers "${semantic[@]}" --system "$name" --seed "$seed" --out "exp/$name-$seed/ssimi_$part"
+        --cache dump/layers "${semantic[@]}" --device "$device" --system "$name" --seed "$seed" \
+        --out "exp/$name-$seed/ssimi_$part"
     done
   done
 fi

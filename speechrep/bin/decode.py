@@ -49,7 +49,8 @@ def add_arguments(parser):
     parser.add_argument("--count", type=int, default=0, help="tts, vocoded, natural: utterances; vc: utterances a pair; 0: all")
     parser.add_argument("--min-sec", type=float, default=0.0, help="only utterances of at least this length")
     parser.add_argument("--seed", type=int, default=0, help="of the durations that are drawn")
-    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--device", default="cpu", help="cpu (default), cuda, cuda:1 ...; auto takes a GPU where there is "
+                        "one")
 
 
 def main(args):
@@ -58,6 +59,7 @@ def main(args):
     from speechrep.data.folder import DataFolder
     from speechrep.errors import SpeechrepError
     from speechrep.files import remove_leftovers, write_json
+    from speechrep.nn.device import find_device
     from speechrep.provenance import made_from
     data, dump, out = DataFolder(args.data), Path(args.dump), Path(args.out)
     remove_leftovers(out)
@@ -77,6 +79,7 @@ def main(args):
         raise SpeechrepError(f"decode {args.task} with --beam or --lm", "them for asr alone")
     if args.task == "asr" and args.dev and not args.lm:
         raise SpeechrepError("decode asr with --dev, but no --lm", "a language model, whose weight dev chooses")
+    args.device = find_device(args.device)
     if done.is_file():
         print(f"{out}: a checkpoint, a data folder or an option has changed since it was made; it is made anew")
         done.unlink()

@@ -23,13 +23,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--dump", type=Path, required=True, help="folder of dumped features: KIND/PART")
     parser.add_argument("--cache", type=Path, default=Path("dump/layers"), help="where to write (%(default)s)")
     parser.add_argument("--nj", type=int, default=1, help="jobs at a time (default: 1)")
-    parser.add_argument("--device", default="auto", help="cpu, cuda, or auto (default)")
+    parser.add_argument("--device", default="auto", help="cpu, cuda, cuda:1 ...; auto takes a GPU where there is one")
 
 
 def main(args: argparse.Namespace) -> None:
     """Run `speechrep extract`."""
-    import torch
-
     from speechrep.data.folder import DataFolder
     from speechrep.errors import SpeechrepError
     from speechrep.extract import extract, layer_folder, layer_number, open_upstream
@@ -44,9 +42,8 @@ def main(args: argparse.Namespace) -> None:
     except ValueError:
         raise SpeechrepError(f"--layers {args.layers}", "all, or numbers separated by commas") from None
     layers = [layer_number(upstream, layer) for layer in wanted]
-    device = ("cuda" if torch.cuda.is_available() else "cpu") if args.device == "auto" else args.device
     for path in args.parts:
         folder = DataFolder(path)
-        extract(args.upstream, folder, train, args.dump, args.cache, layers, args.nj, device, mean=args.mean)
+        extract(args.upstream, folder, train, args.dump, args.cache, layers, args.nj, args.device, mean=args.mean)
         for layer in layers:
             print(layer_folder(args.cache, args.upstream, folder, train, args.dump, upstream.kind, layer, args.mean))

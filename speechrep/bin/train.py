@@ -3,7 +3,7 @@
 
 def add_arguments(parser):
     parser.add_argument("--conf", required=True, help="YAML of the task")
-    parser.add_argument("--upstream", required=True, help="a checkpoint, mfcc, fbank, logmel, or random:CHECKPOINT")
+    parser.add_argument("--upstream", required=True, help="a checkpoint, mfcc, fbank, logmel, random:CHECKPOINT, or mean:SPEC")
     parser.add_argument("--train", required=True, help="data folder of the training part")
     parser.add_argument("--dev", required=True, help="data folder of the dev part, by which the best checkpoint is chosen")
     parser.add_argument("--dump", required=True, help="folder of dumped features: KIND/PART")
@@ -28,7 +28,7 @@ def main(args):
     cache = Path(args.cache) if args.cache else None
     if cache is not None:
         fill_cache(Path(args.conf), args.upstream, Path(args.train), Path(args.dev), Path(args.dump), cache,
-                   overrides=args.set)
+                   args.device, args.set)
     return run_in(args.processes, train_task, Path(args.conf), args.upstream, Path(args.train), Path(args.dev),
                   Path(args.dump), Path(args.exp), args.seed, args.device, args.set,
                   Path(args.init) if args.init else None, cache, Path(args.labelled) if args.labelled else None)

@@ -27,7 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--conf", type=Path, metavar="YAML", help="settings (speechrep.units.UnitsConfig)")
     parser.add_argument("--set", metavar="KEY=VALUE", action="append", default=[], help="lay a value over --conf")
     parser.add_argument("--nj", type=int, default=1, help="jobs at a time (default: 1)")
-    parser.add_argument("--device", default="auto", help="cpu, cuda, or auto (default)")
+    parser.add_argument("--device", default="auto", help="cpu, cuda, cuda:1 ...; auto takes a GPU where there is one")
     parser.add_argument("--clean", action="store_true", help="remove the features extracted for it in the end")
 
 

@@ -14,6 +14,7 @@ import torch
 import torch.distributed as dist
 
 from speechrep.errors import SpeechrepError
+from speechrep.nn.device import find_device
 
 
 @dataclass(frozen=True)
@@ -56,9 +57,7 @@ def speaks() -> bool:
 def start(device: str = "auto") -> World:
     """Join the other processes where torchrun's variables say so; pick this process's device."""
     size, local = int(os.environ.get("WORLD_SIZE", 1)), int(os.environ.get("LOCAL_RANK", 0))
-    if device == "auto":
-        device = f"cuda:{local}" if torch.cuda.is_available() else "cpu"
-    chosen = torch.device(device)
+    chosen = torch.device(find_device(device, local))
     if chosen.type == "cuda":
         torch.cuda.set_device(chosen)
     if size > 1 and not dist.is_initialized():
@@ -69,10 +68,12 @@ def start(device: str = "auto") -> World:
 def run_in(processes: int, function: Callable[..., None], *args: Any) -> int:
     """Call function(*args) in so many processes of this machine, as torchrun would; returns the exit status.
 
-    One process, or a process that torchrun has started, calls it right here.
+    One process, or a process that torchrun has started, calls it right here; one of several then ends.
     """
     if processes <= 1 or "WORLD_SIZE" in os.environ:
         function(*args)
+        if int(os.environ.get("WORLD_SIZE", 1)) > 1:
+            _end()
         return 0
     from torch.multiprocessing.spawn import ProcessExitedException, start_processes
     with socket.socket() as free:
@@ -102,7 +103,12 @@ def _child(rank: int, processes: int, port: int, function: Callable[..., None], 
         time.sleep(0 if rank == 0 else 30)
         print(f"speechrep: {error}", file=sys.stderr, flush=True)
         sys.exit(1)
-    # What torch leaves to the end of the interpreter can abort it, now and then, when all is done and written.
+    _end()
+
+
+def _end() -> None:
+    """What torch leaves to the end of the interpreter can abort it, now and then, when all is done and written; among
+    several processes torchrun then takes the run for failed. So nothing is left to it."""
     sys.stdout.flush(), sys.stderr.flush()
     os._exit(0)
 
