@@ -27,8 +27,9 @@ from speechrep.errors import SpeechrepError
 from speechrep.files import alone_in, read_json, write_json
 from speechrep.launch import advance, run_jobs
 from speechrep.methods.base import Batch
+from speechrep.nn.device import find_device
 from speechrep.released import is_released
-from speechrep.upstream import FEATURES, Upstream
+from speechrep.upstream import FEATURES, MEAN_OF, Upstream, source_of
 
 MOST_AT_ONCE = 40
 """Utterances in a batch, at the most."""
@@ -37,11 +38,12 @@ MEAN = ".mean"
 
 
 def open_upstream(spec: str, train: DataFolder, dump: Path, device: str = "cpu") -> Upstream:
-    """The upstream `spec`. Plain features take their statistics from the training part's dump, and a released model
-    hears the samples that go with the log-mel features there."""
-    kind = spec if spec in FEATURES else "logmel" if is_released(spec) or is_bundle(spec) else None
+    """The upstream `spec` on `device`, as `find_device` means it. Plain features take their statistics from the training
+    part's dump, and a released model hears the samples that go with the log-mel features there."""
+    source = source_of(spec)
+    kind = source if source in FEATURES else "logmel" if is_released(source) or is_bundle(source) else None
     features = take_inventory(train, dump / kind / train.path.name) if kind else None
-    return Upstream.open(spec, features, device)
+    return Upstream.open(spec, features, find_device(device))
 
 
 def open_dataset(upstream: Upstream, folder: DataFolder, dump: Path) -> SpeechDataset:
@@ -82,16 +84,17 @@ def layer_number(upstream: Upstream, layer: int) -> int:
 
 def fingerprint(spec: str, train: DataFolder, dump: Path) -> str:
     """A digest of what makes the features of `spec`: 12 hexadecimal digits."""
-    digest = hashlib.sha256(spec.partition(":")[0].encode() if spec.startswith("random:") else b"")
-    if is_bundle(spec):
+    source = source_of(spec)
+    digest = hashlib.sha256(spec.removesuffix(source).removesuffix(":").encode())
+    if is_bundle(source):
         # Released weights do not change under their name.
-        digest.update(spec.encode())
+        digest.update(source.encode())
         files = []
-    elif spec in FEATURES:
-        part = dump / spec / train.path.name
+    elif source in FEATURES:
+        part = dump / source / train.path.name
         files = [part / "feats.yaml", part / "cmvn.npz"]
     else:
-        path = Path(spec.removeprefix("random:"))
+        path = Path(source)
         files = sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path]
     for file in files:
         try:
@@ -105,9 +108,9 @@ def fingerprint(spec: str, train: DataFolder, dump: Path) -> str:
 
 def upstream_folder(cache: Path, spec: str, train: DataFolder, dump: Path) -> Path:
     """Where all features of an upstream are kept."""
-    path = Path(spec.removeprefix("random:"))
-    name = spec if spec in FEATURES else path.parent.name if path.suffix == ".pt" else path.name
-    return cache / f"{name}-{fingerprint(spec, train, dump)}"
+    path = Path(source_of(spec))
+    name = path.parent.name if path.suffix == ".pt" else path.name
+    return cache / f"{'mean-' * spec.startswith(MEAN_OF)}{name}-{fingerprint(spec, train, dump)}"
 
 
 def layer_folder(cache: Path, spec: str, folder: DataFolder, train: DataFolder, dump: Path, kind: str,
@@ -242,7 +245,8 @@ def extract_arks(spec: str, data: str, train: str, dump: str, places: dict[int, 
 
 def bytes_of(upstream: Upstream, dataset: SpeechDataset, layers: list[int], mean: bool) -> float:
     """What the features of `layers`, or their means, take on disk."""
-    rows = len(dataset) if mean else float(dataset.seconds.sum()) * upstream.rate_hz / upstream.hop_samples
+    rows = len(dataset) if mean or upstream.utterance_level else \
+        float(dataset.seconds.sum()) * upstream.rate_hz / upstream.hop_samples
     return rows * sum(upstream.dims[number] for number in layers) * 4
 
 

@@ -1,4 +1,8 @@
-"""What downstream tasks stand on: a checkpoint, plain features or an untrained network, as layers of frame features."""
+"""What downstream tasks stand on: a checkpoint, plain features or an untrained network, as layers of frame features.
+
+An upstream may give one vector an utterance in place of frames: a method that says so (`Method.utterance_level`), and
+"mean:SPEC", the mean over each utterance of another upstream's layers.
+"""
 
 import copy
 from pathlib import Path
@@ -17,6 +21,8 @@ from speechrep.released import is_released, load_released
 from speechrep.train import checkpoint
 
 FEATURES = ("logmel", "fbank", "mfcc")
+MEAN_OF, RANDOM = "mean:", "random:"
+"""What a spec may begin with, in this order."""
 UNTRAINED_SEED = 20
 LONG = 2 ** 24
 """Input steps over which the hop is measured: the few frames that borders cost vanish in it."""
@@ -45,13 +51,27 @@ def _make(name: str, config: dict[str, Any], inventory: Inventory) -> Method:
         return cls(build(cls.Config, config, f"config of {name}"), inventory)
 
 
+def source_of(spec: str) -> str:
+    """What an upstream is made of, without what is done to it: that of mean:random:PATH is PATH."""
+    return spec.removeprefix(MEAN_OF).removeprefix(RANDOM)
+
+
+def is_utterance_level(spec: str) -> bool:
+    """Whether an upstream gives one vector an utterance; nothing is built to know it. Raises `SpeechrepError` as
+    `checkpoint.load` does."""
+    source = source_of(spec)
+    if spec.startswith(MEAN_OF) or source in FEATURES or is_released(source) or is_bundle(source):
+        return spec.startswith(MEAN_OF)
+    return find_method(checkpoint.load(source, mapped=True)["method"]).utterance_level
+
+
 class Upstream(nn.Module):
     """Layers of frame features from dumped features, from samples, or from units that were made of them.
 
     `needs` names the stream that it hears, ("feats",), ("audio",) or ("units:NAME",); `kind` is the dump that goes with
     it, whose settings the samples follow too. `stride` is the step from frame to frame in steps of the input (feature
-    frames, samples, units), `hop_samples` the same in samples at `rate_hz`; `dims` holds the width of each layer. Made by
-    `Upstream.open`.
+    frames, samples, units), `hop_samples` the same in samples at `rate_hz`; `dims` holds the width of each layer.
+    `utterance_level`: whether each layer is one vector an utterance, which has no step. Made by `Upstream.open`.
     """
 
     def __init__(self, spec: str, method: Method | None, inventory: Inventory):
@@ -62,13 +82,35 @@ class Upstream(nn.Module):
         self.register_buffer("std", torch.tensor(inventory.std))
         self.needs = ("feats",) if method is None else method.needs[:1]
         self._units = self.needs[0].startswith("units:")
+        self._mean = spec.startswith(MEAN_OF)
+        self.utterance_level = self._mean or method is not None and method.utterance_level
         self.eval()
         with torch.no_grad():
             self.dims = tuple(layer.shape[-1] for layer in self.layers(self._silence())[0])
         first, second = self.frame_lengths(torch.tensor([LONG, 2 * LONG])).tolist()
-        self.stride = round(LONG / (second - first))
-        step = 1 if self.needs == ("audio",) else inventory.features["hop_samples"]
-        self.hop_samples = self.stride * step * (method.config.unit_frames if self._units else 1)
+        if (second == first) != self.utterance_level:
+            raise SpeechrepError(f"{spec}: {first} and {second} frames of {LONG} and {2 * LONG} steps of the input",
+                                 "more frames of more input, or one vector an utterance of a method that says so",
+                                 "mend the method's frame_lengths or its utterance_level")
+        self._stride = 0 if self.utterance_level else round(LONG / (second - first))
+
+    @property
+    def stride(self) -> int:
+        """The step from frame to frame in steps of the input. Raises `SpeechrepError` where there are no frames."""
+        self.require_frames("what goes by frames")
+        return self._stride
+
+    @property
+    def hop_samples(self) -> int:
+        """`stride` in samples at `rate_hz`."""
+        step = 1 if self.needs == ("audio",) else self.inventory.features["hop_samples"]
+        return self.stride * step * (self.method.config.unit_frames if self._units else 1)
+
+    def require_frames(self, task: str) -> None:
+        """Raises `SpeechrepError` where each layer is one vector an utterance: `task` cannot use that."""
+        if self.utterance_level:
+            raise SpeechrepError(f"{self.spec} for {task}: it gives one vector an utterance", "an upstream with frames",
+                                 "leave it to tasks of whole utterances, such as sid, intent and asv")
 
     def _silence(self) -> Batch:
         """A second of nothing as a batch of one."""
@@ -85,15 +127,16 @@ class Upstream(nn.Module):
         """spec: "mfcc", "fbank" or "logmel" (dumped features as they are, normalised by `features`), the path of a
         checkpoint, or "random:PATH" for an untrained network of the same shape, or a folder in transformers' format
         (`speechrep.released`) or "torchaudio:BUNDLE" (`speechrep.bundles`), which hear the audio of the dump that
-        `features` describes."""
-        if spec in FEATURES:
+        `features` describes; or "mean:" and one of these, for the means over utterances."""
+        source = source_of(spec)
+        if source in FEATURES:
             if features is None:
                 raise SpeechrepError(f"upstream {spec} without feature statistics", "the inventory of a dump")
             return cls(spec, None, features).to(device)
-        if is_released(spec) or is_bundle(spec):
-            method = (load_bundle if is_bundle(spec) else load_released)(spec, features)
+        if is_released(source) or is_bundle(source):
+            method = (load_bundle if is_bundle(source) else load_released)(source, features)
             return cls(spec, method, method.inventory).to(device)
-        method = load_method(spec.removeprefix("random:"), untrained=spec.startswith("random:"))
+        method = load_method(source, untrained=spec.removeprefix(MEAN_OF).startswith(RANDOM))
         return cls(spec, method, method.inventory).to(device)
 
     @classmethod
@@ -103,9 +146,13 @@ class Upstream(nn.Module):
         return cls(spec, None if method is None else _make(method, config, inventory), inventory).to(device)
 
     def layers(self, batch: Batch) -> tuple[list[torch.Tensor], torch.Tensor]:
-        """The features of every layer, each [B, N, D], and their lengths [B]."""
-        if self.method is not None:
-            return self.method.layers(batch)
+        """The features of every layer, each [B, N, D], and their lengths [B]; N = 1 where `utterance_level`."""
+        layers, lengths = self._plain(batch) if self.method is None else self.method.layers(batch)
+        if not self._mean:
+            return layers, lengths
+        return [_means(layer, lengths) for layer in layers], torch.ones_like(lengths)
+
+    def _plain(self, batch: Batch) -> tuple[list[torch.Tensor], torch.Tensor]:
         feats = (batch["feats"] - self.mean) / self.std
         pad = pad_mask(batch["feats_lengths"], feats.shape[1])
         return [feats.masked_fill(pad[..., None], 0)], batch["feats_lengths"]
@@ -133,7 +180,16 @@ class Upstream(nn.Module):
 
     def frame_lengths(self, lengths: torch.Tensor) -> torch.Tensor:
         """Frames given for inputs of these lengths [B]."""
+        if self._mean:
+            return torch.ones_like(lengths)
         return lengths if self.method is None else self.method.frame_lengths(lengths)
+
+
+def _means(x: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
+    """[B, N, D] and lengths [B] -> the means over frames [B, 1, D]; of no frames, zeros."""
+    # In double precision, as means that are kept are taken (`speechrep.extract.mean_of`).
+    total = x.double().masked_fill(pad_mask(lengths.to(x.device), x.shape[1])[..., None], 0).sum(1, keepdim=True)
+    return (total / lengths.to(x.device).clamp(min=1)[:, None, None]).to(x.dtype)
 
 
 def _reached(module: nn.Module, outputs: list[torch.Tensor]) -> set[str]:

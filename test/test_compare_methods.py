@@ -70,16 +70,33 @@ def test_several_seeds(recipe):
     assert read_json(recipe / "exp/apc/small-4/done.json")["provenance"]["config"]["seed"] == 4
 
 
-def test_a_tag_names_trainings_units_and_systems_apart(tmp_path):
-    program = tmp_path / "bin/speechrep"
-    program.parent.mkdir()
+def ask(folder, script, stage, **settings):
+    """Run a stage with a `speechrep` that notes its arguments; all that was noted in the folder up to now."""
+    program = folder / "bin/speechrep"
+    program.parent.mkdir(exist_ok=True)
     program.write_text('#!/bin/bash\necho "$*" >>said\n')
     program.chmod(0o755)
     environment = os.environ | {"PATH": f"{program.parent}:{os.environ['PATH']}", "method": "hubert,hubert2", "task": "asr",
-                                "seed": "0", "nj": "1", "processes": "1", "tag": "long"}
-    for stage in ("pretrain", "train"):
-        subprocess.run([ROOT / "utils/compare_methods.sh", stage], cwd=tmp_path, env=environment, check=True, timeout=60)
-    said = (tmp_path / "said").read_text()
+                                "seed": "0", "nj": "1", "processes": "1"} | settings
+    subprocess.run([ROOT / "utils" / script, stage], cwd=folder, env=environment, check=True, timeout=60)
+    return (folder / "said").read_text()
+
+
+def test_the_device_goes_to_whatever_has_one(tmp_path):
+    for stage in ("units", "pretrain", "train", "score", "report"):
+        ask(tmp_path, "compare_methods.sh", stage, device="cuda:1")
+    # Of one system alone, what its tasks share is computed before.
+    said = ask(tmp_path, "evaluate.sh", "train", device="cuda:1", upstream="mfcc").splitlines()
+    having = [line for line in said if not line.startswith(("suite tasks", "suite table", "suite report"))]
+    assert {" ".join(line.split()[:2]).partition(" --")[0] for line in having} == {
+        "units", "pretrain", "suite extract", "suite train", "suite score"}
+    assert [line for line in having if " --device cuda:1 " not in f"{line} "] == []
+    assert [line for line in said if line not in having and "--device" in line] == []
+
+
+def test_a_tag_names_trainings_units_and_systems_apart(tmp_path):
+    ask(tmp_path, "compare_methods.sh", "pretrain", tag="long")
+    said = ask(tmp_path, "compare_methods.sh", "train", tag="long")
     for words in ("--exp exp/hubert/small-long-0", "--name hubert1-long-0 --upstream exp/hubert/small-long-0/best.pt",
                   "--exp exp/hubert2/small-long-0 --set model.units=hubert1-long-0",
                   "--upstream hubert-small-long=exp/hubert/small-long-{seed}/best.pt",

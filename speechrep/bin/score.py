@@ -14,11 +14,11 @@
 
 `synthesis` scores a data folder of synthesised (or natural) speech and writes DIR/score.json and DIR/per_utt.tsv.
 `recognition` scores FOLDER/hyp against FOLDER/ref, as `speechrep decode` left them; `predictions` whatever it left for
-another trained task. `representation` probes an upstream for phones and speakers, `abx` tells phones apart by the
-distances of their frames, without training. `qbe` looks for spoken queries in recordings, `ssimi`
-compares distances of words with people's judgements. `pictures` looks for pictures by their descriptions, and for descriptions
-by pictures and by those in other languages. `table` joins score files to a Markdown table, several seeds of a system in
-one row.
+another trained task, and the tables that abx, qbe and ssimi left beside their scores, which are made of these. `representation`
+probes an upstream for phones and speakers, `abx` tells phones apart by the distances of their frames, without training. `qbe`
+looks for spoken queries in recordings, `ssimi` compares distances of words with people's judgements. `pictures` looks for
+pictures by their descriptions, and for descriptions by pictures and by those in other languages. `table` joins score files to a
+Markdown table, several seeds of a system in one row.
 """
 
 from pathlib import Path
@@ -53,9 +53,10 @@ def add_arguments(parser) -> None:
     spelt.add_argument("--part", required=True, help="the part of the corpus that was recognised")
     for parser_of in (speech, spelt):
         parser_of.add_argument("--note", action="append", default=[], help="sentence to stand below the table; repeatable")
-    said = kinds.add_parser("predictions", help="what a trained task (sid, ks, er, asv, sd, ...) says")
-    said.add_argument("folder", type=Path, nargs="+", help="folder that `speechrep decode` left; of several folds, all of "
-                      "them, which are joined in --out")
+    said = kinds.add_parser("predictions", help="what a trained task (sid, ks, er, asv, sd, ...) says, "
+                            "or what abx, qbe or ssimi found")
+    said.add_argument("folder", type=Path, nargs="+", help="folder that `speechrep decode`, or `speechrep score` abx, qbe or "
+                      "ssimi left; of several folds, all of them, which are joined in --out")
     said.add_argument("--part", required=True, help="the part of the corpus that was decoded")
     held = kinds.add_parser("representation", help="what the frames of an upstream hold")
     apart = kinds.add_parser("abx", help="whether tokens of a phone are nearer to each other than to another's")
@@ -77,8 +78,12 @@ def add_arguments(parser) -> None:
                        help="of a token's frames, where there is no --dev (%(default)s)")
     alike.add_argument("--distance", default="euclidean", help="of vectors: any that scipy's cdist knows (%(default)s)")
     alike.add_argument("--cache", type=Path, help="folder where the layers of upstreams are kept, such as dump/layers")
+    for parser_of in (apart, asked, alike):
+        parser_of.add_argument("--device", default="cpu", help="where the upstream hears: cpu (default), cuda, cuda:1 ...; "
+                               "auto takes a GPU where there is one")
     for parser_of in (held, apart, asked, alike):
-        parser_of.add_argument("--upstream", required=True, help="a checkpoint, mfcc, fbank, logmel, or random:CHECKPOINT")
+        parser_of.add_argument("--upstream", required=True, help="a checkpoint, mfcc, fbank, logmel, random:CHECKPOINT, or, "
+                               "not for tasks of frames, mean:SPEC")
         parser_of.add_argument("--train", type=Path, required=True, help="data folder of the training part: the probes' own, "
                                "and where plain features have their statistics from")
         parser_of.add_argument("--test", type=Path, required=True, help="data folder to test on")
@@ -140,7 +145,7 @@ def abx(args) -> None:
     from speechrep.tasks.abx import score_abx
     score = score_abx(args.upstream, DataFolder(args.train), DataFolder(args.test), args.dump, args.out, args.system,
                       args.seed, args.layer, args.distance, args.items, args.cache,
-                      dev=DataFolder(args.dev) if args.dev else None)
+                      args.device, DataFolder(args.dev) if args.dev else None)
     print(results_markdown([score], ""), end="")
 
 
@@ -154,7 +159,7 @@ def qbe(args) -> None:
         raise SpeechrepError("one of --dev and --dev-queries", "both, or neither and --layer")
     dev = (DataFolder(args.dev_queries), DataFolder(args.dev)) if args.dev else None
     score = score_qbe(args.upstream, DataFolder(args.train), DataFolder(args.queries), DataFolder(args.test), args.dump,
-                      args.out, args.system, args.seed, args.layer, args.distance, args.cache, dev)
+                      args.out, args.system, args.seed, args.layer, args.distance, args.cache, dev, args.device)
     print(results_markdown([score], ""), end="")
 
 
@@ -165,7 +170,7 @@ def ssimi(args) -> None:
     from speechrep.tasks.ssimi import score_ssimi
     score = score_ssimi(args.upstream, DataFolder(args.train), DataFolder(args.test), args.dump, args.out, args.system,
                         args.seed, args.layer, args.pooling, args.distance, args.cache,
-                        DataFolder(args.dev) if args.dev else None)
+                        DataFolder(args.dev) if args.dev else None, args.device)
     print(results_markdown([score], ""), end="")
 
 
@@ -224,11 +229,12 @@ def _stands(args, folder, options) -> bool:
 
 def table(args) -> None:
     """Print or write score files as a Markdown table."""
-    from speechrep.files import write_text
+    from speechrep.files import remove_leftovers, write_text
     from speechrep.metrics.score import read_score
     from speechrep.report.table import results_markdown
     text = results_markdown([read_score(path) for path in args.scores], args.title)
     if args.out:
+        remove_leftovers(args.out.parent, of=args.out.stem)
         write_text(args.out, text)
     else:
         print(text, end="")

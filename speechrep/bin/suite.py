@@ -14,10 +14,11 @@ another, what `speechrep train`, `decode` and `score` do, and print each command
 interrupted goes on; what was decoded and scored from a checkpoint that has changed since is done again, what was trained
 on one refused. A task that fails does not keep the others from running: it is named at the end. They leave
 EXP/tasks/SYSTEM-SEED/TASK, and `score` and `table` that of all systems, EXP/METHODS.md and EXP/METHODS.json.
-`report` leaves EXP/report/methods.html.
+`report` leaves EXP/report/methods.html and, as pictures for a README, EXP/report/bars.svg and layers.svg.
 
-An upstream is mfcc, fbank, logmel, a checkpoint, random:CHECKPOINT or a folder in transformers' format, with a name of
-its own as NAME=SPEC; `{seed}` in it stands for the seed.
+An upstream is mfcc, fbank, logmel, a checkpoint, random:CHECKPOINT or a folder in transformers' format, or mean: and one
+of these for its means over utterances, with a name of its own as NAME=SPEC; `{seed}` in it stands for the seed. Tasks of
+frames are left out, and named, of one that gives one vector an utterance.
 """
 
 
@@ -46,6 +47,7 @@ def add_arguments(parser):
         own.add_argument("--upstream", required=True, help="specs by commas, each SPEC or NAME=SPEC")
         own.add_argument("--seed", default="0", help="a number, or several by commas (default: %(default)s)")
         own.add_argument("--dump", default="dump", help="folder of dumped features: KIND/PART (default: %(default)s)")
+        own.add_argument("--device", default="auto", help="cpu, cuda, cuda:1 ...; auto takes a GPU where there is one")
     for own in (made["train"], made["score"]):
         own.add_argument("--forget", action="store_true", help="when a system is done, remove the features that were "
                          "computed for it: gigabytes each on hours of speech")
@@ -53,8 +55,6 @@ def add_arguments(parser):
     made["train"].add_argument("--processes", type=int, default=1, help="processes that share a training (default: 1)")
     made["train"].add_argument("--sweep", action="store_true",
                                help="choose each task's learning rate on dev (speechrep sweep)")
-    made["train"].add_argument("--device", default="auto",
-                               help="cpu, cuda, cuda:1 ...; auto takes a GPU where there is one")
     made["report"].add_argument("--title", default="", help="heading of the page")
     made["report"].add_argument("--credits", action="append", default=[], metavar="FILE",
                                 help="text that must go with the corpus's audio, such as its licence; may be repeated")
@@ -96,8 +96,8 @@ def extract(args):
         for (train, mean), parts in sorted(wanted.items(), key=lambda item: item[0][1]):
             if any(parts.values()):
                 runs.run("extract", "--upstream", system.spec, "--layers", "all", "--train", train, "--dump", args.dump,
-                         "--cache", f"{args.dump}/layers", "--nj", args.nj, *(["--mean"] if mean else []),
-                         *(part for part, room in parts.items() if room))
+                         "--cache", f"{args.dump}/layers", "--nj", args.nj, "--device", args.device,
+                         *(["--mean"] if mean else []), *(part for part, room in parts.items() if room))
     runs.end()
 
 
@@ -133,12 +133,14 @@ def score(args):
             if job.conf is None:
                 if not _says(folder, **_digests(args, system, job)):
                     runs.run("score", job.task, "--upstream", system.spec, "--dump", args.dump, "--cache",
-                             f"{args.dump}/layers", *job.options, *_habits(args, job), *named, "--out", out)
+                             f"{args.dump}/layers", *job.options, *_habits(args, job), "--device", args.device, *named,
+                             "--out", out)
                 continue
             trainings = [run for run, _ in _trainings(args, system, job)]
             made = [run / folder.name for run in trainings if runs.run(
                 "decode", job.task, "--data", job.parts[2], "--dump", args.dump, "--cache", f"{args.dump}/layers",
-                "--train", job.parts[0], "--checkpoint", run / "best.pt", *job.options, "--out", run / folder.name)]
+                "--train", job.parts[0], "--checkpoint", run / "best.pt", *job.options, "--device", args.device,
+                "--out", run / folder.name)]
             if len(made) == len(trainings) and not _says(folder, source=[made_from(run) for run in made]):
                 kind = "predictions" if (made[0] / "made.json").is_file() else "recognition"
                 runs.run("score", kind, "--part", folder.name, *named, "--out", folder, *made)
@@ -157,14 +159,18 @@ def table(args):
 
 
 def report(args):
-    """Make the page of all systems that were scored."""
+    """Make the page of all systems that were scored, and pictures of them."""
     from pathlib import Path
 
     from speechrep.report.methods_page import make_methods_page
+    from speechrep.report.pictures import write_pictures
     exp = Path(args.exp)
     if (exp / "METHODS.md").is_file():
         print((exp / "METHODS.md").read_text(encoding="utf-8"), end="")
     print(make_methods_page(exp, Path(args.data), exp / "report", args.title, [Path(path) for path in args.credits]))
+    if any((exp / "tasks").rglob("score.json")):
+        for path in write_pictures(exp, exp / "report"):
+            print(path)
 
 
 class _Runs:
@@ -228,7 +234,9 @@ def _told_jobs(args):
 
 
 def _rows(args):
-    """(system, jobs) in order."""
+    """(system, the jobs that it can do) in order; says on stderr which it cannot."""
+    import sys
+
     from speechrep.errors import SpeechrepError
     from speechrep.tasks.systems import find_systems
     try:
@@ -236,8 +244,24 @@ def _rows(args):
     except ValueError:
         raise SpeechrepError(f"--seed {args.seed}", "a whole number, or several by commas") from None
     systems = find_systems(args.upstream, seeds)
-    jobs = _told_jobs(args)
-    return [(system, jobs) for system in systems]
+    jobs, rows = _told_jobs(args), []
+    for system in systems:
+        lacking = [job.name for job in jobs if job.frame_level] if _utterance_level(system.spec) else []
+        if lacking:
+            print(f"not {', '.join(lacking)} of {system.name}: one vector an utterance, where they need frames",
+                  file=sys.stderr)
+        rows.append((system, [job for job in jobs if job.name not in lacking]))
+    return rows
+
+
+def _utterance_level(spec: str) -> bool:
+    """Whether an upstream gives one vector an utterance. Of a checkpoint that cannot be read the commands say why."""
+    from speechrep.errors import SpeechrepError
+    from speechrep.upstream import is_utterance_level
+    try:
+        return is_utterance_level(spec)
+    except SpeechrepError:
+        return False
 
 
 def _says(folder, **wanted) -> bool:

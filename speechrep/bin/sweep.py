@@ -10,7 +10,7 @@ the logs of all in EXP/lr. Killed at any moment, the same command goes on. Needs
 
 def add_arguments(parser):
     parser.add_argument("--conf", required=True, help="YAML of the task")
-    parser.add_argument("--upstream", required=True, help="a checkpoint, mfcc, fbank, logmel, or random:CHECKPOINT")
+    parser.add_argument("--upstream", required=True, help="a checkpoint, mfcc, fbank, logmel, random:CHECKPOINT, or mean:SPEC")
     parser.add_argument("--train", required=True, help="data folder of the training part")
     parser.add_argument("--dev", required=True, help="data folder of the dev part, by which the rate is chosen")
     parser.add_argument("--dump", required=True, help="folder of dumped features: KIND/PART")
@@ -36,7 +36,7 @@ def main(args):
     parts = Path(args.train), Path(args.dev), Path(args.dump)
     cache = Path(args.cache) if args.cache else None
     if cache is not None:
-        fill_cache(Path(args.conf), args.upstream, *parts, cache, overrides=args.set)
+        fill_cache(Path(args.conf), args.upstream, *parts, cache, args.device, args.set)
     found = sweep(Path(args.conf), args.upstream, *parts, Path(args.exp), grid, args.reduction, args.seed, args.device,
                   args.set, cache)
     print(f"{args.exp}: lr {found['lr']:g}")

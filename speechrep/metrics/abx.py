@@ -11,7 +11,7 @@ speakers, then over ordered pairs of phones; without context over both speakers 
 
 import math
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -36,6 +36,10 @@ PATH_CELLS = 2 ** 18
 MOST_PAIRS = 8192
 """Such pairs, at the most."""
 EPSILON = 1e-6
+
+
+CellName = tuple[str, str, str, str, str, str]
+"""Phones of A and B, context, speaker of A and B, speaker of X, domain."""
 
 
 @dataclass(frozen=True)
@@ -67,12 +71,13 @@ class Cells:
 
 @dataclass(frozen=True)
 class Abx:
-    """`error` in [0, 1]; `pairs` the error of each ordered pair of phones; `cells` of each cell [C]; how many `cells`
-    and `triplets` it is of."""
+    """`error` in [0, 1]; `pairs` the error of each ordered pair of phones; `cells` of each cell [C]; how many triplets each
+    cell has, `counts` [C], and how many `triplets` there are."""
 
     error: float
     pairs: dict[tuple[str, str], float]
     cells: np.ndarray
+    counts: np.ndarray
     triplets: int
 
 
@@ -145,9 +150,9 @@ def abx(frames: torch.Tensor, items: Sequence[Item], cells: Cells, distance: str
     # No item is an X of its own.
     found[own == other] = np.inf
     errors = _errors(cells, found, offsets[place[:len(cells)]], offsets[place[len(cells):]], sizes)
-    pairs = _collapse(cells, errors)
+    pairs = collapse(cell_names(cells), errors.tolist())
     triplets = sizes[cells.a] * sizes[cells.b] * np.where(cells.a == cells.x, sizes[cells.a] - 1, sizes[cells.x])
-    return Abx(float(np.mean(list(pairs.values()))), pairs, errors, int(triplets.sum()))
+    return Abx(mean_error(pairs), pairs, errors, triplets, int(triplets.sum()))
 
 
 def _some(members: list[int], most: int | None, seed: int, name: tuple[str, ...]) -> np.ndarray:
@@ -310,14 +315,23 @@ def _errors(cells: Cells, found: np.ndarray, at_a: np.ndarray, at_b: np.ndarray,
     return errors
 
 
-def _collapse(cells: Cells, errors: np.ndarray) -> dict[tuple[str, str], float]:
-    """(A, B) -> error, averaged as said above. The same phone in another domain is another phone."""
-    keys = [(cells.names[a], cells.names[b][0]) for a, b in zip(cells.a.tolist(), cells.b.tolist())]
-    if not any(name[1] for name in cells.names):
-        keys = [((phone, "", "", domain), other) for (phone, _, _, domain), other in keys]
+def cell_names(cells: Cells) -> list[CellName]:
+    """The name of each cell [C]."""
+    return [(cells.names[a][0], cells.names[b][0], *cells.names[a][1:3], cells.names[x][2], cells.names[a][3])
+            for a, b, x in zip(cells.a.tolist(), cells.b.tolist(), cells.x.tolist())]
+
+
+def mean_error(pairs: Mapping[tuple[str, str], float]) -> float:
+    """Of the errors of ordered pairs."""
+    return float(np.mean(list(pairs.values())))
+
+
+def collapse(names: Sequence[CellName], errors: Sequence[float]) -> dict[tuple[str, str], float]:
+    """(A, B) -> error, averaged over cells [C] as said above. The same phone in another domain is another phone."""
+    in_context = any(name[2] for name in names)
     by_speaker: dict[tuple[str, str, str, str], list[float]] = {}
-    for ((phone, _, speaker, domain), other), error in zip(keys, errors.tolist()):
-        by_speaker.setdefault((domain, phone, other, speaker), []).append(error)
+    for (phone, other, _, speaker, _, domain), error in zip(names, errors):
+        by_speaker.setdefault((domain, phone, other, speaker if in_context else ""), []).append(error)
     by_pair: dict[tuple[str, str], list[float]] = {}
     for (domain, phone, other, _), values in by_speaker.items():
         prefix = f"{domain}:" if domain else ""

@@ -11,13 +11,14 @@ from typing import Any
 
 from speechrep.config import read_yaml
 from speechrep.errors import SpeechrepError
-from speechrep.files import read_json, write_json, write_text
+from speechrep.files import read_json, remove_leftovers, write_json, write_text
 from speechrep.metrics.score import read_score
 from speechrep.metrics.seeds import t_interval
 from speechrep.report.results import number, role_of
 from speechrep.tasks.base import find_task, task_names, zero_shot_tasks
 from speechrep.tasks.predict import learning_rates
 from speechrep.train import checkpoint
+from speechrep.upstream import MEAN_OF, RANDOM, source_of
 
 RECOGNITION = "asr"
 """The task whose files `speechrep score recognition` scores."""
@@ -113,12 +114,12 @@ def cost(upstreams: list[str], runs: list[Path]) -> dict[str, Any]:
     """
     found: dict[str, list[float]] = {"parameters": [], "data_hours": [], "heard_hours": [], "train_sec": []}
     for spec in upstreams:
-        folder = Path(spec.removeprefix("random:")).parent
+        folder = Path(source_of(spec)).parent
         done, config = folder / "done.json", folder / "config.yaml"
         if not spec.endswith(".pt") or not done.is_file() or not config.is_file():
             continue
         record, train = read_json(done), read_yaml(config).get("train", {})
-        untrained = spec.startswith("random:")
+        untrained = spec.removeprefix(MEAN_OF).startswith(RANDOM)
         parts = list((record.get("provenance") or {}).get("data", {}).values())
         found["parameters"].append(record["parameters"])
         found["heard_hours"].append(0 if untrained else train["steps"] * train["batch_sec"] / 3600)
@@ -265,6 +266,7 @@ def _cell(row: dict[str, Any], key: str, best: dict[str, float]) -> str:
 def write_table(exp: Path) -> Path:
     """EXP/METHODS.md, whose path is returned, and EXP/METHODS.json beside it."""
     found = collect_methods(exp)
+    remove_leftovers(exp, of="METHODS")
     write_json(exp / "METHODS.json", found)
     write_text(exp / "METHODS.md", methods_markdown(found))
     return exp / "METHODS.md"

@@ -16,7 +16,7 @@ from speechrep.data.audio import AudioReader
 from speechrep.data.features import FeatureConfig, build_features, slaney_mel
 from speechrep.data.folder import DataFolder
 from speechrep.errors import SpeechrepError
-from speechrep.files import write_text
+from speechrep.files import remove_leftovers, write_text
 from speechrep.report import collect, joint_space, listen, plots, results, table
 from speechrep.upstream import Upstream
 
@@ -93,6 +93,7 @@ def render(sections: list[Section], title: str, path: Path) -> Path:
     environment.filters["origin"] = origin
     environment.filters["as_json"] = lambda value: json.dumps(value, indent=1, ensure_ascii=False)
     html = environment.get_template("template.html").render(title=title, sections=sections, version=__version__)
+    remove_leftovers(path.parent, of=path.stem)
     write_text(path, html)
     size = path.stat().st_size / 1e6
     say(f"{path}: {size:.1f} MB" + (f", more than the {MAX_MB} MB that are easily sent about" if size > MAX_MB else ""))

@@ -5,7 +5,6 @@ silence, on both sides, stress and tone left out. In context a token spans the t
 share; in any context it is the phone alone. Speakers are compared within a language only.
 """
 
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,12 +16,13 @@ from speechrep.data.alignment import read_ali
 from speechrep.data.folder import DataFolder, tables_digest
 from speechrep.errors import SpeechrepError
 from speechrep.extract import extract, fingerprint, layer_features, layer_number, open_dataset, open_upstream
-from speechrep.files import write_text
-from speechrep.metrics.abx import MAX_GROUP, MAX_X_SPEAKERS, Abx, Cells, Item, abx, frame_range, make_cells
+from speechrep.files import read_json, write_text
+from speechrep.metrics.abx import (MAX_GROUP, MAX_X_SPEAKERS, Abx, Cells, Item, abx, cell_names, collapse, frame_range,
+                                   make_cells)
 from speechrep.metrics.bootstrap import ratio_interval
-from speechrep.metrics.score import metric, write_score
-from speechrep.provenance import provenance
-from speechrep.tasks.base import ZeroShot
+from speechrep.metrics.score import metric
+from speechrep.tasks.base import Scored, ZeroShot
+from speechrep.tasks.kept import MADE, check_count, keep, read_rows, score_kept, value_of
 
 COLUMNS = ("#file", "onset", "offset", "#phone", "prev-phone", "next-phone", "speaker")
 CONDITIONS = {"abx_within": (False, True), "abx_across": (True, True), "abx_within_any": (False, False),
@@ -46,6 +46,10 @@ ZERO_SHOT = (own_items(PARTS), own_items({"--train": CLEAN, "--dev": CLEAN, "--t
              ZeroShot(PARTS, {"dev": ("ali", "utt2spk"), "test": ("ali", "utt2spk")}, MAIN))
 """A corpus' own items before those of its `ali`. Of ZeroSpeech 2021 here the clean parts, whose test items were published
 later than dev's (egs/zerospeech2021 scores all four parts)."""
+
+CELLS = "cells.tsv.gz"
+CELL_COLUMNS = ("condition", "a", "b", "context", "speaker", "x_speaker", "domain", "error", "triplets")
+"""Of the table of cells: which is named by all but the last two."""
 
 DRAW = 0
 """The seed of the caps: the same tokens for every system."""
@@ -107,8 +111,9 @@ def read_items(path: Path) -> list[Token]:
 def score_abx(spec: str, train: DataFolder, test: DataFolder, dump: Path, out: Path, system: str, seed: int,
               layer: int = -1, distance: str = "angular", items: Path | None = None, cache: Path | None = None,
               device: str = "cpu", dev: DataFolder | None = None) -> dict:
-    """ABX errors of a layer of `spec` on `test`, into out/score.json, with the tokens (triphones.item, phones.item) and
-    the error of every pair of phones (pairs.tsv) beside it.
+    """ABX errors of a layer of `spec` on `test`, into out/score.json, with the tokens (triphones.item, phones.item), the
+    error of every cell (cells.tsv.gz), of which alone the score is made (`score_files`), and that of every pair of phones
+    (pairs.tsv) beside it.
 
     items: an item file to be used in place of those made from `ali` (a folder without `ali` may have its own,
     items.item). Its tokens serve in context and in any; frames are found by the upstream's hop.
@@ -116,9 +121,11 @@ def score_abx(spec: str, train: DataFolder, test: DataFolder, dump: Path, out: P
     dev: a part on which the layer is chosen, that of the least mean error; `layer` is then not looked at. Its tokens are
     made as those of `test` are: from its own items.item, where it has one and `items` is given, or from `ali`.
     The intervals are over unordered pairs of phones. Raises `SpeechrepError`, of `test` and of `dev`, where there is nothing
-    to compare, for tokens of unknown utterances, and for those of utterances that have no features.
+    to compare, for tokens of unknown utterances, for those of utterances that have no features, and for an upstream of one
+    vector an utterance.
     """
     upstream = open_upstream(spec, train, dump, device)
+    upstream.require_frames("abx")
     if items is None and not test.has("ali") and (test.path / OWN_ITEMS).is_file():
         items = test.path / OWN_ITEMS
     if items is None:
@@ -141,20 +148,38 @@ def score_abx(spec: str, train: DataFolder, test: DataFolder, dump: Path, out: P
     found, notes = _errors(spec, test, made, train, dump, cache, upstream, layer, distance)
     if not found:
         raise _nothing_to_compare(test)
-    if dev is not None:
-        notes.append("each system's layer is the one of least error on dev")
-    notes.append("the intervals are over pairs of phones")
-    write_text(out / "pairs.tsv", _pairs_table(found))
     settings = {"upstream": spec, "upstream_digest": fingerprint(spec, train, dump),
                 "data_digest": tables_digest(test.path, *([dev.path] if dev else []), *([items] if items else [])),
                 "layer": layer_number(upstream, layer), "distance": distance, "max_group": MAX_GROUP,
                 "max_x_speakers": MAX_X_SPEAKERS, "items": str(items) if items else None,
                 "dev": str(dev.path) if dev else None}
     data = {test.path.name: {name: {"cells": len(result.cells), "triplets": result.triplets}
-                             for name, result in found.items()}}
-    return write_score(out / "score.json", task="abx", part=test.path.name, system=system, seed=seed,
-                       metrics={name: _metric(result) for name, result in found.items()}, notes=notes,
-                       provenance=provenance(sys.argv, settings, seed, data))
+                             for name, (_, result) in found.items()}}
+    pairs = {name: result.pairs for name, (_, result) in found.items()}
+    tables = {CELLS: _cells_table(found), "pairs.tsv": _pairs_table(pairs)}
+    keep(out, "abx", test.path.name, tables, settings, data, notes)
+    return score_kept(out, out, system, seed)
+
+
+def score_files(folder: Path) -> Scored:
+    """The errors that the cells in `folder` make, with intervals over unordered pairs of phones. Raises `SpeechrepError` for
+    a cell that is missing or stands twice."""
+    made, path = read_json(folder / MADE), folder / CELLS
+    wanted, metrics = made["data"][made["part"]], {}
+    by_condition: dict[str, list[list[str]]] = {}
+    for condition, *row in read_rows(path, CELL_COLUMNS, len(CELL_COLUMNS) - 2):
+        by_condition.setdefault(condition, []).append(row)
+    if set(by_condition) - set(wanted):
+        raise SpeechrepError(f"{path}: conditions {', '.join(by_condition)}", f"{', '.join(wanted)}, as {MADE} says")
+    for condition, counts in wanted.items():
+        rows = by_condition.get(condition, [])
+        check_count(path, f"cells of {condition}", len(rows), counts["cells"])
+        triplets = sum(int(value_of(path, row[-1])) for row in rows)
+        check_count(path, f"triplets of {condition}", triplets, counts["triplets"])
+        pairs = collapse([tuple(row[:-2]) for row in rows], [value_of(path, row[-2]) for row in rows])
+        metrics[condition] = _metric(pairs, triplets)
+    chosen = ["each system's layer is the one of least error on dev"] if made["config"]["dev"] else []
+    return Scored(metrics, {}, [*made["notes"], *chosen, "the intervals are over pairs of phones"])
 
 
 def _check_known(path: Path, tokens: list[Token], folder: DataFolder) -> None:
@@ -169,14 +194,15 @@ def _nothing_to_compare(folder: DataFolder) -> SpeechrepError:
                           "phones that a speaker says twice", "take a larger part")
 
 
-def _mean_error(found: Mapping[str, Abx]) -> float:
-    return float(np.mean([result.error for result in found.values()])) if found else np.inf
+def _mean_error(found: Mapping[str, tuple[Cells, Abx]]) -> float:
+    return float(np.mean([result.error for _, result in found.values()])) if found else np.inf
 
 
 def _errors(spec: str, test: DataFolder, made: Mapping[bool, list[Token]], train: DataFolder, dump: Path,
-            cache: Path | None, upstream, layer: int, distance: str) -> tuple[dict[str, Abx], list[str]]:
-    """The result of every condition that has something to compare, and notes. Raises `SpeechrepError` for tokens of
-    utterances without features: hard ones that are left out must not make a system better."""
+            cache: Path | None, upstream, layer: int,
+            distance: str) -> tuple[dict[str, tuple[Cells, Abx]], list[str]]:
+    """The cells and their result of every condition that has something to compare, and notes. Raises `SpeechrepError` for
+    tokens of utterances without features: hard ones that are left out must not make a system better."""
     languages = test.read("utt2lang") if test.has("utt2lang") else {}
     features = _features(spec, test, train, dump, cache, upstream, layer)
     utts = {token.utt for tokens in made.values() for token in tokens}
@@ -199,7 +225,7 @@ def _errors(spec: str, test: DataFolder, made: Mapping[bool, list[Token]], train
             notes.append(f"{name}: nothing to compare")
             continue
         frames, placed = _frames(features, [tokens[i] for i in kept], [spans[i] for i in kept], labels, cells)
-        found[name] = abx(frames, placed, cells, distance)
+        found[name] = cells, abx(frames, placed, cells, distance)
     if left_out:
         notes.append(f"{left_out} tokens shorter than a frame are left out")
     return found, notes
@@ -208,7 +234,7 @@ def _errors(spec: str, test: DataFolder, made: Mapping[bool, list[Token]], train
 def _features(spec: str, test: DataFolder, train: DataFolder, dump: Path, cache: Path | None, upstream,
               layer: int) -> Mapping[str, np.ndarray]:
     if cache is not None:
-        return extract(spec, test, train, dump, cache, [layer])[layer]
+        return extract(spec, test, train, dump, cache, [layer], device=str(upstream.mean.device))[layer]
     dataset = open_dataset(upstream, test, dump)
     return {utt: outputs[0] for utt, outputs in layer_features(upstream, dataset, dataset.utts,
                                                                [layer_number(upstream, layer)])}
@@ -233,18 +259,27 @@ def _frames(features: Mapping[str, np.ndarray], tokens: list[Token], spans: list
     return torch.from_numpy(np.concatenate(rows)).float(), placed
 
 
-def _metric(result: Abx) -> dict:
+def _metric(pairs: Mapping[tuple[str, str], float], triplets: int) -> dict:
     """The error with an interval over unordered pairs of phones."""
     both: dict[tuple[str, ...], list[float]] = {}
-    for pair, error in result.pairs.items():
+    for pair, error in pairs.items():
         both.setdefault(tuple(sorted(pair)), []).append(error)
     sums, counts = np.array([(sum(errors), len(errors)) for errors in both.values()]).T
     value = ratio_interval(sums, counts)
-    return metric(*(100 * v for v in value), n=result.triplets, unit="%", better="lower")
+    return metric(*(100 * v for v in value), n=triplets, unit="%", better="lower")
 
 
-def _pairs_table(found: dict[str, Abx]) -> str:
+def _pairs_table(found: Mapping[str, Mapping[tuple[str, str], float]]) -> str:
     lines = ["condition\ta\tb\terror"]
-    for name, result in found.items():
-        lines += [f"{name}\t{a}\t{b}\t{error:.6f}" for (a, b), error in sorted(result.pairs.items())]
+    for name, pairs in found.items():
+        lines += [f"{name}\t{a}\t{b}\t{error:.6f}" for (a, b), error in sorted(pairs.items())]
+    return "\n".join(lines) + "\n"
+
+
+def _cells_table(found: Mapping[str, tuple[Cells, Abx]]) -> str:
+    """A line a cell. Errors are written whole, so that what is read makes the same score."""
+    lines = ["\t".join(CELL_COLUMNS)]
+    for condition, (cells, result) in found.items():
+        lines += ["\t".join((condition, *name, repr(error), str(count))) for name, error, count in
+                  zip(cell_names(cells), result.cells.tolist(), result.counts.tolist())]
     return "\n".join(lines) + "\n"

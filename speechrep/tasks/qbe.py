@@ -11,7 +11,6 @@ folder, as QUESST's does other languages, `relevance.all` holds all its lines: a
 reported, as the reference's scoring does.
 """
 
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -23,13 +22,13 @@ from speechrep.data.folder import DataFolder, tables_digest
 from speechrep.data.lists import read_list
 from speechrep.errors import SpeechrepError
 from speechrep.extract import extract, fingerprint, layer_features, layer_number, open_dataset, open_upstream
-from speechrep.files import write_text
+from speechrep.files import read_json
 from speechrep.metrics.bootstrap import mean_interval
 from speechrep.metrics.mtwv import UNREPORTED, TermWeighted, mtwv, term_weighted_value
-from speechrep.metrics.score import metric, write_score
+from speechrep.metrics.score import metric
 from speechrep.metrics.subsequence_dtw import match
-from speechrep.provenance import provenance
-from speechrep.tasks.base import ZeroShot
+from speechrep.tasks.base import Scored, ZeroShot
+from speechrep.tasks.kept import MADE, check_count, keep, read_rows, score_kept, value_of
 from speechrep.upstream import Upstream
 
 RELEVANCE = {"queries_dev": ("relevance",), "queries_test": ("relevance",)}
@@ -42,6 +41,8 @@ MIN_FRAMES = 5
 """A query of fewer frames is not looked for: all its scores are 0 (s3prl)."""
 YES = 2.0
 """The score above which the reference's system says yes."""
+SCORES, LAYERS = "scores.tsv", "layers.tsv"
+SCORE_COLUMNS, LAYER_COLUMNS = ("query", "document", "score", "decision", "hit"), ("layer", "mtwv", "threshold")
 LEAST_DEVIATION = 1e-9
 """Of features and of scores (s3prl)."""
 
@@ -151,13 +152,14 @@ def score_qbe(spec: str, train: DataFolder, queries: DataFolder, documents: Data
               system: str, seed: int, layer: int = -1, distance: str = "cosine_exp", cache: Path | None = None,
               dev: tuple[DataFolder, DataFolder] | None = None, device: str = "cpu") -> dict:
     """MTWV of a layer of `spec` on `queries` and `documents`, into out/score.json, beside it scores.tsv with the score
-    of every trial, and layers.tsv.
+    of every trial, of which the score is made (`score_files`), and layers.tsv.
 
     dev: queries and documents on which the layer is chosen (see `best_layer`); `layer` is then not looked at.
     cache: where layers are kept for several tasks. The intervals are over queries, at the threshold that was found; where
     nothing is detected there is none.
     """
     upstream = open_upstream(spec, train, dump, device)
+    upstream.require_frames("qbe")
     trials = read_trials(queries, documents)
     tried: dict[int, TermWeighted] = {}
     if dev is not None:
@@ -169,10 +171,46 @@ def score_qbe(spec: str, train: DataFolder, queries: DataFolder, documents: Data
     layer = layer_number(upstream, layer)
     ((_, (scores, short)),) = _each_layer(spec, upstream, train, queries, documents, trials, dump, cache, distance,
                                           [layer])
-    best = mtwv(scores, trials.hits, trials=trials.judged)
-    found = {"mtwv": _metric(best), "atwv": _metric(_above(scores, trials))}
+    notes = []
     if tried:
-        found["twv_dev_threshold"] = _metric(term_weighted_value(scores, trials.hits, tried[layer].threshold,
+        notes.append("each system's layer is the best on dev" if stands_out else
+                     f"no layer stands out on dev, where the MTWV of all {len(tried)} is {tried[layer].value:g}; the last is "
+                     "taken")
+    if short:
+        notes.append(f"{short} queries of fewer than {MIN_FRAMES} frames are not looked for")
+    tables = {SCORES: _scores_table(trials, scores)}
+    if tried:
+        tables[LAYERS] = "\n".join(["\t".join(LAYER_COLUMNS), *(
+            f"{number}\t{value.value!r}\t{value.threshold!r}" for number, value in tried.items())]) + "\n"
+    settings = {"upstream": spec, "upstream_digest": fingerprint(spec, train, dump),
+                "data_digest": tables_digest(queries.path, documents.path, *(folder.path for folder in dev or ())),
+                "layer": layer, "distance": distance,
+                "dev": [str(folder.path) for folder in dev] if dev else None}
+    data = {queries.name: {"queries": len(trials.queries), "counted": int(trials.hits.any(1).sum())},
+            documents.name: {"documents": len(trials.documents), "trials": int(trials.judged.sum()),
+                             "hits": int(trials.hits.sum())}}
+    beyond = None if trials.beyond is None else {"documents": trials.beyond[1],
+                                                 "counts": dict(zip(trials.queries, trials.beyond[0].tolist()))}
+    keep(out, "qbe", documents.name, tables, settings, data, notes, queries=trials.queries, beyond=beyond)
+    return score_kept(out, out, system, seed)
+
+
+def score_files(folder: Path) -> Scored:
+    """MTWV and the like of the scores in `folder`, and TWV, misses and false alarms of each query. Raises `SpeechrepError`
+    for a trial that is missing or stands twice."""
+    made = read_json(folder / MADE)
+    trials, scores = read_scores(folder)
+    best = mtwv(scores, trials.hits, trials=trials.judged)
+    # JSON knows no infinity, the threshold of a system that should detect nothing.
+    threshold = best.threshold if np.isfinite(best.threshold) else None
+    found = {"mtwv": _metric(best) | {"threshold": threshold}, "atwv": _metric(_above(scores, trials))}
+    if made["config"]["dev"]:
+        path = folder / LAYERS
+        thresholds = {row[0]: value_of(path, row[2]) for row in read_rows(path, LAYER_COLUMNS, 1)}
+        layer = str(made["config"]["layer"])
+        if layer not in thresholds:
+            raise SpeechrepError(f"{path}: no layer {layer}", f"that which {MADE} says was chosen")
+        found["twv_dev_threshold"] = _metric(term_weighted_value(scores, trials.hits, thresholds[layer],
                                                                  trials=trials.judged))
     if trials.beyond is not None:
         more, hits, judged = with_unreported(trials, scores)
@@ -181,33 +219,34 @@ def score_qbe(spec: str, train: DataFolder, queries: DataFolder, documents: Data
     empty = [name for name, entry in found.items() if entry["low"] is None]
     if empty:
         notes.append(f"{', '.join(empty)}: nothing is detected, which is worth 0 for every query and has no interval")
-    if tried:
-        notes.append("each system's layer is the best on dev" if stands_out else
-                     f"no layer stands out on dev, where the MTWV of all {len(tried)} is {tried[layer].value:g}; the last is "
-                     "taken")
-    if short:
-        notes.append(f"{short} queries of fewer than {MIN_FRAMES} frames are not looked for")
+    notes += made["notes"]
     unheard = len(trials.queries) - len(best.queries)
     if unheard:
         notes.append(f"{unheard} queries that no document holds are not counted")
-    write_text(out / "scores.tsv", _scores_table(trials, scores))
-    if tried:
-        write_text(out / "layers.tsv", "layer\tmtwv\tthreshold\n" + "".join(
-            f"{number}\t{value.value:.6f}\t{value.threshold:.4f}\n" for number, value in tried.items()))
-    # JSON knows no infinity, the threshold of a system that should detect nothing.
-    threshold = best.threshold if np.isfinite(best.threshold) else None
-    settings = {"upstream": spec, "upstream_digest": fingerprint(spec, train, dump),
-                "data_digest": tables_digest(queries.path, documents.path, *(folder.path for folder in dev or ())),
-                "layer": layer, "distance": distance, "threshold": threshold,
-                "dev": [str(folder.path) for folder in dev] if dev else None}
-    data = {queries.name: {"queries": len(trials.queries), "counted": len(best.queries)},
-            documents.name: {"documents": len(trials.documents), "trials": int(trials.judged.sum()),
-                             "hits": int(trials.hits.sum())}}
     per_query = {trials.queries[q]: {"hits": int(trials.hits[q].sum()), "twv": float(value), "p_miss": float(miss),
                                      "p_fa": float(alarm)}
                  for q, value, miss, alarm in zip(best.queries.tolist(), best.values, best.misses, best.alarms)}
-    return write_score(out / "score.json", task="qbe", part=documents.name, system=system, seed=seed, metrics=found,
-                       per_utt=per_query, notes=notes, provenance=provenance(sys.argv, settings, seed, data))
+    return Scored(found, per_query, notes)
+
+
+def read_scores(folder: Path) -> tuple[Trials, np.ndarray]:
+    """The trials and their scores [Q, R] that `score_qbe` left in a folder. Raises `SpeechrepError` as `score_files`."""
+    made, path = read_json(folder / MADE), folder / SCORES
+    rows = read_rows(path, SCORE_COLUMNS, 2)
+    check_count(path, "trials", len(rows), made["data"][made["part"]]["trials"])
+    queries = {name: i for i, name in enumerate(made["queries"])}
+    documents = {name: i for i, name in enumerate(sorted({row[1] for row in rows}))}
+    unknown = next((row[0] for row in rows if row[0] not in queries), None)
+    if unknown is not None:
+        raise SpeechrepError(f"{path}: the query '{unknown}'", f"one that {MADE} names")
+    scores = np.zeros((len(queries), len(documents)))
+    hits, judged = np.zeros(scores.shape, dtype=bool), np.zeros(scores.shape, dtype=bool)
+    for query, document, score, _, hit in rows:
+        at = queries[query], documents[document]
+        scores[at], hits[at], judged[at] = value_of(path, score), hit == "1", True
+    check_count(path, "hits", int(hits.sum()), made["data"][made["part"]]["hits"])
+    beyond = made["beyond"] and (np.array([made["beyond"]["counts"][query] for query in queries]), made["beyond"]["documents"])
+    return Trials(list(queries), list(documents), hits, judged, beyond), scores
 
 
 def best_layer(tried: Mapping[int, float]) -> tuple[int, bool]:
@@ -243,7 +282,7 @@ def _each_layer(spec: str, upstream: Upstream, train: DataFolder, queries: DataF
 def _layers(spec: str, upstream: Upstream, folder: DataFolder, train: DataFolder, dump: Path, cache: Path | None,
             numbers: list[int]) -> Layers:
     if cache is not None:
-        return dict(extract(spec, folder, train, dump, cache, numbers))
+        return dict(extract(spec, folder, train, dump, cache, numbers, device=str(upstream.mean.device)))
     dataset = open_dataset(upstream, folder, dump)
     found: dict[int, dict[str, np.ndarray]] = {number: {} for number in numbers}
     for utt, outputs in layer_features(upstream, dataset, dataset.utts, numbers):
@@ -261,10 +300,11 @@ def _metric(found: TermWeighted) -> dict:
 
 
 def _scores_table(trials: Trials, scores: np.ndarray) -> str:
-    """A line a trial: its score, whether that says yes, and whether it is one."""
-    lines = ["query\tdocument\tscore\tdecision\thit"]
+    """A line a trial: its score, whether that says yes, and whether it is one. Scores are written whole, so that what is read
+    makes the same score."""
+    lines = ["\t".join(SCORE_COLUMNS)]
     for q, d in np.argwhere(trials.judged).tolist():
-        score = scores[q, d]
-        lines.append(f"{trials.queries[q]}\t{trials.documents[d]}\t{score:.4f}\t{'YES' if score > YES else 'NO'}\t"
+        score = float(scores[q, d])
+        lines.append(f"{trials.queries[q]}\t{trials.documents[d]}\t{score!r}\t{'YES' if score > YES else 'NO'}\t"
                      f"{int(trials.hits[q, d])}")
     return "\n".join(lines) + "\n"

@@ -9,7 +9,6 @@ Layer and pooling are chosen on dev, by the mean over types of the average weigh
 """
 
 import csv
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,17 +18,22 @@ import numpy as np
 from speechrep.data.folder import DataFolder, tables_digest
 from speechrep.errors import SpeechrepError
 from speechrep.extract import extract, fingerprint, layer_features, layer_number, open_dataset, open_upstream
-from speechrep.files import write_text
+from speechrep.files import read_json
 from speechrep.metrics.bootstrap import draws
-from speechrep.metrics.score import metric, write_score
+from speechrep.metrics.score import metric
 from speechrep.metrics.ssimi import POOLINGS, Token, averages, pool, ssimi, word_distance
-from speechrep.provenance import provenance
-from speechrep.tasks.base import ZeroShot
+from speechrep.tasks.base import Scored, ZeroShot
+from speechrep.tasks.kept import MADE, check_count, keep, read_rows, score_kept, value_of
 
 ZERO_SHOT = tuple(ZeroShot({"--train": train, "--dev": "semantic_dev", "--test": "semantic_test"},
-                           {"semantic_dev": ("gold.csv", "pairs.csv"), "semantic_test": ("gold.csv", "pairs.csv")})
+                           {"semantic_dev": ("gold.csv", "pairs.csv"), "semantic_test": ("gold.csv", "pairs.csv")},
+                           frame_level=False)
                   for train in ("train", "phonetic_dev_clean"))
 """Features have their statistics from the training part or, as in ZeroSpeech 2021, which has none, from clean dev."""
+
+PAIRS = "pairs.tsv"
+PAIR_COLUMNS = ("type", "dataset", "number", "word_1", "word_2", "human", "distance")
+"""Of the table of pairs: type, dataset and number name one."""
 
 RECORDED = "librispeech"
 """The type whose tokens are compared whoever says them."""
@@ -120,16 +124,17 @@ def distances_of(words: Words, vectors: Mapping[str, np.ndarray], distance: str)
     return found
 
 
-def correlations(words: Words, distances: Mapping[tuple[str, str], np.ndarray]) -> dict[tuple[str, str], float]:
+def correlations(pairs: Mapping[tuple[str, str], Pairs],
+                 distances: Mapping[tuple[str, str], np.ndarray]) -> dict[tuple[str, str], float]:
     """(type, dataset) -> sSIMI."""
-    return {key: ssimi(pairs.human, distances[key]) for key, pairs in words.pairs.items()}
+    return {key: ssimi(own.human, distances[key]) for key, own in pairs.items()}
 
 
 def score_ssimi(spec: str, train: DataFolder, test: DataFolder, dump: Path, out: Path, system: str, seed: int,
                 layer: int = -1, pooling: str = "mean", distance: str = "euclidean", cache: Path | None = None,
                 dev: DataFolder | None = None, device: str = "cpu") -> dict:
-    """sSIMI of a layer of `spec` on `test`, into out/score.json, beside it pairs.tsv with the distance of every pair and
-    choices.tsv with what dev says of each layer and pooling.
+    """sSIMI of a layer of `spec` on `test`, into out/score.json, beside it pairs.tsv with the distance of every pair, of which
+    alone the score is made (`score_files`), and choices.tsv with what dev says of each layer and pooling.
 
     dev: where layer and pooling are chosen; `layer` and `pooling` are then not looked at. distance: a name of scipy's.
     The intervals are over pairs.
@@ -142,18 +147,17 @@ def score_ssimi(spec: str, train: DataFolder, test: DataFolder, dump: Path, out:
         for number, vectors in _vectors(spec, upstream, dev, train, dump, cache, words, list(range(len(upstream.dims))),
                                         POOLINGS).items():
             for name in POOLINGS:
-                found = correlations(words, distances_of(words, vectors[name], distance))
-                tried[number, name] = float(np.mean([weighted for _, weighted in averages(found, _sizes(words)).values()]))
+                found = correlations(words.pairs, distances_of(words, vectors[name], distance))
+                means = averages(found, _sizes(words.pairs))
+                tried[number, name] = float(np.mean([weighted for _, weighted in means.values()]))
         layer, pooling = max(tried, key=lambda key: tried[key])
     words = read_words(test)
     vectors = _vectors(spec, upstream, test, train, dump, cache, words, [layer], (pooling,))[layer][pooling]
     distances = distances_of(words, vectors, distance)
-    metrics = _metrics(words, distances)
-    notes = ["the intervals are over pairs of words"] + (["layer and pooling are the best on dev"] if tried else [])
-    write_text(out / "pairs.tsv", _pairs_table(words, distances))
+    tables = {PAIRS: _pairs_table(words, distances)}
     if tried:
-        write_text(out / "choices.tsv", "layer\tpooling\tssimi\n" + "".join(
-            f"{number}\t{name}\t{value:.4f}\n" for (number, name), value in tried.items()))
+        tables["choices.tsv"] = "layer\tpooling\tssimi\n" + "".join(
+            f"{number}\t{name}\t{value:.4f}\n" for (number, name), value in tried.items())
     settings = {"upstream": spec, "upstream_digest": fingerprint(spec, train, dump),
                 "data_digest": tables_digest(test.path, *([dev.path] if dev else [])),
                 "layer": layer, "pooling": pooling, "distance": distance,
@@ -161,21 +165,40 @@ def score_ssimi(spec: str, train: DataFolder, test: DataFolder, dump: Path, out:
     data = {test.path.name: {"tokens": sum(map(len, words.tokens.values())),
                              "pairs": {f"{kind}/{dataset}": len(pairs.human)
                                        for (kind, dataset), pairs in words.pairs.items()}}}
-    return write_score(out / "score.json", task="ssimi", part=test.path.name, system=system, seed=seed, metrics=metrics,
-                       notes=notes, provenance=provenance(sys.argv, settings, seed, data))
+    keep(out, "ssimi", test.path.name, tables, settings, data, ["layer and pooling are the best on dev"] if tried else [])
+    return score_kept(out, out, system, seed)
 
 
-def _sizes(words: Words) -> dict[tuple[str, str], int]:
-    return {key: len(pairs.human) for key, pairs in words.pairs.items()}
+def score_files(folder: Path) -> Scored:
+    """sSIMI of the distances in `folder`. Raises `SpeechrepError` for a pair that is missing or stands twice."""
+    made, path = read_json(folder / MADE), folder / PAIRS
+    by_set: dict[tuple[str, str], list[list[str]]] = {}
+    for kind, dataset, *row in read_rows(path, PAIR_COLUMNS, 3):
+        by_set.setdefault((kind, dataset), []).append(row)
+    wanted = made["data"][made["part"]]["pairs"]
+    strange = sorted({f"{kind}/{dataset}" for kind, dataset in by_set} - set(wanted))
+    if strange:
+        raise SpeechrepError(f"{path}: pairs of {', '.join(strange)}", f"of {', '.join(wanted)}, as {MADE} says")
+    found = {f"{kind}/{dataset}": len(rows) for (kind, dataset), rows in by_set.items()}
+    for name, count in wanted.items():
+        check_count(path, f"pairs of {name}", found.get(name, 0), count)
+    pairs = {key: Pairs([row[1] for row in rows], [row[2] for row in rows], np.array([value_of(path, row[3]) for row in rows]))
+             for key, rows in by_set.items()}
+    distances = {key: np.array([value_of(path, row[4]) for row in rows]) for key, rows in by_set.items()}
+    return Scored(_metrics(pairs, distances), {}, ["the intervals are over pairs of words", *made["notes"]])
 
 
-def _metrics(words: Words, distances: Mapping[tuple[str, str], np.ndarray]) -> dict[str, dict]:
+def _sizes(pairs: Mapping[tuple[str, str], Pairs]) -> dict[tuple[str, str], int]:
+    return {key: len(own.human) for key, own in pairs.items()}
+
+
+def _metrics(pairs: Mapping[tuple[str, str], Pairs], distances: Mapping[tuple[str, str], np.ndarray]) -> dict[str, dict]:
     """Of each type the mean over datasets, the mean weighted by pairs, and every dataset; in the order of a table."""
-    found, sizes = correlations(words, distances), _sizes(words)
+    found, sizes = correlations(pairs, distances), _sizes(pairs)
     resampled: dict[tuple[str, str], np.ndarray] = {}
-    for key, pairs in words.pairs.items():
-        drawn = draws(len(pairs.human))
-        resampled[key] = np.array([ssimi(pairs.human[some], distances[key][some]) for some in drawn])
+    for key, own in pairs.items():
+        drawn = draws(len(own.human))
+        resampled[key] = np.array([ssimi(own.human[some], distances[key][some]) for some in drawn])
     metrics = {}
     for place, suffix in enumerate(("", "_weighted")):
         for kind, both in averages(found, sizes).items():
@@ -199,7 +222,7 @@ def _vectors(spec: str, upstream, folder: DataFolder, train: DataFolder, dump: P
     utts = sorted({token.name for tokens in words.tokens.values() for token in tokens})
     found = {number: {name: {} for name in poolings} for number in numbers}
     if cache is not None:
-        tables = extract(spec, folder, train, dump, cache, numbers)
+        tables = extract(spec, folder, train, dump, cache, numbers, device=str(upstream.mean.device))
         features = ((utt, [tables[number][utt] for number in numbers]) for utt in utts if utt in tables[numbers[0]])
     else:
         dataset = open_dataset(upstream, folder, dump)
@@ -217,8 +240,9 @@ def _vectors(spec: str, upstream, folder: DataFolder, train: DataFolder, dump: P
 
 
 def _pairs_table(words: Words, distances: Mapping[tuple[str, str], np.ndarray]) -> str:
-    lines = ["type\tdataset\tword_1\tword_2\thuman\tdistance"]
+    """A line a pair, numbered from 1 in each dataset. Values are written whole, so that what is read makes the same score."""
+    lines = ["\t".join(PAIR_COLUMNS)]
     for (kind, dataset), pairs in words.pairs.items():
-        lines += [f"{kind}\t{dataset}\t{a}\t{b}\t{human:g}\t{value:.6g}" for a, b, human, value in
-                  zip(pairs.first, pairs.second, pairs.human, distances[kind, dataset])]
+        lines += [f"{kind}\t{dataset}\t{place}\t{a}\t{b}\t{human!r}\t{value!r}" for place, (a, b, human, value) in enumerate(
+            zip(pairs.first, pairs.second, pairs.human.tolist(), distances[kind, dataset].tolist()), 1)]
     return "\n".join(lines) + "\n"

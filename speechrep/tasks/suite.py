@@ -42,6 +42,8 @@ class Job:
     decode`."""
     folds: tuple[str, ...] = ()
     """The settings of several trainings that together are the task (see `BaseTask.folds`)."""
+    frame_level: bool = True
+    """Whether an upstream of one vector an utterance cannot serve it (see `BaseTask`)."""
     superb: tuple[tuple[str, str], ...] = ()
     """The habits of the reference that the task can take on, with the setting of each (see `BaseTask.superb`)."""
 
@@ -105,7 +107,7 @@ def _trained_on(names: tuple[str, str, str], name: str, conf: Path, task: str, c
     why = _unlabelled(folders, streams) or cls.obstacle(config, folders)
     options = (word for option, part in cls.decode_options.items() for word in (option, str(paths[part])))
     return why or Job(name, task, conf, tuple(paths.values()), tuple(options), cls.folds(config, folders),
-                      tuple(cls.superb.items()))
+                      cls.frame_level, tuple(cls.superb.items()))
 
 
 def _zero_shot(name: str, tasks: tuple[ZeroShot, ...], data: Path) -> Job | str:
@@ -121,7 +123,8 @@ def _zero_shot_on(name: str, task: ZeroShot, data: Path) -> Job | str:
     if missing:
         return f"no {', '.join(missing)} in {data}"
     options = (word for option, path in (task.options | task.paths).items() for word in (option, str(data / path)))
-    return Job(name, name, None, None, tuple(options), superb=tuple(task.superb.items()))
+    return Job(name, name, None, None, tuple(options), frame_level=task.frame_level,
+               superb=tuple(task.superb.items()))
 
 
 def _first(found: Iterable[Job | str]) -> Job | str:

@@ -1,9 +1,9 @@
 """The systems that are compared: upstreams with the names under which they stand in tables and folders.
 
 `SPEC` or `NAME=SPEC`, several by commas. SPEC is what `Upstream.open` takes: mfcc, fbank, logmel, a checkpoint,
-random:CHECKPOINT or a folder in transformers' format; `{seed}` in it stands for the seed of the run, where each seed
-has a checkpoint of its own. Without a name, exp/METHOD/SIZE-SEED/best.pt is METHOD-SIZE, a folder is called as it is,
-and random:exp/METHOD/... is random-METHOD.
+random:CHECKPOINT or a folder in transformers' format, or mean: and one of these; `{seed}` in it stands for the seed of the
+run, where each seed has a checkpoint of its own. Without a name, exp/METHOD/SIZE-SEED/best.pt is METHOD-SIZE, a folder is
+called as it is, random:exp/METHOD/... is random-METHOD, and mean:SPEC is mean- and the name of SPEC.
 """
 
 import re
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from speechrep.errors import SpeechrepError
-from speechrep.upstream import FEATURES
+from speechrep.upstream import FEATURES, MEAN_OF, RANDOM, source_of
 
 NAMED = re.compile(r"([A-Za-z0-9][A-Za-z0-9_.+-]*)=(.+)")
 
@@ -40,11 +40,11 @@ def find_systems(upstream: str, seeds: list[int]) -> list[System]:
                                  f"say NAME={spec}")
         for seed in seeds:
             own = spec.replace("{seed}", str(seed))
-            path = Path(own.removeprefix("random:"))
-            if own not in FEATURES and not path.exists():
+            source = source_of(own)
+            if source not in FEATURES and not Path(source).exists():
                 raise SpeechrepError(f"upstream {own}: no such file or folder",
-                                     f"{', '.join(FEATURES)}, a checkpoint, random:CHECKPOINT, or a folder in transformers' "
-                                     "format", "check the path, or train it (stage 5)")
+                                     f"{', '.join(FEATURES)}, a checkpoint, random:CHECKPOINT, a folder in transformers' "
+                                     "format, or mean: and one of these", "check the path, or train it (stage 5)")
             system = System(name, own, seed)
             if system not in found:
                 found.append(system)
@@ -55,15 +55,17 @@ def find_systems(upstream: str, seeds: list[int]) -> list[System]:
 
 def name_of(spec: str, seeds: list[int]) -> str:
     """The name of a spec that says none."""
-    path = Path(spec.removeprefix("random:"))
+    if spec.startswith(MEAN_OF):
+        return f"mean-{name_of(spec.removeprefix(MEAN_OF), seeds)}"
+    path = Path(source_of(spec))
     if spec in FEATURES:
         return spec
     if path.suffix != ".pt":
         name = path.resolve().name
     else:
         method, size = path.resolve().parts[-3:-1]
-        name = method if spec.startswith("random:") else f"{method}-{_without_seed(size, seeds)}"
-    return f"random-{name}" if spec.startswith("random:") else name
+        name = method if spec.startswith(RANDOM) else f"{method}-{_without_seed(size, seeds)}"
+    return f"random-{name}" if spec.startswith(RANDOM) else name
 
 
 def _without_seed(size: str, seeds: list[int]) -> str:

@@ -20,6 +20,7 @@ from speechrep.report import methods, methods_plots
 from speechrep.report.methods import collect_methods, floor_of, methods_markdown, write_table
 from speechrep.report.methods_page import find_weights, make_methods_page
 from speechrep.report.methods_plots import total_loss
+from speechrep.report.pictures import write_pictures
 
 
 def test_students_interval_agrees_with_scipy():
@@ -194,6 +195,26 @@ def test_the_page_holds_everything(page, recipe):
     assert sorted(weights) == ["apc-small-0", "random-apc-0"] and sorted(weights["apc-small-0"]) == ["frame_phones", "intent"]
     assert all(own.sum() == pytest.approx(1) and len(own) == 2 for tasks in weights.values() for own in tasks.values())
     assert page == make_methods_page(recipe / "exp", recipe / "data", recipe / "again", "Toys & <b>tests</b>").read_text()
+
+
+def test_the_verb_leaves_pictures_too(recipe, tmp_path, monkeypatch, capsys):
+    """Beside the page, of the values and weights that it shows; of the same scores the same bytes, and none where there is
+    nothing to show."""
+    monkeypatch.chdir(recipe)
+    assert main(["suite", "report"]) == 0
+    assert {"exp/report/methods.html", "exp/report/bars.svg", "exp/report/layers.svg"} <= set(capsys.readouterr().out.split())
+    made = write_pictures(recipe / "exp", tmp_path / "again")
+    assert [path.name for path in made] == ["bars.svg", "layers.svg"]
+    for path in made:
+        assert path.read_bytes() == (recipe / "exp/report" / path.name).read_bytes()
+        # Text is drawn as outlines, each behind a comment that says it.
+        assert all(f"<!-- {name}" in path.read_text() for name in ("apc-small", "random-apc"))
+    assert all(f"<!-- {task}" in made[1].read_text() for task in ("intent", "frame_phones"))
+    (tmp_path / "exp").mkdir()
+    assert main(["suite", "report", "--exp", str(tmp_path / "exp")]) == 0
+    assert [path.name for path in (tmp_path / "exp/report").iterdir()] == ["methods.html"]
+    with pytest.raises(SpeechrepError, match="no scores"):
+        write_pictures(tmp_path / "exp", tmp_path)
 
 
 def test_what_is_missing_is_named(recipe, tmp_path):

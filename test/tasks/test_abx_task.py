@@ -1,5 +1,6 @@
 """ABX from a data folder to score.json, on chords."""
 
+import gzip
 import shutil
 
 import numpy as np
@@ -13,6 +14,7 @@ from speechrep.data.folder import read_table, write_folder, write_table
 from speechrep.errors import SpeechrepError
 from speechrep.metrics.score import read_score
 from speechrep.tasks import abx
+from speechrep.tasks.predict import score_predictions
 
 
 @pytest.fixture(scope="module")
@@ -159,3 +161,58 @@ def test_a_dev_part_that_chooses_nothing_is_refused(root, tmp_path):
         abx.write_items(dev.path / abx.OWN_ITEMS, tokens)
         with pytest.raises(SpeechrepError, match=why):
             score(root, tmp_path / "out", items=items, dev=dev)
+
+
+def test_the_score_is_made_of_the_cells_alone(root, tmp_path):
+    """Without features, tokens or data the same numbers, notes and settings come out of the table; a hand-made change of it
+    moves them, and a table that is not whole is refused."""
+    out = tmp_path / "out"
+    first = score(root, out)
+    arguments = ["score", "predictions", out, "--part", "test", "--system", "x", "--out"]
+    for name in ("triphones.item", "phones.item", "pairs.tsv", "score.json"):
+        (out / name).unlink()
+    assert main([str(value) for value in (*arguments, tmp_path / "again")]) in (0, None)
+    again = read_score(tmp_path / "again/score.json")
+    assert {key: again[key] for key in ("metrics", "notes", "system", "part", "seed")} == {
+        key: first[key] for key in ("metrics", "notes", "system", "part", "seed")}
+    assert again["provenance"]["config"] == first["provenance"]["config"]
+    assert again["provenance"]["data"] == first["provenance"]["data"]
+    path = out / abx.CELLS
+    header, *lines = gzip.decompress(path.read_bytes()).decode().splitlines()
+    assert header.split("\t") == list(abx.CELL_COLUMNS)
+    assert len(lines) == sum(own["cells"] for own in first["provenance"]["data"]["test"].values())
+    within = [line.split("\t") for line in lines if line.startswith("abx_within\t")]
+    # Contexts first, then speakers, then ordered pairs of phones.
+    by_pair = {}
+    for _, a, b, _, speaker, x_speaker, _, error, _ in within:
+        assert speaker == x_speaker
+        by_pair.setdefault((a, b), {}).setdefault(speaker, []).append(float(error))
+    by_hand = np.mean([np.mean([np.mean(errors) for errors in own.values()]) for own in by_pair.values()])
+    assert first["metrics"]["abx_within"]["value"] == pytest.approx(100 * by_hand)
+
+    def rescored(changed):
+        path.write_bytes(gzip.compress(("\n".join([header, *changed]) + "\n").encode()))
+        return score_predictions(out, "test", "x", 0, out)["metrics"]
+
+    wrong = ["\t".join([*line.split("\t")[:-2], "1.0", line.split("\t")[-1]]) for line in lines]
+    assert {entry["value"] for entry in rescored(wrong).values()} == {100}
+    for changed, why in ((lines[1:], f"{len(within) - 1} cells of abx_within\n  wanted: {len(within)}, as made.json says"),
+                         ([*lines, lines[0]], "stands twice"), ([lines[0] + "\t", *lines[1:]], "cells.tsv.gz:2: 10 values"),
+                         ([lines[0] + "0", *lines[1:]], "triplets of abx_within"),
+                         ([lines[0].replace("abx_within", "abx_without"), *lines[1:]], "conditions abx_without")):
+        with pytest.raises(SpeechrepError, match=why):
+            rescored(changed)
+    path.write_bytes(b"no archive")
+    with pytest.raises(SpeechrepError, match="not readable"):
+        score_predictions(out, "test", "x", 0, out)
+    path.unlink()
+    with pytest.raises(SpeechrepError, match="cells.tsv.gz: no such file"):
+        score_predictions(out, "test", "x", 0, out)
+    with pytest.raises(SpeechrepError, match="abx of test\n  wanted: of dev"):
+        score_predictions(out, "dev", "x", 0, out)
+
+
+def test_the_same_cells_have_the_same_bytes(root, tmp_path):
+    for name in ("a", "b"):
+        score(root, tmp_path / name)
+    assert (tmp_path / "a" / abx.CELLS).read_bytes() == (tmp_path / "b" / abx.CELLS).read_bytes()

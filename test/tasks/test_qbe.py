@@ -16,6 +16,7 @@ from speechrep.errors import SpeechrepError
 from speechrep.metrics.mtwv import mtwv
 from speechrep.metrics.score import read_per_utt, read_score
 from speechrep.tasks import qbe
+from speechrep.tasks.predict import score_predictions
 
 
 @pytest.fixture(scope="module")
@@ -199,3 +200,50 @@ def test_utterances_without_features_are_refused(root, tmp_path, part, cached):
         qbe.score_qbe("logmel", folder(root, "train"), folder(root, "queries_test"), folder(root, "test"), tmp_path / "dump",
                       tmp_path / "out", "x", 0, dev=(folder(root, "queries_dev"), folder(root, "dev")),
                       cache=tmp_path / "layers" if cached else None)
+
+
+def test_the_score_is_made_of_the_trials_alone(root, tmp_path):
+    """Without features and folders the same numbers come out of the tables, beyond and dev's threshold among them; tables
+    that are not whole are refused."""
+    queries, out = folder(root, "queries_test"), tmp_path / "out"
+    own = write_folder(tmp_path / "queries_test", {name: queries.read(name) for name in queries.streams()
+                                                   if name not in ("spk2utt", "relevance")})
+    text = (queries.path / "relevance").read_text()
+    (own.path / "relevance").write_text(text)
+    (own.path / "relevance.all").write_text(text + "".join(f"{utt} elsewhere\n" for utt in own.utts[:3]))
+    first = qbe.score_qbe("logmel", folder(root, "train"), own, folder(root, "test"), root / "dump", out, "x", 0,
+                          dev=(folder(root, "queries_dev"), folder(root, "dev")))
+    assert set(first["metrics"]) == {"mtwv", "atwv", "twv_dev_threshold", "mtwv_all"}
+    shutil.rmtree(own.path)
+    per_query = (out / "per_utt.tsv").read_text()
+    for name in ("score.json", "per_utt.tsv"):
+        (out / name).unlink()
+    arguments = ["score", "predictions", out, "--part", "test", "--system", "x", "--out", tmp_path / "again"]
+    assert main([str(value) for value in arguments]) in (0, None)
+    again = read_score(tmp_path / "again/score.json")
+    assert all(again[key] == first[key] for key in ("metrics", "notes", "system", "part", "seed"))
+    assert all(again["provenance"][key] == first["provenance"][key] for key in ("config", "data"))
+    assert (tmp_path / "again/per_utt.tsv").read_text() == per_query
+    path = out / "scores.tsv"
+    header, *lines = path.read_text().splitlines()
+
+    def rescored(changed):
+        path.write_text("\n".join([header, *changed]) + "\n")
+        return score_predictions(out, "test", "x", 0, out)["metrics"]
+
+    # Whoever gives every hit, and nothing else, a high score is perfect.
+    rows = [line.split("\t") for line in lines]
+    perfect = ["\t".join([query, document, "9" if hit == "1" else "0", "NO", hit]) for query, document, _, _, hit in rows]
+    found = rescored(perfect)
+    assert found["mtwv"]["value"] == found["atwv"]["value"] == 1 > found["mtwv_all"]["value"]
+    number = len(lines)
+    for changed, why in ((lines[1:], f"{number - 1} trials\n  wanted: {number}, as made.json says"),
+                         ([*lines[:-1], lines[0]], "stands twice"), (["nobody" + lines[0], *lines[1:]], "the query 'nobody"),
+                         (["\t".join([*rows[0][:2], "high", *rows[0][3:]]), *lines[1:]], "scores.tsv: 'high'"),
+                         (["\t".join([*rows[0][:4], str(1 - int(rows[0][4]))]), *lines[1:]], "hits\n  wanted")):
+        with pytest.raises(SpeechrepError, match=why):
+            rescored(changed)
+    path.write_text("\n".join([header, *lines]) + "\n")
+    (out / "layers.tsv").write_text("layer\tmtwv\tthreshold\n7\t0.5\t1.0\n")
+    with pytest.raises(SpeechrepError, match="layers.tsv: no layer 0"):
+        score_predictions(out, "test", "x", 0, out)

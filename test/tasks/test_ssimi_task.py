@@ -15,6 +15,7 @@ from speechrep.data.folder import DataFolder, read_table, write_table
 from speechrep.errors import SpeechrepError
 from speechrep.metrics.score import read_score
 from speechrep.tasks import ssimi
+from speechrep.tasks.predict import score_predictions
 
 WORDS = ("cat", "dog", "car", "bus")
 JUDGED = {("cat", "dog"): 9.0, ("car", "bus"): 8.0, ("cat", "car"): 2.0, ("dog", "bus"): 3.0, ("dog", "car"): 1.5,
@@ -133,3 +134,34 @@ def test_utterances_without_features_are_refused(root, tmp_path, part, cached):
     with pytest.raises(SpeechrepError, match=f"3 utterances of .*/{part} have no features, such as '{list(feats)[0]}'"):
         ssimi.score_ssimi("logmel", folder(root, "train"), folder(root, "test"), tmp_path / "dump", tmp_path / "out", "x", 0,
                           dev=folder(root, "dev"), cache=tmp_path / "layers" if cached else None)
+
+
+def test_the_score_is_made_of_the_pairs_alone(root, tmp_path):
+    """Without features and words the same numbers come out of the table; one that is not whole is refused."""
+    out = tmp_path / "out"
+    first = ssimi.score_ssimi("logmel", folder(root, "train"), folder(root, "test"), root / "dump", out, "x", 0,
+                              dev=folder(root, "dev"))
+    (out / "score.json").unlink()
+    assert main([str(value) for value in ("score", "predictions", out, "--part", "test", "--system", "x", "--out",
+                                          tmp_path / "again")]) in (0, None)
+    again = read_score(tmp_path / "again/score.json")
+    assert all(again[key] == first[key] for key in ("metrics", "notes", "system", "part", "seed"))
+    assert all(again["provenance"][key] == first["provenance"][key] for key in ("config", "data"))
+    path = out / "pairs.tsv"
+    header, *lines = path.read_text().splitlines()
+    assert len(lines) == 20
+
+    def rescored(changed):
+        path.write_text("\n".join([header, *changed]) + "\n")
+        return score_predictions(out, "test", "x", 0, out)["metrics"]
+
+    # Distances that are the judgements, negated, agree with them altogether.
+    rows = [line.split("\t") for line in lines]
+    agreed = rescored("\t".join([*row[:-1], str(-float(row[-2]))]) for row in rows)
+    assert [entry["value"] for entry in agreed.values()] == pytest.approx([100] * 8)
+    for changed, why in ((lines[1:], "5 pairs of librispeech/mturk\n  wanted: 6, as made.json says"),
+                         ([*lines, lines[0]], "stands twice"), (lines[:6] + lines[10:], "0 pairs of librispeech/simlex"),
+                         ([lines[0].replace("mturk", "other"), *lines[1:]], "pairs of librispeech/other"),
+                         (["\t".join([*rows[0][:-1], "far"]), *lines[1:]], "pairs.tsv: 'far'")):
+        with pytest.raises(SpeechrepError, match=why):
+            rescored(changed)

@@ -168,6 +168,11 @@ def test_tasks_say_what_they_need(recipe, monkeypatch):
     assert [stream_of(need) for need in ("phones", "label:ali", "units:x", "feats", "text")] == ["ali", "ali", "units.x", "", "text"]
 
 
+def test_what_tasks_that_train_nothing_are_compared_by():
+    found = {name: {(task.main_metrics, task.frame_level) for task in tasks} for name, tasks in zero_shot_tasks().items()}
+    assert found == {"abx": {(("abx_within", "abx_across"), True)}, "qbe": {(("mtwv",), True)}, "ssimi": {((), False)}}
+
+
 def test_habits_are_named_in_the_help(capsys):
     with pytest.raises(SystemExit):
         main(["suite", "train", "--help"])

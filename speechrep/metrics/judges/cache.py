@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from speechrep.files import read_json, write_json
+from speechrep.files import read_json, remove_leftovers, write_json
 
 
 class Cache:
@@ -24,6 +24,7 @@ class Cache:
         if not self._find(key):
             self._known[key] = answer()
             if self.folder is not None:
+                remove_leftovers(self._path(key).parent, of=key)
                 write_json(self._path(key), self._known[key])
         return self._known[key]
 
