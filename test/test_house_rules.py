@@ -298,6 +298,10 @@ def test_recipes_are_alike(recipe):
     for name in ("run.sh", "path.sh", "cmd.sh", "README.md", "conf", "local"):
         assert (recipe / name).exists(), f"no {name}"
     assert (recipe / "path.sh").read_text() == (template / "path.sh").read_text()
+    # The values of cmd.sh are the user's; what it says of them is not.
+    said = [[line for line in (folder / "cmd.sh").read_text().splitlines() if line.startswith("#")]
+            for folder in (recipe, template)]
+    assert said[0] == said[1] != []
     text = (recipe / "run.sh").read_text()
     found = re.findall(r'^if stage (\d+) "([^"]*)"', text, re.MULTILINE)
     numbers = [int(number) for number, _ in found]
@@ -306,8 +310,10 @@ def test_recipes_are_alike(recipe):
     assert [title for number, title in found if not title.startswith(STAGES[int(number)])] == []
     answer = subprocess.run([str(recipe / "run.sh"), "--help"], capture_output=True, text=True, cwd="/", timeout=20)
     assert answer.returncode == 0, answer.stderr
-    for option in ("--stage", "--stop-stage", "--nj", "--conf", "--set", "--skip-bad"):
+    for option in ("--stage", "--stop-stage", "--nj", "--device", "--conf", "--set", "--skip-bad"):
         assert f"\n{option} " in answer.stdout
+    # By what it exports, or for what it runs itself.
+    assert re.search(r"^export .*\bdevice\b", text, re.MULTILINE) or '--device "$device"' in text
     checks = re.findall(r"^ *speechrep check (.*)$", text, re.MULTILINE)
     assert checks and all(words.startswith('"${skip_args[@]}" ') for words in checks) and "skip_bad=false" in text
     if 5 in numbers:

@@ -8,13 +8,19 @@ import subprocess
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 from toy_corpus import make_corpus
 from verb_process import finish, kill, start
 
+from speechrep.bin import main
 from speechrep.data.folder import write_folder
 from speechrep.files import TEMPORARY, remove_leftovers
+from speechrep.metrics.judges.cache import Cache
+from speechrep.metrics.score import metric, write_score
+from speechrep.report.methods import write_table
+from speechrep.report.page import render
 
 MOMENTS = 10
 CTAP = {"method": "ctap", "weights": {"contrast": 1.0, "mel_speech": 1.0, "mel_phone": 1.0, "kl": 0.01},
@@ -133,6 +139,69 @@ def test_decode_and_score(corpus, tmp_path):
         ["score", "recognition", "--part", "test", "--system", "x", "--out", "out/prototype", "out/prototype"],
         ["score", "representation", "--upstream", "logmel", "--system", "y", "--train", "data/train", "--test",
          "data/test", "--dump", "dump", "--out", "out/representation"]], 4)
+
+
+@pytest.fixture(scope="module")
+def spoken(corpus):
+    """The corpus with an untrained CTAP, test as it was recorded and test said in the other voice."""
+    (corpus / "ctap.yaml").write_text(yaml.safe_dump(CTAP | {"train": CTAP["train"] | {"steps": 2}}))
+    data = ["--data", "data/test", "--dump", "dump"]
+    for command in (
+            ["pretrain", "--conf", "ctap.yaml", "--device", "cpu", "--train", "data/train", "--dev", "data/dev", "--dump",
+             "dump/logmel", "--exp", "said/ctap"],
+            ["decode", "natural", *data, "--out", "said/natural/test"],
+            ["decode", "vc", *data, "--checkpoint", "said/ctap/best.pt", "--prompts", "data/train", "--out", "said/vc/test"]):
+        finish([start(command, corpus, corpus / "verb.log")], [corpus / "verb.log"])
+    return corpus
+
+
+def test_score_synthesis(spoken, tmp_path):
+    """The judges' answers, which a second run does not ask for again, scores and their table."""
+    for judge in ("pyworld", "resemblyzer"):
+        pytest.importorskip(judge, reason="a judge of speech is not installed")
+    score = "said/vc/test/score"
+    disturb(tmp_path, copied(spoken, "data", "said"), [
+        ["score", "synthesis", "--keep", "--reference", "data/test", "--enroll", "data/train", "--system", "vc", "--judges",
+         "spectrum,voice", "--cache", "said/judges", "--out", score, "said/vc/test/data"],
+        ["score", "table", "--out", "said/RESULTS.md", f"{score}/score.json"]], 5, moments=4)
+    assert "| vc |" in (tmp_path / "quiet/said/RESULTS.md").read_text()
+    answers = list((tmp_path / "quiet/said/judges").rglob("*.json"))
+    assert len(answers) == 4 + 12, "the voices of what is said, and of the utterances that it is compared with"
+
+
+def test_report(spoken, tmp_path):
+    """The page, with its plots and sounds."""
+    disturb(tmp_path, copied(spoken, "data", "dump", "said"), [
+        ["report", "--exp", "said", "--title", "x", "--frames", "100"]], 6, moments=4)
+    page = (tmp_path / "quiet/said/report/index.html").read_text()
+    assert page.count("<audio") >= 8 and page.count("data:image/png") == 4
+
+
+def test_answers_of_judges_leave_nothing_of_the_dead_behind(tmp_path):
+    """Nor do tables and a page, which are written in a moment that kill -9 seldom meets."""
+    dead = subprocess.Popen(["true"])
+    dead.wait()
+    sound, cache = np.ones(8, np.float32), Cache(tmp_path / "judges")
+    cache.ask("someone", sound, lambda: 1)
+    answer, = (tmp_path / "judges").rglob("*.json")
+    answer.unlink()
+    page, results, methods = tmp_path / "report/index.html", tmp_path / "RESULTS.md", tmp_path / "exp/METHODS.json"
+    left = [path.with_name(f".{path.stem}.{dead.pid}.tmp{path.suffix}") for path in (answer, page, results, methods)]
+    page.parent.mkdir(), methods.parent.mkdir()
+    for path in left:
+        path.touch()
+    Cache(tmp_path / "judges").ask("someone", sound, lambda: 1)
+    assert answer.is_file() and not left[0].exists()
+    render([], "x", page)
+    assert page.is_file() and not left[1].exists()
+    # In another folder than the table: who writes a score tidies its own.
+    score = tmp_path / "exp/tasks/x-0/sid/test/score.json"
+    write_score(score, task="sid", part="test", system="x", seed=0, notes=[], provenance={"config": {}},
+                metrics={"accuracy": metric(50.0, 40.0, 60.0, n=8, unit="%", better="higher")})
+    assert main(["score", "table", "--out", str(results), str(score)]) == 0
+    assert results.is_file() and not left[2].exists()
+    write_table(tmp_path / "exp")
+    assert (tmp_path / "exp/METHODS.md").is_file() and not left[3].exists()
 
 
 def test_leftovers_of_the_dead_go_and_of_the_living_stay(tmp_path):

@@ -20,7 +20,9 @@ CLASSES = {"neu": "neutral", "hap": "happy", "exc": "happy", "ang": "angry", "sa
 PUBLISHED = {"emotion": {"utterances": 5531, "speakers": 10, "emotion": 4, "utt2session": 5}}
 BY_SESSION = {"Session1": 1085, "Session2": 1023, "Session3": 1151, "Session4": 1031, "Session5": 1241}
 BY_CLASS = {"happy": 1636, "sad": 1084, "angry": 1103, "neutral": 1708}
-SOURCE = "the usual four-class subset: 595 happy + 1041 excited, 1084 sad, 1103 angry, 1708 neutral"
+"""By session: the card of s3prl/superb on the Hugging Face Hub, `er`. By class: FlagEval's page of the corpus
+(flageval.baai.ac.cn/docs), with 595 happy and 1041 excited."""
+SOURCE = "s3prl/superb, er; 595 happy + 1041 excited, 1084 sad, 1103 angry, 1708 neutral"
 
 TURN = re.compile(r"\[[\d.]+ - [\d.]+\]\t(Ses0[1-5][FM]_\w+_[FM]\w+)\t(\w+)\t\[.*\]")
 """A turn in an evaluation: `[6.2901 - 8.2357]`, its name, the label most agreed on, valence, activation, dominance."""

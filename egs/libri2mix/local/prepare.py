@@ -22,6 +22,8 @@ PARTS = {"mix_train": ("train-100", "train_clean_100"), "mix_dev": ("dev", "dev_
 """Data folder -> the part of Libri2Mix, and the RTTM of the LibriSpeech part that it is mixed of."""
 
 PUBLISHED = {"mix_train": {"utterances": 13900}, "mix_dev": {"utterances": 3000}, "mix_test": {"utterances": 3000}}
+"""The paper's table 1, recalled; a summary of it (emergentmind.com/topics/libri2mix-dataset) has the 13,900. The card of
+s3prl/superb on the Hugging Face Hub has 13,901, 3,014 and 3,002 examples of `sd`, which are stretches of mixtures."""
 SOURCE = "Cosentino et al. 2020, table 1"
 RTTM_PLACES = ("rttm", "metadata/LibriSpeech", "LibriMix/metadata/LibriSpeech")
 """Below CORPUS_DIR, where --rttm is not given."""

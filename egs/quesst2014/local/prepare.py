@@ -20,10 +20,10 @@ LANGUAGES = {"albanian": "sq", "basque": "eu", "czech": "cs", "nnenglish": "en",
 UTTERANCES = {"nnenglish": {"docs": {"utterances": 2438}, "queries_dev": {"utterances": 138},
                             "queries_test": {"utterances": 138}},
               "all": {"docs": {"utterances": 12492}, "queries_dev": {"utterances": 560}, "queries_test": {"utterances": 555}}}
-"""All: Anguera et al., MediaEval 2014. English: as SUPERB's query by example is known to have. For the other languages no
-counts were found."""
+"""All: Anguera et al., MediaEval 2014 (CEUR 1263), recalled: no page that could be read here repeats them. English: counted by
+others who ran SUPERB's query by example again. For the other languages no counts were found."""
 
-SOURCE = "Anguera et al., Query by Example Search on Speech at MediaEval 2014; SUPERB"
+SOURCE = "Anguera et al., Query by Example Search on Speech at MediaEval 2014; a rerun of SUPERB"
 
 KEYS = {"docs": "utterances", "queries_dev": "dev", "queries_test": "eval"}
 """Data folder -> the name of its part in the corpus."""

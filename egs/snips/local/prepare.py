@@ -23,6 +23,7 @@ SPEAKERS = {"train": "Ivy Joanna Joey Justin Kendra Kimberly Matthew Salli".spli
 
 PUBLISHED = {"train": {"utterances": 8 * 13084, "speakers": 8, "intent": 7}, "dev": {"utterances": 4 * 700, "speakers": 4},
              "test": {"utterances": 4 * 700, "speakers": 4}}
+"""Sentences: FlagEval's page of the corpus (flageval.baai.ac.cn/docs); each is said by every voice of its part."""
 SOURCE = "13,084, 700 and 700 sentences, Coucke et al. 2018, by 8, 4 and 4 voices"
 
 LETTERS = str.maketrans({"æ": "a", "ø": "o", "ð": "d", "ł": "l", '"': " "})

@@ -23,7 +23,8 @@ LISTS = {"validation_list.txt": "dev", "testing_list.txt": "test_list"}
 
 WORDS = {1: {"train": 51088, "dev": 6798, "test_list": 6835}, 2: {"train": 84843, "dev": 9981, "test_list": 11005}}
 """Words, without silence. The paper gives 64,727 files for version 1, six of them background noise, and 105,829 words for 2;
-the splits follow from google/speech_commands on the Hugging Face Hub, which counts some noise files with train and dev."""
+the splits follow from google/speech_commands on the Hugging Face Hub, which counts five noise files with train and one with dev
+(51,093 and 6,799 of version 1). The card of s3prl/superb there counts all six with train (51,094 and 6,798)."""
 
 TEST = {1: 3081, 2: 4890}
 """Files of the test archive, by the same card."""

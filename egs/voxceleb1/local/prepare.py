@@ -23,14 +23,16 @@ PUBLISHED = {"identification/train": {"utterances": 138361, "speakers": 1251},
              "identification/dev": {"utterances": 6904, "speakers": 1251},
              "identification/test": {"utterances": 8251, "speakers": 1251},
              "verification/test": {"utterances": 4874, "speakers": 40}}
+"""Identification: the card of s3prl/superb on the Hugging Face Hub, `si`. Verification: the VoxCeleb page, as PaddleSpeech's
+examples/voxceleb repeats it."""
 
 DEVELOPMENT = {"utterances": 148642, "speakers": 1211}
-"""The official development set, which becomes train and dev of verification."""
+"""The official development set, which becomes train and dev of verification; counted by the same page."""
 
 TRIALS = {"cleaned": ("veri_test2.txt", 37611), "original": ("veri_test.txt", 37720)}
-"""Which trials -> their file and number."""
+"""Which trials -> their file and number, by the same page."""
 
-SOURCE = "Nagrani et al., Interspeech 2017, and the VoxCeleb pages"
+SOURCE = "Nagrani et al., Interspeech 2017; the VoxCeleb page; the card of s3prl/superb"
 
 WAV = re.compile(r"(id\d{5})/([^/\s]+)/(\d{5})\.wav")
 

@@ -25,6 +25,8 @@ KINDS = ("librispeech", "synthetic")
 GOLD, PAIRS = ("filename", "type", "word"), ("type", "dataset", "word_1", "word_2")
 PUBLISHED = {"phonetic_dev_clean": {"utterances": 2703}, "phonetic_dev_other": {"utterances": 2864},
              "phonetic_test_clean": {"utterances": 2620}, "phonetic_test_other": {"utterances": 2939}}
+"""Of LibriSpeech's parts, as the sentences (#Snt) that MiniASR's egs/librispeech scores, and, of dev-clean and test-clean, the
+card of s3prl/superb on the Hugging Face Hub (`asr`)."""
 SOURCE = "the dev and test parts of LibriSpeech, which they are; of the semantic part no counts are published"
 
 
