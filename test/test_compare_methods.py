@@ -78,7 +78,7 @@ def ask(folder, script, stage, **settings):
     program.chmod(0o755)
     environment = os.environ | {"PATH": f"{program.parent}:{os.environ['PATH']}", "method": "hubert,hubert2", "task": "asr",
                                 "seed": "0", "nj": "1", "processes": "1"} | settings
-    subprocess.run([ROOT / "utils" / script, stage], cwd=folder, env=environment, check=True, timeout=60)
+    subprocess.run([ROOT / "utils" / script, stage], cwd=folder, env=environment, check=True, timeout=600)
     return (folder / "said").read_text()
 
 

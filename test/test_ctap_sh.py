@@ -34,7 +34,7 @@ def ask(tmp_path):
                                     "tag": "", "vocoder": "griffin-lim", "count": "3", "pair_count": "1"} | settings
         environment["PATH"] = f"{tmp_path / 'bin'}:{environment['PATH']}"
         done = subprocess.run([ROOT / "utils/ctap.sh", stage, *more], cwd=tmp_path, env=environment, capture_output=True,
-                              text=True, timeout=60)
+                              text=True, timeout=600)
         assert done.returncode == 0, done.stderr
         return sorted((tmp_path / "said").read_text().splitlines())
 

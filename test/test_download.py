@@ -45,7 +45,7 @@ def download(tmp_path):
         script = tmp_path / "download.sh"
         script.write_text(SCRIPT.replace("ROOT", str(ROOT)).replace("NAME", name).replace("SHA256", sha256))
         return subprocess.run(["bash", str(script), "--mirror", f"file://{tmp_path}/there", *map(str, options)],
-                              capture_output=True, text=True, timeout=60)
+                              capture_output=True, text=True, timeout=600)
     return run
 
 
@@ -94,7 +94,7 @@ def test_a_folder_that_is_there(download, tmp_path):
 
 def script(recipe, *options):
     return subprocess.run([ROOT / f"egs/{recipe}/local/download.sh", *map(str, options)], capture_output=True, text=True,
-                          timeout=60)
+                          timeout=600)
 
 
 @pytest.mark.parametrize("recipe", [*OPEN, *CLOSED])

@@ -42,7 +42,7 @@ def test_one_process_at_a_time(tmp_path):
 def test_the_second_waits(tmp_path):
     holder, began = hold(tmp_path, 0.5), time.monotonic()
     with alone_in(tmp_path, patience_sec=60):
-        assert time.monotonic() - began < 30
+        assert time.monotonic() - began < 55
     assert holder.wait() == 0
 
 

@@ -47,14 +47,14 @@ def killed(number):
     if number == 1:
         print("about to go", flush=True)
         os.kill(os.getpid(), signal.SIGKILL)
-    time.sleep(30)
+    time.sleep(600)
 
 
 def fail_or_wait(number, folder):
     if number == 0:
         raise ValueError("first one fails")
     Path(folder, f"pid.{number}").write_text(str(os.getpid()))
-    time.sleep(30)
+    time.sleep(600)
     Path(folder, f"done.{number}").touch()
 
 
@@ -148,7 +148,7 @@ def test_killed_job_is_told_apart(tmp_path):
     with pytest.raises(SpeechrepError, match="job 2 of 2: ended without a result .killed by SIGKILL") as caught:
         run_jobs(killed, [(0,), (1,)], log_dir=tmp_path, nj=2, title="align")
     assert "about to go" in str(caught.value) and "--nj" in caught.value.cure
-    assert time.monotonic() - start < 20
+    assert time.monotonic() - start < 300
 
 
 def test_others_are_stopped_when_one_fails(tmp_path):
@@ -156,7 +156,7 @@ def test_others_are_stopped_when_one_fails(tmp_path):
         run_jobs(fail_or_wait, [(1, str(tmp_path)), (0, str(tmp_path)), (2, str(tmp_path))], log_dir=tmp_path, nj=2,
                  title="x")
     pids = [int(path.read_text()) for path in tmp_path.glob("pid.*")]
-    assert gone_within(pids, 5) and not list(tmp_path.glob("done.*")) and not (tmp_path / "pid.2").exists()
+    assert gone_within(pids, 100) and not list(tmp_path.glob("done.*")) and not (tmp_path / "pid.2").exists()
 
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
@@ -172,14 +172,14 @@ def test_jobs_end_with_their_parent(tmp_path, how):
     parent = subprocess.Popen([sys.executable, str(tmp_path / "main.py")], stderr=subprocess.DEVNULL,
                               start_new_session=True, env=dict(os.environ, PYTHONPATH=root),
                               preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
-    end = time.monotonic() + 20
+    end = time.monotonic() + 200
     while time.monotonic() < end and not all((tmp_path / f"pid.{i}").exists() for i in (1, 2)):
         time.sleep(0.05)
     time.sleep(0.1)
     pids = [int((tmp_path / f"pid.{i}").read_text()) for i in (1, 2)]
     os.kill(parent.pid, how) if how != signal.SIGINT else os.killpg(parent.pid, how)
-    assert gone_within(pids, 8), "a job outlived the process that started it"
-    assert parent.wait(10) != 0
+    assert gone_within(pids, 100), "a job outlived the process that started it"
+    assert parent.wait(100) != 0
 
 
 def test_progress_within_a_job(monkeypatch):
@@ -286,14 +286,14 @@ PartitionName=main Nodes={host} Default=YES MaxTime=INFINITE State=UP
             answer = subprocess.run(command, capture_output=True, text=True)
             if answer.returncode:
                 pytest.skip(f"{command[0]} does not start here: {answer.stderr.strip()[-300:]}")
-        end = time.monotonic() + 20
+        end = time.monotonic() + 200
         while time.monotonic() < end and "idle" not in subprocess.run(
                 ["sinfo", "--noheader", "--format=%T"], capture_output=True, text=True).stdout:
             time.sleep(0.2)
         yield
     finally:
         # Jobs whose results are there may not have ended yet; without a controller their srun would wait for ever.
-        end = time.monotonic() + 20
+        end = time.monotonic() + 200
         while time.monotonic() < end and subprocess.run(["squeue", "--noheader"], capture_output=True).stdout.strip():
             time.sleep(0.2)
         for name in ("slurmd", "slurmctld", "munged"):
@@ -301,7 +301,7 @@ PartitionName=main Nodes={host} Default=YES MaxTime=INFINITE State=UP
             if pid_file.exists():
                 pid = int(pid_file.read_text())
                 os.kill(pid, signal.SIGTERM)
-                gone_within([pid], 5)
+                gone_within([pid], 60)
         for name, value in before.items():
             os.environ.pop(name) if value is None else os.environ.update({name: value})
         shutil.rmtree(folder, ignore_errors=True)
@@ -336,8 +336,8 @@ def test_slurm_failure_shows_the_utterance_and_cancels(through_slurm):
     assert 'raise ValueError("array is empty")' in str(caught.value)
     with pytest.raises(SpeechrepError, match="first one fails"):
         run_jobs(fail_or_wait, [(i, str(through_slurm)) for i in (0, 1, 2)], log_dir=through_slurm, nj=3, title="x")
-    assert time.monotonic() - start < 25
-    end = time.monotonic() + 10
+    assert time.monotonic() - start < 300
+    end = time.monotonic() + 200
     while time.monotonic() < end and subprocess.run(["squeue", "--noheader"], capture_output=True).stdout.strip():
         time.sleep(0.2)
     assert not list(through_slurm.glob("done.*"))

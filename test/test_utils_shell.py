@@ -152,7 +152,7 @@ def test_disk(tmp_path):
 def jobs(tmp_path, body):
     script = tmp_path / "run.sh"
     script.write_text(f"set -euo pipefail\nnj=2\n. {ROOT}/utils/jobs.sh\n{body}\necho end\n")
-    return subprocess.run(["bash", str(script)], capture_output=True, text=True, cwd=tmp_path, timeout=60)
+    return subprocess.run(["bash", str(script)], capture_output=True, text=True, cwd=tmp_path, timeout=600)
 
 
 def test_jobs_run_side_by_side(tmp_path):
@@ -180,6 +180,25 @@ def test_a_failing_job_stops_the_script(tmp_path):
     assert answer.returncode == 1 and "end" not in answer.stdout
     assert answer.stderr == "bad failed; the end of exp/log/bad.log:\nbefore\n"
     assert not (tmp_path / "begun").exists()
+
+
+def test_a_job_that_could_not_say_how_it_ended(tmp_path):
+    answer = jobs(tmp_path, """
+        tell_sec=1
+        background shot bash -c 'echo last words; kill -9 $PPID'
+        all_done""")
+    assert answer.returncode == 1 and "end" not in answer.stdout.splitlines()
+    assert "shot failed; the end of exp/log/shot.log:\nlast words\n" in answer.stderr
+
+
+def test_many_short_jobs_are_all_seen_to_end(tmp_path):
+    answer = jobs(tmp_path, """
+        for i in {1..100}; do
+          background "$i" true
+          bash -c :
+          [ "$((i % 10))" -gt 0 ] || all_done
+        done""")
+    assert answer.returncode == 0 and answer.stdout.count("done in") == 100
 
 
 def test_how_far_jobs_are_is_told(tmp_path):

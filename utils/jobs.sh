@@ -12,7 +12,12 @@
 # with it what still runs.
 
 declare -A _running=()
-_failed=() _ticker=""
+_failed=()
+# Each job says here how it ended: `wait -n` now and then overlooks one that ended while another command ran (bash 5.2).
+_ends_folder=$(mktemp -d)
+mkfifo "$_ends_folder/ends"
+exec {_ends}<>"$_ends_folder/ends"
+rm -r "$_ends_folder"
 
 job_threads() {
   local share=$(($(nproc) / nj))
@@ -39,22 +44,25 @@ _stop() { # PID ...
 # shellcheck disable=SC2046
 trap '_stop $(jobs -rp)' EXIT
 
-# Until one job ends, or it is time to tell how far they are. Nothing is polled: that would use up process numbers, by
-# which the shell remembers how a job ended.
+# Until one job ends, or it is time to tell how far they are.
 _wait() {
-  local ended="" status=0 name
-  if [ -z "$_ticker" ]; then
-    sleep "${tell_sec:-60}" &
-    _ticker=$!
+  local ended="" status=0 name pid
+  if read -r -t "${tell_sec:-60}" -u "$_ends" ended status; then
+    _ended "$ended" "$status"
+    return
   fi
-  wait -n -p ended "${!_running[@]}" "$_ticker" || status=$?
-  if [ "$ended" = "$_ticker" ]; then
-    _ticker=""
-    for name in "${_running[@]}"; do printf '  %s: %s\n' "$name" "$(_last_line "$name")"; done | sort
-  elif [ -n "$ended" ]; then
-    [ "$status" = 0 ] || _failed+=("${_running[$ended]}")
-    unset "_running[$ended]"
-  fi
+  for name in "${_running[@]}"; do printf '  %s: %s\n' "$name" "$(_last_line "$name")"; done | sort
+  # One that was killed itself, not what it runs, could say nothing.
+  for pid in "${!_running[@]}"; do
+    kill -0 "$pid" 2>/dev/null || _ended "$pid" 1
+  done
+}
+
+_ended() { # PID STATUS
+  [ -n "${_running[$1]:-}" ] || return 0
+  wait "$1" || true
+  [ "$2" = 0 ] || _failed+=("${_running[$1]}")
+  unset "_running[$1]"
 }
 
 # A progress bar in a log is one line of many carriage returns.
@@ -69,6 +77,7 @@ background() {
   mkdir -p exp/log
   (
     set -euo pipefail
+    trap 'echo "$BASHPID $?" >&"$_ends"' EXIT
     began=$SECONDS
     OMP_NUM_THREADS=$(job_threads)
     export OMP_NUM_THREADS
@@ -81,10 +90,6 @@ background() {
 all_done() {
   local name
   while [ "${#_running[@]}" -gt 0 ]; do _wait; done
-  if [ -n "$_ticker" ]; then
-    kill "$_ticker" && wait "$_ticker" || true
-    _ticker=""
-  fi 2>/dev/null
   for name in "${_failed[@]}"; do
     printf '%s failed; the end of exp/log/%s.log:\n' "$name" "$name" >&2
     tail -n 20 "exp/log/$name.log" >&2

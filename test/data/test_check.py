@@ -269,11 +269,21 @@ def test_folders_that_are_none(tmp_path):
 
 
 def test_speed(tmp_path):
-    """1000 times real time is wanted, a tenth of that is asserted: the machine may be busy."""
+    """As quick as reading the samples; ten times that is allowed, since the machine may be busy."""
     for i in range(30):
         write_wav(tmp_path / f"u{i:02d}.wav", noise(160000), 16000)
     data = write_folder(tmp_path / "d", {"wav.scp": {f"u{i:02d}": str(tmp_path / f"u{i:02d}.wav") for i in range(30)},
                                          "utt2spk": {f"u{i:02d}": "a" for i in range(30)}}).path
-    start = time.perf_counter()
-    assert check_folder(data, threads=1).problems == []
-    assert 300 / (time.perf_counter() - start) > 100
+
+    def least(work):
+        took = []
+        for _ in range(3):
+            start = time.perf_counter()
+            work()
+            took.append(time.perf_counter() - start)
+        return min(took)
+
+    reading = least(lambda: [soundfile.read(tmp_path / f"u{i:02d}.wav", dtype="float32") for i in range(30)])
+    problems = []
+    assert least(lambda: problems.extend(check_folder(data, threads=1).problems)) < 10 * reading
+    assert problems == []

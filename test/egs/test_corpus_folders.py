@@ -12,7 +12,7 @@ MARKERS = {"fluent_speech_commands": "fluent_speech_commands_dataset/data/train_
 
 def download(recipe, *options):
     return subprocess.run([str(EGS / recipe / "local/download.sh"), *map(str, options)], capture_output=True, text=True,
-                          timeout=60)
+                          timeout=600)
 
 
 @pytest.mark.parametrize("recipe", MARKERS)

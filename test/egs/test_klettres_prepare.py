@@ -94,12 +94,12 @@ def test_bad_input(tree, tmp_path):
 def test_folder_that_the_user_names(tmp_path, recipe):
     (tmp_path / "empty").mkdir()
     command = [str(EGS / recipe / "local/download.sh"), "--corpus", str(tmp_path / "empty"), str(tmp_path / "downloads")]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600)
     assert done.returncode == 1 and "cure:" in done.stderr
     (tmp_path / "empty/fr").mkdir()
     for name in ("fr/sounds.xml", "fr.soundtheme"):
         (tmp_path / "empty" / name).write_text("<x/>")
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0 and (tmp_path / "downloads/corpus").resolve() == tmp_path / "empty"
 
 

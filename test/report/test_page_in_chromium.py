@@ -48,7 +48,7 @@ def browse(folder, text: str, size: str = "1400,1000") -> dict:
     shown = subprocess.run(
         [BROWSER, "--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run",
          f"--user-data-dir={folder / 'profile'}", "--host-resolver-rules=MAP * ~NOTFOUND", f"--window-size={size}",
-         "--virtual-time-budget=30000", "--dump-dom", page.as_uri()], capture_output=True, text=True, timeout=120)
+         "--virtual-time-budget=30000", "--dump-dom", page.as_uri()], capture_output=True, text=True, timeout=600)
     found = re.search(r'<pre id="probe">(.*?)</pre>', shown.stdout, re.DOTALL)
     assert found, f"the probe left nothing; chromium said {shown.stderr[-2000:]}"
     return json.loads(html.unescape(found[1]))

@@ -67,7 +67,7 @@ def arguments(corpus: Path, exp: Path, conf: Path) -> list:
 
 
 def wait_for_lines(exp: Path, wanted: int, process) -> None:
-    deadline = time.monotonic() + 100
+    deadline = time.monotonic() + 600
     while time.monotonic() < deadline and process.is_alive():
         if (exp / "log.jsonl").exists() and (exp / "log.jsonl").read_text().count('"train"') >= wanted:
             return
@@ -162,7 +162,7 @@ def test_two_processes_of_which_one_has_no_labelled_utterance(corpus, tmp_path):
         exp = tmp_path / processes
         command = [sys.executable, "-m", "speechrep", *arguments(corpus, exp, conf), "--labelled", tmp_path / "few",
                    "--processes", processes]
-        done = subprocess.run(command, env=os.environ | {"OMP_NUM_THREADS": "1"}, capture_output=True, text=True, timeout=120)
+        done = subprocess.run(command, env=os.environ | {"OMP_NUM_THREADS": "1"}, capture_output=True, text=True, timeout=600)
         assert done.returncode == 0, done.stderr[-3000:]
         logs.append([json.loads(line) for line in open(exp / "log.jsonl")])
     for a, b in zip(*logs, strict=True):
