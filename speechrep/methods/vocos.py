@@ -76,6 +76,9 @@ class Config:
             raise ValueError("dim, hidden_dim, layers and crop_frames must be at least 1")
         if self.adversarial and not (self.periods and self.resolutions):
             raise ValueError("adversarial needs periods and resolutions; set adversarial: false to train without")
+        if self.adversarial and min(self.resolutions) < 256:
+            raise ValueError(f"resolutions {self.resolutions}, wanted windows of 256 samples or more: the judge's narrowest "
+                             "band is a tenth of the bins, and is halved twice")
 
 
 class Method(base.Method):

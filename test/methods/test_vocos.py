@@ -13,7 +13,7 @@ from speechrep.methods.vocos import Config, Method
 
 FEATURES = FeatureConfig(rate_hz=8000, hop_samples=80, win_samples=256, n_mels=32)
 SMALL = Config(dim=32, hidden_dim=64, layers=2, crop_frames=24, spectral_ffts=(64, 256), periods=(2, 3),
-               period_channels=2, resolutions=(128, 256), resolution_channels=4)
+               period_channels=2, resolutions=(256, 512), resolution_channels=4)
 
 
 def utterances(number: int, seed: int = 0) -> list[np.ndarray]:
@@ -182,3 +182,5 @@ def test_refusals():
         Config(kernel=6)
     with pytest.raises(ValueError, match="adversarial"):
         Config(periods=())
+    with pytest.raises(ValueError, match="windows of 256 samples or more"):
+        Config(resolutions=(512, 128))

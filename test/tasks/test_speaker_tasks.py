@@ -105,7 +105,7 @@ def test_verification(root, head, tmp_path):
     values = {name: entry["value"] for name, entry in score["metrics"].items()}
     assert set(values) == {f"{name}{kind}" for name in ("eer", "min_dcf_0.01", "min_dcf_0.001")
                            for kind in ("", "_asnorm")}
-    assert values["eer"] < 15 and values["min_dcf_0.01"] <= 1
+    assert values["eer"] < 30 and values["min_dcf_0.01"] <= 1
     table = methods_markdown(collect_methods(as_in_the_suite(tmp_path, out / "score.json")))
     assert "| asv eer (%) ↓ | asv min dcf 0.01 ↓ | asv eer asnorm (%) ↓ |" in table
     for name in ("eer", "min_dcf_0.01", "eer_asnorm"):
@@ -115,7 +115,7 @@ def test_verification(root, head, tmp_path):
     assert score["metrics"]["eer"]["n"] == len(trials) and score["notes"] == [
         f"{len(trials)} trials, {sum(target for _, _, target in trials)} of them targets"]
     dev = json.loads((exp / "done.json").read_text())["dev"]
-    assert 0 <= dev["eer"] < 0.15
+    assert 0 <= dev["eer"] < 0.3
     vectors = {utt: np.array(line.strip("[] ").split(), float) for utt, line in read_table(out / "embedding").items()}
     assert len(vectors) == 12 and all(np.linalg.norm(v) == pytest.approx(1, abs=1e-4) for v in vectors.values())
     assert len(read_table(out / "cohort")) == 2

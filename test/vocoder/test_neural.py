@@ -29,7 +29,7 @@ def mel_of(features: FeatureConfig, frames: int = 30) -> torch.Tensor:
 def our_checkpoint(path, **changes):
     torch.manual_seed(0)
     config = Config(dim=16, hidden_dim=24, layers=2, adversarial=changes.pop("adversarial", False),
-                    periods=(2,), period_channels=1, resolutions=(64,), resolution_channels=2, **changes)
+                    periods=(2,), period_channels=1, resolutions=(256,), resolution_channels=2, **changes)
     inventory = Inventory(features=dataclasses.asdict(FEATURES), mean=(-3.0,) * 20, std=(2.0,) * 20)
     method = Method(config, inventory).eval()
     torch.save({"format": "speechrep-1", "method": "vocos", "config": plain(config), "inventory": plain(inventory),
