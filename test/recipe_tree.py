@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import soundfile
+from verb_server import speechrep_at_once
 
 from speechrep.bin import main
 from speechrep.data.check import check_folder
@@ -86,7 +87,7 @@ def run_recipe(recipe: str, top: Path, *options: str) -> Path:
     shutil.copytree(EGS / recipe, top / "egs" / recipe, dirs_exist_ok=True,
                     ignore=shutil.ignore_patterns("data", "dump", "exp", "downloads"))
     for name, command in {"tools/setup.sh": "true", ".venv/bin/python": f'exec {sys.executable} "$@"',
-                          ".venv/bin/speechrep": f'exec {sys.executable} -m speechrep "$@"'}.items():
+                          ".venv/bin/speechrep": f'exec {speechrep_at_once()} "$@"'}.items():
         (top / name).parent.mkdir(parents=True, exist_ok=True)
         (top / name).write_text(f"#!/bin/bash\n{command}\n")
         (top / name).chmod(0o755)

@@ -3,12 +3,12 @@
 import os
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
 from suite_corpus import TRAIN, make_recipe, write_conf
+from verb_server import speechrep_at_once
 
 from speechrep.files import read_json
 
@@ -30,8 +30,7 @@ def recipe(tmp_path_factory):
                                "weights": {"prediction": 1.0}, "train": TRAIN})
     program = top / "bin/speechrep"
     program.parent.mkdir()
-    program.write_text(f'#!/bin/bash\nexec {sys.executable} -m speechrep "$@"\n')
-    program.chmod(0o755)
+    program.symlink_to(speechrep_at_once())
     return recipe
 
 

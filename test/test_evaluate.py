@@ -14,6 +14,7 @@ import pytest
 import torch
 from suite_corpus import make_recipe
 from toy_corpus import FEATURES
+from verb_server import speechrep_at_once
 
 from speechrep.bin import main
 from speechrep.data.dump import dump
@@ -37,7 +38,7 @@ def top(tmp_path_factory):
     make_recipe(recipe)
     for name in ("run.sh", "path.sh", "cmd.sh"):
         shutil.copy(ROOT / "egs/TEMPLATE" / name, recipe / name)
-    for name, command in {"tools/setup.sh": "true", ".venv/bin/speechrep": f'exec {sys.executable} -m speechrep "$@"'}.items():
+    for name, command in {"tools/setup.sh": "true", ".venv/bin/speechrep": f'exec {speechrep_at_once()} "$@"'}.items():
         (top / name).parent.mkdir(parents=True, exist_ok=True)
         (top / name).write_text(f"#!/bin/bash\n{command}\n")
         (top / name).chmod(0o755)
@@ -152,7 +153,7 @@ def test_a_system_that_fails_does_not_keep_the_others(top, tmp_path):
 def test_asked_to_end_it_ends(top):
     """A queue's SIGTERM ends the whole suite behind a checkpoint, not one task of it."""
     recipe = top / "egs/toy"
-    process = start([top / ".venv/bin/speechrep", "suite", "train", "--upstream", "mfcc", "--task", "intent,sid", "--exp",
+    process = start([sys.executable, "-m", "speechrep", "suite", "train", "--upstream", "mfcc", "--task", "intent,sid", "--exp",
                      "asked", "--conf", "conf", *LONG], recipe)
     deadline = time.monotonic() + 600
     while not (recipe / "asked/tasks/mfcc-0/intent/last.pt").is_file():

@@ -30,7 +30,7 @@ def top(tmp_path):
     shutil.copytree(ROOT / "egs/TEMPLATE", tmp_path / "egs/TEMPLATE",
                     ignore=shutil.ignore_patterns("data", "dump", "exp", "downloads"))
     for name, command in {"tools/setup.sh": "true", ".venv/bin/python": f'exec {sys.executable} "$@"',
-                          ".venv/bin/speechrep": f'exec {sys.executable} -m speechrep "$@"'}.items():
+                          ".venv/bin/speechrep": f'exec {speechrep_at_once()} "$@"'}.items():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(f"#!/bin/bash\n{command}\n")
         (tmp_path / name).chmod(0o755)
@@ -206,28 +206,27 @@ def test_a_new_recipe_from_nothing_to_the_page_and_again(top, tmp_path_factory):
         assert stages.count(full) == 1
         (top / "utils/ctap.sh").write_text(stages.replace(full, short))
     command = recipe / "run.sh", "--corpus", corpus, "--nj", "1"
-    with speechrep_at_once(top / ".venv/bin/speechrep", top / "socket", top / "server.log"):
-        done = run(*command, cwd=top)
-        assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-3000:]
-        assert [line.split()[2] for line in done.stdout.splitlines() if line.startswith("== stage")] == [
-            f"{number}:" for number in range(9)]
-        results = (recipe / "exp/RESULTS.md").read_text()
-        rows = {line.split("|")[1].strip() for line in results.splitlines() if line.startswith("| ")} - {"system"}
-        assert rows == {"natural", "natural, Griffin-Lim", "natural, neural vocoder", "ctap-quick-0", "ctap-quick-0 tts",
-                        "ctap-quick-0 tts, regressed durations", "ctap-quick-0 vc", "random-quick", "logmel", "mfcc",
-                        "ctap/quick-0/prototype", "ctap/quick-0/asr_frozen", "ctap/quick-0/asr_finetuned",
-                        "mfcc/asr_frozen-0"}
-        scores = list((recipe / "exp").rglob("score.json"))
-        assert len(scores) == len(rows)
-        for path in scores:
-            assert read_score(path)["metrics"], path
-        page = (recipe / "exp/report/index.html").read_text()
-        assert "<audio" in page and "ctap-quick-0 vc" in page
-        made = {path: path.stat().st_mtime_ns for path in recipe.rglob("*") if path.is_file() and path.name in LASTING}
-        assert len([path for path in made if path.name == "best.pt"]) == 7 and len(made) > 50
-        again = run(*command, "--stage", "2", "--stop-stage", "6", cwd=top)
-        assert again.returncode == 0, again.stderr[-3000:]
-        assert made == {path: path.stat().st_mtime_ns for path in made}
+    done = run(*command, cwd=top)
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-3000:]
+    assert [line.split()[2] for line in done.stdout.splitlines() if line.startswith("== stage")] == [
+        f"{number}:" for number in range(9)]
+    results = (recipe / "exp/RESULTS.md").read_text()
+    rows = {line.split("|")[1].strip() for line in results.splitlines() if line.startswith("| ")} - {"system"}
+    assert rows == {"natural", "natural, Griffin-Lim", "natural, neural vocoder", "ctap-quick-0", "ctap-quick-0 tts",
+                    "ctap-quick-0 tts, regressed durations", "ctap-quick-0 vc", "random-quick", "logmel", "mfcc",
+                    "ctap/quick-0/prototype", "ctap/quick-0/asr_frozen", "ctap/quick-0/asr_finetuned",
+                    "mfcc/asr_frozen-0"}
+    scores = list((recipe / "exp").rglob("score.json"))
+    assert len(scores) == len(rows)
+    for path in scores:
+        assert read_score(path)["metrics"], path
+    page = (recipe / "exp/report/index.html").read_text()
+    assert "<audio" in page and "ctap-quick-0 vc" in page
+    made = {path: path.stat().st_mtime_ns for path in recipe.rglob("*") if path.is_file() and path.name in LASTING}
+    assert len([path for path in made if path.name == "best.pt"]) == 7 and len(made) > 50
+    again = run(*command, "--stage", "2", "--stop-stage", "6", cwd=top)
+    assert again.returncode == 0, again.stderr[-3000:]
+    assert made == {path: path.stat().st_mtime_ns for path in made}
 
 
 def shorten(conf: Path, **sizes) -> None:

@@ -1,18 +1,21 @@
-"""`speechrep` at once: a server that has the packages loaded and forks for each call. For tests that run a whole recipe,
-whose forty calls would each load them anew.
+"""`speechrep` at once: a server that has the packages loaded and forks for each call. For tests that run recipes, whose
+dozens of calls would each load them anew.
 
-  python test/verb_server.py SOCKET        serves until it is killed
+  python test/verb_server.py SOCKET        serves until its standard input ends
 """
 
 import array
 import json
+import fcntl
+import functools
 import os
+import select
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
-from contextlib import contextmanager
 from pathlib import Path
 
 LOADED = ["speechrep.train.pretrain", "speechrep.tasks.train", "speechrep.tasks.represent", "speechrep.tasks.generate",
@@ -31,27 +34,27 @@ sys.exit(answer[0] if answer else 1)
 """
 
 
-@contextmanager
-def speechrep_at_once(command: Path, address: Path, log: Path):
-    """While this lasts, the program `command` is `speechrep`, served through the socket `address`."""
+@functools.cache
+def speechrep_at_once() -> Path:
+    """A program that is `speechrep`, for as long as this process lives. Killed in any way, it ends at once."""
+    folder = Path(tempfile.mkdtemp(prefix="speechrep-at-once-"))
+    command, address, log = folder / "speechrep", folder / "socket", folder / "log"
     command.write_text(CLIENT.format(python=sys.executable, address=str(address)))
     command.chmod(0o755)
     with open(log, "w") as file:
         # With a session of its own, so that what it forked ends with it.
-        server = subprocess.Popen([sys.executable, __file__, address], stdout=file, stderr=file, start_new_session=True)
-    try:
-        while not address.exists():
-            assert server.poll() is None, log.read_text()
-            time.sleep(0.05)
-        yield
-    finally:
-        os.killpg(server.pid, signal.SIGKILL)
-        server.wait()
+        server = subprocess.Popen([sys.executable, __file__, address], stdin=subprocess.PIPE, stdout=file, stderr=file,
+                                  start_new_session=True, env=os.environ | {"OMP_NUM_THREADS": "1"})
+    while not address.exists():
+        assert server.poll() is None, log.read_text()
+        time.sleep(0.05)
+    return command
 
 
 def serve(address: str) -> None:
     """Answer each call with the exit status of a fork that has done it."""
     import importlib
+    import shutil
     for name in LOADED:
         importlib.import_module(name)
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
@@ -59,13 +62,15 @@ def serve(address: str) -> None:
         listener.bind(address + ".new")
         listener.listen(16)
         os.rename(address + ".new", address)
-        while True:
+        while listener in select.select([listener, sys.stdin], [], [])[0]:
             client, _ = listener.accept()
             if not os.fork():
                 signal.signal(signal.SIGCHLD, signal.SIG_DFL)
                 listener.close()
                 _call(client)
             client.close()
+    shutil.rmtree(Path(address).parent)
+    os.killpg(0, signal.SIGKILL)
 
 
 def _call(client: socket.socket) -> None:
@@ -77,6 +82,9 @@ def _call(client: socket.socket) -> None:
         for ours, theirs in enumerate(array.array("i", rights[0][2])):
             os.dup2(theirs, ours)
             os.close(theirs)
+        # Who asked is gone, and with the signal that says so this process, when there is something to read: the end.
+        fcntl.fcntl(client, fcntl.F_SETOWN, os.getpid())
+        fcntl.fcntl(client, fcntl.F_SETFL, fcntl.fcntl(client, fcntl.F_GETFL) | os.O_ASYNC)
         os.chdir(folder)
         os.environ.clear()
         os.environ.update(environment)
