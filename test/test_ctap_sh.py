@@ -89,12 +89,15 @@ def test_an_untrained_network_is_of_the_size_it_stands_beside(ask):
 
 
 def test_the_device_goes_to_whatever_has_one(ask):
+    def verb(line):
+        return " ".join(line.split()[:2 if line.startswith("score") else 1])
+
     for stage in ("pretrain", "train", "score"):
         for device in ("cuda:1", None):
-            asked = {line.split()[0]: set() for line in ask(stage)}
+            asked = {verb(line): set() for line in ask(stage)}
             for line in ask(stage, **({"device": device} if device else {})):
-                asked[line.split()[0]].add(value(line, "--device"))
-            device_verbs = {"pretrain", "train", "decode"} & asked.keys()
+                asked[verb(line)].add(value(line, "--device"))
+            device_verbs = {"pretrain", "train", "decode", "score representation"} & asked.keys()
             assert device_verbs and all(asked[verb] == {device or "auto"} for verb in device_verbs), asked
             assert all(asked[verb] == {None} for verb in asked.keys() - device_verbs), asked
 

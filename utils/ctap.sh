@@ -93,7 +93,7 @@ case $stage in
     }
     represent() { # SYSTEM UPSTREAM
       speechrep score representation --upstream "$2" --system "$1" --seed "$seed" --train data/train --test data/test \
-        --dump dump --out "exp/representation/$1-$seed"
+        --dump dump --device "$device" --out "exp/representation/$1-$seed"
     }
     tts=(tts "${voices[@]}" "${labelled[@]}" --count "$count" --checkpoint "$best" --seed "$seed")
 

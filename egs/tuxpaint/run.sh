@@ -91,7 +91,7 @@ fi
 if stage 7 "decode and score" "4 to 8 min"; then
   "$evaluate" score
   speechrep score pictures --checkpoint "exp/resdavenet_vq/$seed/best.pt" --test data/test --dump dump \
-    --system resdavenet_vq --seed "$seed" --out "exp/resdavenet_vq/$seed/pictures"
+    --system resdavenet_vq --seed "$seed" --device "$device" --out "exp/resdavenet_vq/$seed/pictures"
 fi
 
 if stage 8 "report: tables, plots and audio" "1 min"; then

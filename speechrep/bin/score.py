@@ -78,9 +78,6 @@ def add_arguments(parser) -> None:
                        help="of a token's frames, where there is no --dev (%(default)s)")
     alike.add_argument("--distance", default="euclidean", help="of vectors: any that scipy's cdist knows (%(default)s)")
     alike.add_argument("--cache", type=Path, help="folder where the layers of upstreams are kept, such as dump/layers")
-    for parser_of in (apart, asked, alike):
-        parser_of.add_argument("--device", default="cpu", help="where the upstream hears: cpu (default), cuda, cuda:1 ...; "
-                               "auto takes a GPU where there is one")
     for parser_of in (held, apart, asked, alike):
         parser_of.add_argument("--upstream", required=True, help="a checkpoint, mfcc, fbank, logmel, random:CHECKPOINT, or, "
                                "not for tasks of frames, mean:SPEC")
@@ -93,6 +90,9 @@ def add_arguments(parser) -> None:
     seen.add_argument("--checkpoint", type=Path, required=True, help="the best.pt of a method that sees pictures")
     seen.add_argument("--test", type=Path, required=True, help="data folder with image.scp")
     seen.add_argument("--dump", type=Path, required=True, help="folder of dumped features: KIND/PART")
+    for parser_of in (held, apart, asked, alike, seen):
+        parser_of.add_argument("--device", default="cpu", help="where the upstream hears: cpu (default), cuda, cuda:1 ...; "
+                               "auto takes a GPU where there is one")
     for parser_of in (spelt, said, held, apart, asked, alike, seen):
         parser_of.add_argument("--system", required=True, help="the name of the system in the table")
         parser_of.add_argument("--seed", type=int, default=0, help="the seed that the system was trained with")
@@ -134,7 +134,7 @@ def representation(args) -> None:
     from speechrep.report.table import results_markdown
     from speechrep.tasks.represent import score_representation
     score = score_representation(args.upstream, DataFolder(args.train), DataFolder(args.test), args.dump, args.out,
-                                 args.system, args.seed, args.layer)
+                                 args.system, args.seed, args.layer, device=args.device)
     print(results_markdown([score], ""), end="")
 
 
@@ -178,8 +178,10 @@ def pictures(args) -> None:
     """Retrieval of pictures by speech and the other way round, and of speech by speech."""
     from speechrep.data.folder import DataFolder
     from speechrep.report.table import results_markdown
+    from speechrep.nn.device import find_device
     from speechrep.tasks.picture_retrieval import score_pictures
-    score = score_pictures(args.checkpoint, DataFolder(args.test), args.dump, args.out, args.system, args.seed)
+    score = score_pictures(args.checkpoint, DataFolder(args.test), args.dump, args.out, args.system, args.seed,
+                           find_device(args.device))
     print(results_markdown([score], ""), end="")
 
 

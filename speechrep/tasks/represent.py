@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from speechrep.data.dataset import SpeechDataset, collate
+from speechrep.data.dataset import SpeechDataset, collate, to_device
 from speechrep.data.folder import DataFolder
 from speechrep.files import read_json
 from speechrep.metrics.bootstrap import ratio_interval
@@ -121,7 +121,7 @@ def _retrieval(upstream: Upstream, folder: DataFolder, dump: Path) -> dict[str, 
                                        for way in ("speech_to_phone", "phone_to_speech")}
     frames: dict[str, int] = {}
     for i in range(len(dataset)):
-        batch = collate([dataset[i]])
+        batch = to_device(collate([dataset[i]]), upstream.mean.device)
         speech, text, lengths, durations = method.joint(batch)
         segments = token_of_frame(durations, int(lengths[0]))[0]
         all_four = (*retrieval_top1(speech[0], text[0], segments), *retrieval_top1(speech[0], text[0]))
