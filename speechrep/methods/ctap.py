@@ -89,9 +89,6 @@ class Config:
     instance_norm: bool = False
     """The speech encoder normalises each channel over the utterance, at its input and before the joint space, so that
     what is constant through an utterance, the voice, does not enter (AdaIN-VC, arXiv 1904.05742). False is the paper's way."""
-    norm_frames: float = 25.0
-    """Frames of mean 0 and variance 1 that `instance_norm` counts in, so that words of few frames are not erased; the
-    fewer, the less of the voice is left in the mean of a long utterance."""
     voice_per_block: bool = False
     """The decoder hears the voice before each of its blocks, not before the first alone."""
     max_scale: float = 100.0
@@ -239,10 +236,9 @@ class Method(BaseMethod):
         inside = ~pad_mask(lengths, feats.shape[1])
         x, lengths = self.front(self.normalise(feats) * inside[..., None], lengths)
         if self.config.instance_norm:
-            x = instance_norm(x, lengths, self.config.norm_frames)
+            x = instance_norm(x, lengths)
         layers = self.speech_encoder(x, pad_mask(lengths, x.shape[1]))
-        joint = self.speech_out(instance_norm(layers[-1], lengths, self.config.norm_frames)
-                                if self.config.instance_norm else layers[-1])
+        joint = self.speech_out(instance_norm(layers[-1], lengths) if self.config.instance_norm else layers[-1])
         return [*layers, joint.masked_fill(pad_mask(lengths, x.shape[1])[..., None], 0)], lengths
 
     def encode_phones(self, phones: torch.Tensor, lengths: torch.Tensor, durations: torch.Tensor,
