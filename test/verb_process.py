@@ -38,7 +38,7 @@ def _verb(arguments: list[str], cwd: str, log: str, env: dict[str, str]) -> None
 def finish(processes: list, logs: list[Path]) -> None:
     """Wait until all have ended well."""
     for process, log in zip(processes, logs):
-        process.join(300)
+        process.join(900)
         assert process.exitcode == 0, (process.exitcode, log.read_text()[-3000:])
 
 
