@@ -200,12 +200,25 @@ def legend(found: dict[str, Any]) -> list[str]:
              "beats: in how many columns the value is better than the floor's, and in how many clearly, the intervals "
              "apart; ▽ behind a value that does not beat MFCC.",
              "heard: steps times the batch; training: seconds over all sessions of the run."]
-    rates = {column["task"]: sorted({rate for row in found["systems"] for rate in (row["scores"].get(column["key"]) or
-             {"lr": []})["lr"]}) for column in found["columns"]}
-    told = [f"{task} {', '.join(f'{rate:g}' for rate in own)}" for task, own in rates.items() if own]
     lines += [f"{' '.join(heading(column)).removesuffix(' ↓').removesuffix(' ↑')}: {' or '.join(column['conditions'])}."
               for column in found["columns"] if column["conditions"]]
+    tasks = dict.fromkeys(column["task"] for column in found["columns"])
+    told = [f"{task} {rates}" for task in tasks if (rates := _rates(found, task))]
     return lines + ([f"Learning rates: {'; '.join(told)}."] if told else [])
+
+
+def _rates(found: dict[str, Any], task: str) -> str:
+    """The learning rate that most systems have in a task and, in brackets, the others' with their names; those of several
+    folds or seeds are parted by strokes."""
+    keys = [column["key"] for column in found["columns"] if column["task"] == task]
+    systems: dict[str, list[str]] = {}
+    for row in found["systems"]:
+        own = sorted({rate for key in keys if key in row["scores"] for rate in row["scores"][key]["lr"]})
+        if own:
+            systems.setdefault("/".join(f"{rate:g}" for rate in own), []).append(row["system"])
+    rates = sorted(systems, key=lambda rate: (-len(systems[rate]), rate))
+    others = "; ".join(f"{rate} {', '.join(systems[rate])}" for rate in rates[1:])
+    return "".join(rates[:1]) + (f" ({others})" if others else "")
 
 
 def heading(column: dict[str, Any]) -> tuple[str, str]:

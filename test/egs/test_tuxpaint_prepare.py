@@ -120,7 +120,7 @@ def prepared(tmp_path_factory):
 
 
 def test_what_the_suite_finds(prepared):
-    assert tasks_of("tuxpaint", prepared[0] / "data") == ["asr_chars", "lid"]
+    assert tasks_of("tuxpaint", prepared[0] / "data") == ["asr_chars", "category", "lid"]
 
 
 def test_descriptions_become_utterances(prepared):

@@ -92,10 +92,16 @@ def test_the_table(exp):
         "hubert-small (2 seeds)", "yes, 2 of 2, 1 clearly", "no, 0 of 1, 0 clearly", "30.00 [28.00, 32.00] (1 seed)",
         "**91.00** [78.29, 103.7]", "2.10", "2.00", "10.00", "100.5"]
     assert any(line.startswith("| cpc |") and "80.00 [70.00, 90.00] ▽" in line and "no, 0 of 1" in line for line in lines)
-    assert "Learning rates: sid 0.001, 0.01." in path.read_text()
+    assert "Learning rates: sid 0.001/0.01." in path.read_text()
     head = next(line for line in lines if line.startswith("| system"))
     assert "asr per (%) ↓ | sid accuracy (%) ↑" in head and "beats mfcc | beats random" in head
     assert read_json(exp / "METHODS.json") == json.loads(json.dumps(collect_methods(exp)))
+
+
+def test_learning_rates_that_most_do_not_have_are_told_with_their_systems(exp):
+    for system, rate in (("a", 1e-3), ("b", 1e-2), ("c", 1e-2), ("d", 1e-1)):
+        put(exp, system, "ks", 0, 70.0, lr=rate)
+    assert "Learning rates: ks 0.01 (0.001 a; 0.1 d); sid 0.001/0.01." in methods_markdown(collect_methods(exp))
 
 
 def test_parts_folds_and_habits_have_columns_of_their_own(exp):
@@ -110,7 +116,7 @@ def test_parts_folds_and_habits_have_columns_of_their_own(exp):
     cpc = next(row for row in found["systems"] if row["system"] == "cpc")
     assert cpc["scores"]["er:accuracy:test"]["value"] == 60 and cpc["scores"]["er:accuracy:test"]["lr"] == [1e-4, 1e-3]
     text = methods_markdown(found)
-    assert "Learning rates: er 0.0001, 0.001; sid 0.001, 0.01." in text
+    assert "Learning rates: er 0.0001/0.001; sid 0.001/0.01." in text
     assert "| sid, dev accuracy (%) ↑ | sid, test accuracy (%) ↑ |" in text and "| er accuracy" in text
 
 
