@@ -126,9 +126,9 @@ def test_micro_batches_change_nothing_but_the_losses_that_compare_across_the_bat
     exact = {"model": {"dropout": 0.0}, "weights": WEIGHTS | {"contrast": 0.0}, "steps": 6}
     one = run(corpus, tmp_path / "one", write_conf(tmp_path, **exact))
     many = run(corpus, tmp_path / "many", write_conf(tmp_path, **exact, micro_sec=3))
-    # Not number by number: where a gradient is nothing but rounding, Adam makes steps of it.
+    # Where a gradient is nothing but rounding, Adam makes steps of it: numbers may differ by a hundredth of all steps.
     for key, value in one["model"].items():
-        assert float((many["model"][key] - value).norm()) <= 1e-3 * float(value.norm()) + 1e-6, key
+        assert float((many["model"][key] - value).norm()) <= 0.01 * 6 * TRAIN["lr"] * value.numel() ** 0.5, key
 
 
 @pytest.mark.parametrize("positives, start", [("frame", "ranks"), ("segment", "inside"), ("segment", "torchrun")])
