@@ -5,9 +5,9 @@ dozens of calls would each load them anew.
 """
 
 import array
-import json
 import fcntl
 import functools
+import json
 import os
 import select
 import signal
