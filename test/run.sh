@@ -12,4 +12,4 @@ root=$(cd "$(dirname "$0")/.." && pwd)
 . "$root/.venv/bin/activate"
 export OMP_NUM_THREADS=1 LC_ALL=C.UTF-8
 cd "$root"
-exec python -m pytest -q -n 2 --durations=10 -m "not slow" "$@"
+exec python -m pytest -q -n 2 --dist worksteal --durations=10 -m "not slow" "$@"
