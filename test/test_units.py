@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from toy_corpus import FEATURES, folder, make_corpus
+from verb_server import speechrep_at_once
 
 from speechrep.config import build, plain, read_yaml
 from speechrep.data.ark import ArkWriter, read_scp
@@ -252,7 +253,7 @@ def test_memory_does_not_grow_with_the_corpus(tmp_path, algorithm):
 
 def test_the_verbs(root):
     def speechrep(*arguments):
-        done = subprocess.run([sys.executable, "-m", "speechrep", *arguments], cwd=root, capture_output=True, text=True)
+        done = subprocess.run([speechrep_at_once(), *arguments], cwd=root, capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
         return done.stdout
     common = ("--train", "data/train", "--dump", "dump", "--device", "cpu", "data/dev")

@@ -2,13 +2,13 @@
 
 import json
 import subprocess
-import sys
 
 import numpy as np
 import pytest
 import torch
 import yaml
 from toy_corpus import folder, make_corpus
+from verb_server import speechrep_at_once
 
 from speechrep.data.alignment import read_ali
 from speechrep.data.dataset import SpeechDataset, collate
@@ -54,7 +54,7 @@ def root(tmp_path_factory):
 
 
 def speechrep(root, *arguments):
-    return subprocess.run([sys.executable, "-m", "speechrep", *map(str, arguments)], cwd=root, capture_output=True, text=True)
+    return subprocess.run([speechrep_at_once(), *map(str, arguments)], cwd=root, capture_output=True, text=True)
 
 
 def decode(root, task, *arguments):
