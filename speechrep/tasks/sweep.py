@@ -2,10 +2,10 @@
 hyperparameter tuning, arXiv 1810.05934), as optuna's pruner does it.
 
 Rates are tried one after another, each by the run that `speechrep train` would make. At the steps of the rungs, the
-first evaluation behind the warm-up and those `reduction` times as far each time, a run goes on only while its dev value
-is among the best 1/`reduction` of those that came so far (the best alone of few). A run that diverges is out. Of those
-that reach the end the least dev value over all evaluations wins, of equal ones the less loss there, as the task's best
-weights are chosen too.
+first that `first_rung` says and those `reduction` times as far each time, a run goes on only while its dev value, of
+equal ones its loss, is among the best 1/`reduction` of those that came so far (the best alone of few). A run that
+diverges is out. Of those that reach the end the least dev value over all evaluations wins, of equal ones the less loss
+there, as the task's best weights are chosen too.
 
 All that is known stands in the runs' own logs, which are told to the pruner anew whenever the sweep is started: what
 was done is not done again, and a sweep that was killed ends as one that nobody disturbed.
@@ -32,6 +32,9 @@ GRID = (1e-3, 1e-2, 1e-4, 1e-1, 1e-5)
 """SUPERB's grid of rates (Yang et al. 2021: 1e-1 to 1e-7), cut where heads no longer learn, from the middle outwards: a
 good run early on lets the pruner stop the others sooner."""
 WEIGHTS = ("best.pt", "last.pt")
+TIE, MOST_LOSS = 1e-8, 1e4
+"""Share of the loss in what the pruner hears, and its bound: too little to change the order of two error rates of a dev
+part, enough to order equal ones."""
 
 
 class _Pruned(Exception):
@@ -51,7 +54,8 @@ class _Watch:
             if line.get("part") != "dev" or line["step"] in self.values:
                 continue
             self.values[line["step"]] = float(line[self.by]), float(line["loss"])
-            self.trial.report(float(line[self.by]), line["step"])
+            # The pruner compares one number only.
+            self.trial.report(float(line[self.by]) + TIE * min(float(line["loss"]), MOST_LOSS), line["step"])
             if self.trial.should_prune():
                 raise _Pruned
 
@@ -100,6 +104,24 @@ def _as_now(before: dict[str, Any], train: Any, model: Any, digest: str) -> dict
     return {"upstream_digest": digest} | before | {"experiment": known | filled}
 
 
+def _study(train: dict[str, Any], reduction: int):
+    try:
+        import optuna
+    except ImportError:
+        raise SpeechrepError("optuna is not installed", "the package that stops bad runs early",
+                             "pip install speechrep[suite]") from None
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    return optuna.create_study(direction="minimize", pruner=optuna.pruners.SuccessiveHalvingPruner(
+        min_resource=first_rung(train, reduction), reduction_factor=reduction))
+
+
+def first_rung(train: dict[str, Any], reduction: int) -> int:
+    """The step at which rates are compared first: an evaluation, behind the warm-up and not before 1/`reduction`² of the
+    steps, since what is learnt late, as intents are, shows nothing of a rate early on."""
+    every, warmup, steps = (train[name] for name in ("dev_every", "warmup", "steps"))
+    return min(every * max(1, math.ceil(max(warmup, steps / reduction ** 2) / every)), steps)
+
+
 def _run_of(exp: Path, rate: float) -> Path:
     return exp / "lr" / f"{rate:g}"
 
@@ -108,16 +130,8 @@ def _try_all(asked: dict[str, Any], conf: Path, train: Path, dev: Path, dump: Pa
              overrides: list[str], cache: Path | None) -> list[dict[str, Any]]:
     """Every rate of the grid, in its order: lr, state (finished, pruned or diverged), its last step, best dev value and
     the loss there."""
-    try:
-        import optuna
-    except ImportError:
-        raise SpeechrepError("optuna is not installed", "the package that stops bad runs early",
-                             "pip install speechrep[suite]") from None
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    every, warmup, steps = (asked["experiment"]["train"][name] for name in ("dev_every", "warmup", "steps"))
-    first = min(every * max(1, math.ceil(warmup / every)), steps)
-    study = optuna.create_study(direction="minimize", pruner=optuna.pruners.SuccessiveHalvingPruner(
-        min_resource=first, reduction_factor=asked["reduction"]))
+    study = _study(asked["experiment"]["train"], asked["reduction"])
+    import optuna
     rates = optuna.distributions.CategoricalDistribution(asked["grid"])
     trials = []
     for rate in asked["grid"]:

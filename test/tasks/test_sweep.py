@@ -68,6 +68,29 @@ def test_bad_rates_are_stopped_and_the_best_wins(recipe, quiet):
     assert found["provenance"]["config"]["grid"] == list(GRID)
 
 
+@pytest.mark.parametrize("steps, every, warmup, first", [
+    (300, 75, 30, 75), (3000, 250, 100, 500), (1000, 100, 300, 300), (1000, 100, 310, 400), (50, 100, 10, 50), (50, 10, 80, 50)])
+def test_where_rates_are_compared_first(steps, every, warmup, first):
+    """At an evaluation, behind the warm-up and a ninth of the steps; where there is none, at the end."""
+    assert module.first_rung({"steps": steps, "dev_every": every, "warmup": warmup}, reduction=3) == first
+
+
+def test_of_equal_errors_the_less_loss_goes_on(tmp_path):
+    """Two rates without an error on dev at the first rung: the one that came later is not out for that."""
+    study = module._study({"steps": 12, "dev_every": 2, "warmup": 0}, reduction=3)
+    went_on = []
+    for error, loss in ((0.0, 0.5), (0.0, 0.4), (0.0, 0.6), (0.1, 0.1)):
+        run = tmp_path / str(len(went_on))
+        run.mkdir()
+        (run / "log.jsonl").write_text(json.dumps({"step": 2, "part": "dev", "error": error, "loss": loss}) + "\n")
+        try:
+            module._Watch(study.ask(), run, "error")()
+            went_on.append(True)
+        except module._Pruned:
+            went_on.append(False)
+    assert went_on == [True, True, False, False]
+
+
 def test_the_winner_is_the_run_that_training_makes(recipe, quiet, tmp_path, capsys):
     parts = recipe / "data/train", recipe / "data/dev", recipe / "dump"
     train_task(recipe / "conf/intent.yaml", "logmel", *parts, tmp_path / "plain", device="cpu",
