@@ -14,8 +14,8 @@ import numpy as np
 from speechrep.data.alignment import read_ali
 from speechrep.data.audio import AudioReader, write_wav
 from speechrep.data.folder import DataFolder, write_folder
-from speechrep.data.queries import ALIGNMENTS
 from speechrep.data.rttm import Turn, write_rttm
+from speechrep.data.words import ALIGNMENTS
 from speechrep.errors import SpeechrepError
 
 TURNS = 2

@@ -4,7 +4,8 @@ import pytest
 
 from speechrep.bin import main
 from speechrep.data.folder import DataFolder, write_folder
-from speechrep.data.queries import Span, cut_queries, spans_of, words_of
+from speechrep.data.queries import Span, cut_queries, spans_of
+from speechrep.data.words import timed_words, words_of
 from speechrep.errors import SpeechrepError
 
 KITCHEN = "DH AH0 | K IH1 CH AH0 N | L AY1 T S"
@@ -14,19 +15,19 @@ ALI = ("SIL 0.1000 DH 0.1500 AH0 0.2000 K 0.3000 IH1 0.4000 CH 0.5000 AH0 0.5500
 
 def test_spans_have_enough_phones_and_no_pause():
     """the (2 phones) goes on to kitchen, which stands alone too; lights (4) has nothing behind it."""
-    assert spans_of("u", "The kitchen, lights!", KITCHEN, ALI, "en") == [
+    assert spans_of("u", timed_words("The kitchen, lights!", KITCHEN, ALI, "en")) == [
         Span(("the", "kitchen"), "u", 0.1, 0.6), Span(("kitchen",), "u", 0.2, 0.6)]
     paused = ALI.replace("AH0 0.2000 K", "AH0 0.1800 SIL 0.2000 K")
-    assert spans_of("u", "the kitchen lights", KITCHEN, paused, "en") == [Span(("kitchen",), "u", 0.2, 0.6)]
+    assert spans_of("u", timed_words("the kitchen lights", KITCHEN, paused, "en")) == [Span(("kitchen",), "u", 0.2, 0.6)]
     # What does not belong together gives nothing.
-    assert spans_of("u", "the kitchen", KITCHEN, ALI, "en") == []
-    assert spans_of("u", "the kitchen lights", KITCHEN.replace("N", "M"), ALI, "en") == []
+    assert spans_of("u", timed_words("the kitchen", KITCHEN, ALI, "en")) == []
+    assert spans_of("u", timed_words("the kitchen lights", KITCHEN.replace("N", "M"), ALI, "en")) == []
 
 
 def test_mandarin_goes_by_syllables():
     ali = "zh_d 0.1000 zh_a3 0.2000 zh_k 0.3000 zh_ai1 0.4000 zh_uo4 0.5000 zh_sh 0.6000 zh_i4 0.7000"
     assert words_of("打开 卧室。", "zh") == ["打", "开", "卧", "室"]
-    assert spans_of("u", "打开卧室", "zh_d zh_a3 zh_k zh_ai1 zh_uo4 zh_sh zh_i4", ali, "zh") == [
+    assert spans_of("u", timed_words("打开卧室", "zh_d zh_a3 zh_k zh_ai1 zh_uo4 zh_sh zh_i4", ali, "zh")) == [
         Span(("打", "开", "卧"), "u", 0.0, 0.5), Span(("开", "卧", "室"), "u", 0.2, 0.7)]
 
 

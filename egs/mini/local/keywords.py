@@ -9,7 +9,9 @@ from collections import Counter
 from pathlib import Path
 
 from speechrep.data.alignment import read_ali
-from speechrep.data.folder import DataFolder, write_folder
+from speechrep.data.folder import DataFolder
+from speechrep.data.words import Piece
+from speechrep.data.words import cut as cut_pieces
 from speechrep.errors import SpeechrepError
 
 KEYWORDS = ("bathroom", "bedroom", "down", "kitchen", "lights", "make", "music", "please", "switch", "turn")
@@ -39,17 +41,9 @@ def cut(data_dir: Path, part: str) -> DataFolder:
     taken = [key for key in found if found[key][0] in KEYWORDS]
     taken += [key for key in order if found[key][0] not in (*KEYWORDS, "_silence_")][:most]
     taken += [key for key in order if found[key][0] == "_silence_"][:most]
-    streams: dict[str, dict[str, str]] = {name: {} for name in ("segments", "wav.scp", "utt2spk", "utt2lang", "utt2dur",
-                                                                "keyword")}
-    for key in taken:
-        word, utt, start, end = found[key]
-        streams["segments"][key] = f"{utt} {start:.4f} {end:.4f}"
-        streams["wav.scp"][utt] = folder.read("wav.scp")[utt]
-        streams["utt2spk"][key] = folder.read("utt2spk")[utt]
-        streams["utt2lang"][key] = "en"
-        streams["utt2dur"][key] = f"{end - start:.6f}"
-        streams["keyword"][key] = word if word in (*KEYWORDS, "_silence_") else "_unknown_"
-    return write_folder(data_dir / f"keyword_{part}", streams)
+    keywords = {key: found[key][0] if found[key][0] in (*KEYWORDS, "_silence_") else "_unknown_" for key in taken}
+    return cut_pieces(folder, data_dir / f"keyword_{part}", {key: Piece(*found[key][1:]) for key in taken},
+                      {"keyword": keywords})
 
 
 def words(folder: DataFolder, utt: str) -> list[tuple[str, float, float]]:
