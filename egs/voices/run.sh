@@ -68,9 +68,11 @@ if stage 1 "prepare: data folders, checked, and phones" "2 min"; then
   speechrep check "${skip_args[@]}" data/train data/dev data/test
   # One of the Spanish voices is Mexican; where the others are from is not known.
   speechrep phonemize --g2p es=espeak:es-419 data/train data/dev data/test
+  # Slots, and voices with another pitch and tempo, for the tasks that want them.
+  python local/derive.py --nj "$nj" data
 fi
 
-if stage 2 "align: when each phone is said; queries and mixtures are cut by it" "2 min"; then
+if stage 2 "align: when each phone is said; queries, words and mixtures are cut by it" "2 min"; then
   speechrep align --exp exp/align --nj "$nj" data/train data/dev data/test
   for part in train dev test; do
     # Some corpora are 19 dB louder than others.
@@ -79,14 +81,20 @@ if stage 2 "align: when each phone is said; queries and mixtures are cut by it" 
   for part in dev test; do
     speechrep queries "data/$part" "data/queries_$part"
   done
+  speechrep keywords data/train data/dev data/test
+  python local/semantic.py data
 fi
 
 if stage 3 "dump: log-mel and MFCC features" "2 min"; then
+  # Emotions are not made without pyworld, nor pairs of words of a small corpus.
+  emotion=() semantic=()
+  [ ! -d data/emotion ] || emotion=(emotion)
+  [ ! -d data/semantic_test ] || semantic=(semantic_dev semantic_test)
   for kind in logmel mfcc; do
-    for part in train mix_train; do
+    for part in train mix_train keyword_train "${emotion[@]}"; do
       speechrep dump --conf "conf/$kind.yaml" --nj "$nj" --cmvn "data/$part" "dump/$kind/$part"
     done
-    for part in dev test mix_dev mix_test queries_dev queries_test; do
+    for part in dev test mix_dev mix_test keyword_dev keyword_test queries_dev queries_test "${semantic[@]}"; do
       speechrep dump --conf "conf/$kind.yaml" --nj "$nj" "data/$part" "dump/$kind/$part"
     done
   done
