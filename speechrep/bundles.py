@@ -12,7 +12,7 @@ from speechrep.data.features import FeatureConfig
 from speechrep.data.inventory import Inventory
 from speechrep.errors import SpeechrepError
 from speechrep.methods.base import Method, find_method
-from speechrep.released import RATE_HZ, fill
+from speechrep.released import RATE_HZ, fill, rates
 
 PREFIX = "torchaudio:"
 
@@ -60,11 +60,9 @@ def fetch(spec: str) -> tuple[str, nn.Module, bool]:
 def from_torchaudio(model: nn.Module, name: str, unit_audio: bool = False, features: Inventory | None = None) -> Method:
     """torchaudio's `Wav2Vec2Model` as the method `name`, in eval mode, with its sizes and weights."""
     inventory = Inventory(features=plain(FeatureConfig())) if features is None else features
-    if inventory.features["rate_hz"] != RATE_HZ:
-        raise SpeechrepError(f"a dump at {inventory.features['rate_hz']} Hz for {PREFIX}{name}", f"samples at {RATE_HZ} Hz",
-                             "dump features of audio at that rate")
     cls = find_method(name)
-    method = cls(build(cls.Config, _sizes(model) | {"front": "wave", "unit_audio": unit_audio}, name), inventory)
+    method = cls(build(cls.Config, _sizes(model) | {"front": "wave", "unit_audio": unit_audio} | rates(inventory, RATE_HZ),
+                       name), inventory)
     fill(method, _weights(model), f"{PREFIX}{name}")
     return method.eval()
 

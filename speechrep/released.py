@@ -29,6 +29,8 @@ PREFIXES = ("wav2vec2.", "hubert.", "wavlm.", "data2vec_audio.")
 """What stands before the names of a model that was saved with a head."""
 BODY = ("feature_extractor.", "feature_projection.", "encoder.", "masked_spec_embed")
 RATE_HZ = 16000
+HEARD = "preprocessor_config.json"
+"""What a folder says of the samples."""
 
 SIZES = {"layers": "num_hidden_layers", "dim": "hidden_size", "heads": "num_attention_heads",
          "ffn_dim": "intermediate_size", "kernels": "conv_kernel", "strides": "conv_stride", "front_bias": "conv_bias",
@@ -55,21 +57,28 @@ def is_released(path: str | Path) -> bool:
 
 
 def load_released(path: str | Path, features: Inventory | None = None) -> Method:
-    """The model in a folder, in eval mode. `features`: the dump whose settings its samples follow; they must be of
-    16 kHz, which is also what is taken without. A folder of another kind of model is a `SpeechrepError`."""
+    """The model in a folder, in eval mode. `features`: the dump whose settings its samples follow, by default of 16 kHz;
+    where the model was made for another rate (preprocessor_config.json, else 16 kHz), it brings them to its own. A folder
+    of another kind of model is a `SpeechrepError`."""
     folder = Path(path)
     said = _read_json(folder / "config.json")
     name = METHODS.get(said.get("model_type", ""))
     if name is None:
         raise SpeechrepError(f"{folder}: a model of type {said.get('model_type')}", f"one of {', '.join(METHODS)}")
     inventory = Inventory(features=plain(FeatureConfig())) if features is None else features
-    if inventory.features["rate_hz"] != RATE_HZ:
-        raise SpeechrepError(f"a dump at {inventory.features['rate_hz']} Hz for {folder}", f"samples at {RATE_HZ} Hz",
-                             "dump features of audio at that rate")
+    heard = _read_json(folder / HEARD) if (folder / HEARD).is_file() else {}
+    config = _our_config(folder, name, said, bool(heard) and bool(heard.get("do_normalize", True)))
     cls = find_method(name)
-    method = cls(build(cls.Config, _our_config(folder, name, said), f"{folder}/config.json"), inventory)
+    method = cls(build(cls.Config, config | rates(inventory, heard.get("sampling_rate", RATE_HZ)), f"{folder}/config.json"),
+                 inventory)
     fill(method, _read_weights(folder), folder)
     return method.eval()
+
+
+def rates(inventory: Inventory, front_rate_hz: int) -> dict[str, int]:
+    """What a configuration says where the audio is not of the rate that the model was made for."""
+    audio_rate_hz = inventory.features["rate_hz"]
+    return {} if audio_rate_hz == front_rate_hz else {"audio_rate_hz": audio_rate_hz, "front_rate_hz": front_rate_hz}
 
 
 def start_from(method: Method, path: str | Path) -> None:
@@ -145,10 +154,10 @@ def export(method: Method, path: str | Path) -> None:
         "conv_dim": [c.front_dim] * len(c.kernels), "num_feat_extract_layers": len(c.kernels),
         **({} if name == "data2vec" else {"feat_extract_norm": c.front_norm}),
         "hidden_act": "gelu", "feat_extract_activation": "gelu", "layer_norm_eps": 1e-5})
-    write_json(folder / "preprocessor_config.json", {
+    write_json(folder / HEARD, {
         "feature_extractor_type": "Wav2Vec2FeatureExtractor", "feature_size": 1, "padding_side": "right",
-        "padding_value": 0.0, "sampling_rate": method.inventory.features["rate_hz"], "do_normalize": c.unit_audio,
-        "return_attention_mask": c.front_norm == "layer"})
+        "padding_value": 0.0, "sampling_rate": c.front_rate_hz or method.inventory.features["rate_hz"],
+        "do_normalize": c.unit_audio, "return_attention_mask": c.front_norm == "layer"})
     ours = dict(method.named_parameters())
     tensors = {b: ours[a].detach().float() for a, b in _pairs(method).items()}
     for b in [b for b in tensors if b.endswith(".q_proj.bias")]:
@@ -162,7 +171,7 @@ def export(method: Method, path: str | Path) -> None:
     write_safetensors(folder / "model.safetensors", tensors)
 
 
-def _our_config(folder: Path, name: str, said: dict[str, Any]) -> dict[str, Any]:
+def _our_config(folder: Path, name: str, said: dict[str, Any], unit_audio: bool) -> dict[str, Any]:
     for key, wanted in FIXED.items():
         if said.get(key, wanted) != wanted:
             raise SpeechrepError(f"{folder}/config.json: {key} {said[key]}", f"{key} {wanted}",
@@ -171,10 +180,9 @@ def _our_config(folder: Path, name: str, said: dict[str, Any]) -> dict[str, Any]
     if len(set(channels)) != 1:
         raise SpeechrepError(f"{folder}/config.json: conv_dim {channels}", "as many channels in each layer")
     fields = {ours: said[theirs] for ours, theirs in (SIZES | OWN[name]).items() if theirs in said}
-    heard = folder / "preprocessor_config.json"
     return fields | {"front": "wave", "front_dim": channels[0],
                      "front_norm": "layer" if name == "data2vec" else said.get("feat_extract_norm", "group"),
-                     "unit_audio": heard.is_file() and bool(_read_json(heard).get("do_normalize", True)),
+                     "unit_audio": unit_audio,
                      **({"top": min(8, said.get("num_hidden_layers", 12))} if name == "data2vec" else {})}
 
 

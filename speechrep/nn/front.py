@@ -140,6 +140,13 @@ def unit_audio(audio: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
     return centred * (variance + 1e-7).rsqrt()
 
 
+def resampled(audio: torch.Tensor, from_hz: int, to_hz: int) -> torch.Tensor:
+    """Audio [B, T], with zeros in padding, at another rate [B, ceil(T * to_hz / from_hz)], by torchaudio's windowed sinc."""
+    from torchaudio.functional import resample  # takes seconds to import, and few models need it
+    with torch.autocast(audio.device.type, enabled=False):
+        return resample(audio.float(), from_hz, to_hz)
+
+
 def scale_gradient(x: torch.Tensor, factor: float) -> torch.Tensor:
     """`x` itself, whose gradient is multiplied by `factor` on its way back."""
     return x if factor == 1 else _ScaleGradient.apply(x, factor)

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from speechrep.nn.dropout import dropout
-from speechrep.nn.front import MelFront, WaveFront, scale_gradient, unit_audio
+from speechrep.nn.front import MelFront, WaveFront, resampled, scale_gradient, unit_audio
 from speechrep.nn.masking import generators_of, pad_mask, span_mask
 from speechrep.nn.packing import Rows
 from speechrep.nn.trunk import Trunk
@@ -38,6 +38,10 @@ class EncoderSizes:
     """Whether the waveform's convolutions have a bias."""
     unit_audio: bool = False
     """Whether each waveform is brought to zero mean and unit variance."""
+    audio_rate_hz: int = 0
+    """Sampling rate of the waveform that is given, where it is not the one that the front end was made for."""
+    front_rate_hz: int = 0
+    """To which it is brought for the front end; 0, as audio_rate_hz then is too: heard as it is."""
     front_gradient: float = 0.1
     """Factor on the gradient into the front end (released configuration)."""
     layers: int = 12
@@ -80,6 +84,9 @@ class EncoderSizes:
     def __post_init__(self):
         if self.mel_stride not in (1, 2, 4):
             raise ValueError(f"mel_stride {self.mel_stride}, wanted 1, 2 or 4")
+        if bool(self.audio_rate_hz) != bool(self.front_rate_hz) or self.front_rate_hz and self.front == "mel":
+            raise ValueError(f"audio_rate_hz {self.audio_rate_hz} and front_rate_hz {self.front_rate_hz}, "
+                             "wanted both or neither, of a front end that hears the waveform")
         if len(self.kernels) != len(self.strides):
             raise ValueError(f"{len(self.kernels)} kernels and {len(self.strides)} strides, wanted as many of each")
         if self.dim % self.heads or self.dim % self.position_groups:
@@ -117,7 +124,11 @@ class SpeechEncoder(nn.Module):
 
     def frame_lengths(self, lengths: torch.Tensor) -> torch.Tensor:
         """Frames given for so many samples or feature frames [B]."""
-        return self.front.frame_lengths(lengths)
+        return self.front.frame_lengths(self._resampled_lengths(lengths))
+
+    def _resampled_lengths(self, lengths: torch.Tensor) -> torch.Tensor:
+        s = self.sizes
+        return lengths if not s.front_rate_hz else -(-lengths * s.front_rate_hz // s.audio_rate_hz)
 
     def lengths_of(self, batch: dict[str, Any]) -> torch.Tensor:
         """Frames of each utterance of a batch [B]."""
@@ -131,7 +142,7 @@ class SpeechEncoder(nn.Module):
         reach, hop = 1, 1
         for kernel, stride in zip(self.sizes.kernels, self.sizes.strides):
             reach, hop = reach + (kernel - 1) * hop, hop * stride
-        return (place * hop + reach / 2) / rate_hz
+        return (place * hop + reach / 2) / (self.sizes.front_rate_hz or rate_hz)
 
     def draw_hidden(self, batch: dict[str, Any]) -> torch.Tensor:
         """Which frames to hide [B, N], drawn from the batch's seeds."""
@@ -149,6 +160,8 @@ class SpeechEncoder(nn.Module):
             rows = Rows(lengths)
             frames = rows.pack(x[:, :rows.size])
         else:
+            if s.front_rate_hz:
+                x, lengths = resampled(x, s.audio_rate_hz, s.front_rate_hz), self._resampled_lengths(lengths)
             frames, lengths = self.front.rows(unit_audio(x, lengths) if s.unit_audio else x, lengths)
             rows = Rows(lengths)
         return scale_gradient(frames, s.front_gradient), rows

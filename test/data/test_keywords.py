@@ -8,8 +8,8 @@ from speechrep.data.keywords import keyword_folders
 from speechrep.data.words import Piece, Word, cut, timed_words, tokens_of
 from speechrep.errors import SpeechrepError
 
-SAID = {"kitchen": "K IH1 CH AH0 N", "lights": "L AY1 T S", "the": "DH AH0", "bedroom": "B EH1 D R UW2 M", "küche": "k y ç ə",
-        "licht": "l ɪ ç t"}
+SAID = {"kitchen": "K IH1 CH AH0 N", "lights": "L AY1 T S", "the": "DH AH0", "bedroom": "B EH1 D R UW2 M",
+        "küche": "k y ç ə", "licht": "l ɪ ç t"}
 PHONE_SEC = 0.1
 
 
@@ -76,7 +76,8 @@ def test_pieces_of_pieces(tmp_path):
     """A folder with segments of its own: times count from where its utterance begins in the recording."""
     write_folder(tmp_path / "data", {"wav.scp": {"tape": "tape.wav"}, "segments": {"utt1": "tape 10.0 12.0"},
                                      "utt2spk": {"utt1": "ann"}, "utt2dur": {"utt1": "2.0"}})
-    made = cut(DataFolder(tmp_path / "data"), tmp_path / "out", {"word": Piece("utt1", 0.5, 1.25)}, {"keyword": {"word": "yes"}})
+    made = cut(DataFolder(tmp_path / "data"), tmp_path / "out", {"word": Piece("utt1", 0.5, 1.25)},
+               {"keyword": {"word": "yes"}})
     assert made.read("segments") == {"word": "tape 10.5000 11.2500"} and made.read("wav.scp") == {"tape": "tape.wav"}
     assert made.read("utt2spk") == {"word": "ann"} and made.read("keyword") == {"word": "yes"}
     assert not made.has("utt2lang")
