@@ -31,18 +31,9 @@ side_by_side() {
   echo $((most > 1 ? most : 1))
 }
 
-_stop() { # PID ...
-  local pid children
-  for pid; do
-    # First who waits: its next command must not begin when the child that it waits for is gone.
-    children=$(ps -o pid= --ppid "$pid" || true)
-    kill -TERM "$pid" 2>/dev/null || true
-    # shellcheck disable=SC2086
-    _stop $children
-  done
-}
+. "$(dirname "${BASH_SOURCE[0]}")/stop.sh"
 # shellcheck disable=SC2046
-trap '_stop $(jobs -rp)' EXIT
+trap 'stop_with_children $(jobs -rp)' EXIT
 
 # Until one job ends, or it is time to tell how far they are.
 _wait() {

@@ -6,9 +6,11 @@
 #   check_disk MB [FOLDER]            stops here when less than that is free
 #   "${skip_args[@]}"                 for `speechrep check`: --skip-bad where $skip_bad is true
 #
-# and tells, when the script ends, how long it took or at which stage to go on.
+# and tells, when the script ends, how long it took or at which stage to go on. A script that is stopped takes with it what
+# still runs.
 
 set -euo pipefail
+. "$(dirname "${BASH_SOURCE[0]}")/stop.sh"
 _stage_now="" _stage_title="" _stage_began=0
 if ! [[ ${tag:-} =~ ^[A-Za-z0-9_.-]*$ ]]; then
   echo "${0##*/}: --tag $tag; wanted: letters, digits and _ . - alone, since folders are named by it" >&2
@@ -59,8 +61,15 @@ check_disk() {
 }
 
 _stage_end() {
-  local status=$?
-  if [ "$status" -ne 0 ] && [ -n "$_stage_now" ]; then
+  local status=$? children=""
+  # A script that was asked to end while a command ran: bash ends it at once, and leaves the command to itself.
+  read -r children 2>/dev/null <"/proc/$$/task/$$/children" || true
+  if [ -n "$children" ]; then
+    # shellcheck disable=SC2086
+    stop_with_children $children
+    echo "!! stopped${_stage_now:+ in stage $_stage_now ($_stage_title)} after $(_clock $SECONDS)." \
+      "Go on with: ${_script:-$0}${_stage_now:+ --stage $_stage_now}" >&2
+  elif [ "$status" -ne 0 ] && [ -n "$_stage_now" ]; then
     echo "!! stage $_stage_now ($_stage_title) failed after $(_clock $((SECONDS - _stage_began)))." \
       "Mend what it says above and go on with: ${_script:-$0} --stage $_stage_now" >&2
   elif [ "$status" -eq 0 ]; then
