@@ -10,20 +10,13 @@ from pathlib import Path
 
 from speechrep.data.alignment import read_ali
 from speechrep.data.folder import DataFolder
-from speechrep.data.words import Piece
+from speechrep.data.words import MARGIN_SEC, MIN_SEC, Piece
 from speechrep.data.words import cut as cut_pieces
 from speechrep.errors import SpeechrepError
 
 KEYWORDS = ("bathroom", "bedroom", "down", "kitchen", "lights", "make", "music", "please", "switch", "turn")
-LEAST_SEC = 0.31
-"""With their margins shorter words are nobody's keyword: function words, mostly, and training leaves out what is shorter
-than 0.3 s."""
-
 NOISY_DB = 30.0
 """Only below this signal-to-noise ratio is the noise loud enough to be there at all in 16 bits."""
-
-MARGIN_SEC = 0.05
-"""What is heard on both sides of a word."""
 
 
 def cut(data_dir: Path, part: str) -> DataFolder:
@@ -64,4 +57,4 @@ def words(folder: DataFolder, utt: str) -> list[tuple[str, float, float]]:
         at += len(own.split())
     margins = [0.0 if word == "_silence_" else MARGIN_SEC for word, _, _ in found]
     return [(word, max(0.0, start - margin), min(ends[-1], end + margin)) for (word, start, end), margin
-            in zip(found, margins) if end - start + 2 * margin >= LEAST_SEC]
+            in zip(found, margins) if end - start + 2 * margin >= MIN_SEC]
