@@ -35,7 +35,8 @@ def main(args):
         raise SpeechrepError(f"--grid {args.grid}", "numbers by commas, such as 1e-3,1e-2") from None
     parts = Path(args.train), Path(args.dev), Path(args.dump)
     cache = Path(args.cache) if args.cache else None
-    if cache is not None:
+    # What is trained already is not trained again, and needs no features.
+    if cache is not None and not (Path(args.exp) / "done.json").is_file():
         fill_cache(Path(args.conf), args.upstream, *parts, cache, args.device, args.set)
     found = sweep(Path(args.conf), args.upstream, *parts, Path(args.exp), grid, args.reduction, args.seed, args.device,
                   args.set, cache)

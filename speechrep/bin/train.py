@@ -26,7 +26,8 @@ def main(args):
     from speechrep.tasks.train import fill_cache, train_task
     from speechrep.train.distributed import run_in
     cache = Path(args.cache) if args.cache else None
-    if cache is not None:
+    # What is trained already is not trained again, and needs no features.
+    if cache is not None and not (Path(args.exp) / "done.json").is_file():
         fill_cache(Path(args.conf), args.upstream, Path(args.train), Path(args.dev), Path(args.dump), cache,
                    args.device, args.set)
     return run_in(args.processes, train_task, Path(args.conf), args.upstream, Path(args.train), Path(args.dev),

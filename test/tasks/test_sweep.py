@@ -162,10 +162,16 @@ def test_what_is_refused(recipe, quiet, tmp_path):
             run(recipe, tmp_path / "none", grid, reduction=reduction)
 
 
-def test_the_verb(recipe, tmp_path, capsys):
+def test_the_verb(recipe, tmp_path, capsys, monkeypatch):
     arguments = ["sweep", "--conf", str(recipe / "conf/intent.yaml"), "--upstream", "mfcc", "--train", str(recipe / "data/train"),
                  "--dev", str(recipe / "data/dev"), "--dump", str(recipe / "dump"), "--exp", str(tmp_path / "exp"), "--device",
                  "cpu", "--grid"]
     assert main([*arguments, "1e-2,1e-4"]) == 0
     assert capsys.readouterr().out.endswith("exp: lr 0.01\n")
+    # What is done asks for no features of its upstream.
+    for verb in (arguments[0], "train"):
+        again = [verb, *arguments[1:-1], "--cache", str(tmp_path / "layers"), "--set", "train.lr=0.01"]
+        with monkeypatch.context() as patch:
+            patch.setattr("speechrep.tasks.train.fill_cache", None)
+            assert main(again if verb == "train" else [*again[:-2], "--grid", "1e-2,1e-4"]) == 0
     assert main([*arguments, "much"]) == 1 and "--grid much" in capsys.readouterr().err
