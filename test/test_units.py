@@ -17,6 +17,7 @@ from speechrep.data.ark import ArkWriter, read_scp
 from speechrep.data.dataset import SpeechDataset, collate, take_inventory
 from speechrep.data.dump import dump
 from speechrep.data.features import FeatureConfig
+from speechrep.data.folder import DataFolder
 from speechrep.data.inventory import Inventory
 from speechrep.errors import SpeechrepError
 from speechrep.extract import extract, open_upstream
@@ -186,26 +187,26 @@ def test_a_method_s_own_codes(root, monkeypatch):
 
 
 def test_a_released_model_s_folder_is_an_upstream(root):
-    """A small HuBERT in transformers' format: refused at the dump's 8 kHz, heard at 16 kHz, whatever the dump's hop."""
+    """A small HuBERT in transformers' format at the dump's 8 kHz, which it brings to its 16 kHz, and at 16 kHz, whatever the
+    dump's hop: 50 units a second."""
     cls = find_method("hubert")
     sizes = {"layers": 2, "dim": 16, "heads": 2, "ffn_dim": 24, "front_dim": 8, "position_kernel": 8,
              "position_groups": 2}
     config = build(cls.Config, sizes | {"units": "toy", "codes": 6})
     export(cls(config, Inventory(features=plain(FeatureConfig()))), root / "hubert")
     train = folder(root, "train")
-    with pytest.raises(SpeechrepError, match="8000 Hz"):
-        open_upstream(str(root / "hubert"), train, root / "dump")
     faster = replace(FEATURES, rate_hz=16000, hop_samples=200, win_samples=512, n_fft=512)
     for part in ("train", "dev"):
         dump(root / "data" / part, root / "dump16/logmel" / part, faster, cmvn=True)
-    upstream = open_upstream(str(root / "hubert"), train, root / "dump16")
-    assert upstream.needs == ("audio",) and upstream.hop_samples == 320
-    make_units("rel", str(root / "hubert"), UnitsConfig(clusters=4, layer=1), root / "data/train", [], root / "dump16",
-               root / "exp/units/rel", root / "cache", device="cpu")
-    seconds = train.seconds
-    for utt, line in train.read("units.rel").items():
-        assert abs(len(line.split()) - seconds[utt] * 50) < 2.5
-    assert [path.name[:7] for path in (root / "cache").iterdir()] == ["hubert-"]
+    for dumped, hop in (("dump", 160), ("dump16", 320)):
+        upstream = open_upstream(str(root / "hubert"), train, root / dumped)
+        assert upstream.needs == ("audio",) and upstream.hop_samples == hop
+        make_units(dumped, str(root / "hubert"), UnitsConfig(clusters=4, layer=1), root / "data/train", [], root / dumped,
+                   root / f"exp/units/{dumped}", root / f"cache_{dumped}", device="cpu")
+        seconds = train.seconds
+        for utt, line in DataFolder(train.path).read(f"units.{dumped}").items():
+            assert abs(len(line.split()) - seconds[utt] * 50) < 2.5
+        assert [path.name[:7] for path in (root / f"cache_{dumped}").iterdir()] == ["hubert-"]
 
 
 def test_a_stream_gives_every_frame_once_in_another_order():
