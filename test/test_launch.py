@@ -76,8 +76,11 @@ def alive(pid):
         os.kill(pid, 0)
     except ProcessLookupError:
         return False
-    with open(f"/proc/{pid}/stat") as file:
-        return file.read().split(")")[1].split()[0] != "Z"
+    try:
+        with open(f"/proc/{pid}/stat") as file:
+            return file.read().split(")")[1].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):  # gone since it was asked
+        return False
 
 
 def gone_within(pids, seconds):

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from speechrep.data.audio import AudioReader, write_wav
+from speechrep.data.audio import AudioReader, resample, write_wav
 from speechrep.data.folder import DataFolder, write_folder
 from speechrep.errors import SpeechrepError
 from speechrep.launch import advance, run_jobs
@@ -28,6 +28,7 @@ SESSIONS = (("tuxpaint_kseniya", "tuxpaint_krasimir"), ("tuxpaint_kiriaki", "tux
 SENTENCES = 16
 """Of each voice."""
 SHORTEST_SEC, LONGEST_SEC = 1.2, 6.0
+WORLD_HZ = 16000
 HOP_MS = 5.0
 FLOOR_HZ, CEIL_HZ = 60.0, 600.0
 PEAK = 0.95
@@ -84,16 +85,19 @@ def in_manner(samples: np.ndarray, rate_hz: int, manner: str) -> np.ndarray:
     """Speech [T] -> the same in another manner, float32; tempo makes it longer or shorter."""
     pyworld = load("pyworld", PACKAGE)
     tempo, pitch, excursion = MANNERS[manner]
+    # D4C reads memory that nobody wrote where there is no band from 3 kHz on for it to look at, as at 8 kHz.
+    samples = resample(samples, rate_hz, WORLD_HZ)
     # A spectrum without any energy has no logarithm: noise at -100 dB stands in for digital silence.
     speech = samples.astype(np.float64) + 1e-5 * np.random.default_rng(0).standard_normal(len(samples))
-    f0, times = pyworld.dio(speech, rate_hz, f0_floor=FLOOR_HZ, f0_ceil=CEIL_HZ, frame_period=HOP_MS)
-    f0 = pyworld.stonemask(speech, f0, times, rate_hz)
-    spectrum = pyworld.cheaptrick(speech, f0, times, rate_hz)
-    # D4C's own judge of voicing looks at 4 to 7.9 kHz, which telephone speech has not, and would call all of it noise.
-    noise = pyworld.d4c(speech, f0, times, rate_hz, threshold=0.0)
+    f0, times = pyworld.dio(speech, WORLD_HZ, f0_floor=FLOOR_HZ, f0_ceil=CEIL_HZ, frame_period=HOP_MS)
+    f0 = pyworld.stonemask(speech, f0, times, WORLD_HZ)
+    spectrum = pyworld.cheaptrick(speech, f0, times, WORLD_HZ)
+    # Its own judge of voicing looks at 4 to 7.9 kHz, which telephone speech has not, and would call all of it noise.
+    noise = pyworld.d4c(speech, f0, times, WORLD_HZ, threshold=0.0)
     voiced = f0 > 0
     if voiced.any():
         mean = np.log(f0[voiced]).mean()
         f0[voiced] = np.exp(mean + np.log(pitch) + excursion * (np.log(f0[voiced]) - mean)).clip(FLOOR_HZ, CEIL_HZ)
-    said = pyworld.synthesize(f0, spectrum, noise, rate_hz, HOP_MS / tempo)
-    return (said * min(1.0, PEAK / max(np.abs(said).max(), 1e-9))).astype(np.float32)
+    said = pyworld.synthesize(f0, spectrum, noise, WORLD_HZ, HOP_MS / tempo)
+    said = resample(said.astype(np.float32), WORLD_HZ, rate_hz)
+    return said * np.float32(min(1.0, PEAK / max(np.abs(said).max(), 1e-9)))
