@@ -66,8 +66,8 @@ def load_released(path: str | Path, features: Inventory | None = None) -> Method
     if name is None:
         raise SpeechrepError(f"{folder}: a model of type {said.get('model_type')}", f"one of {', '.join(METHODS)}")
     inventory = Inventory(features=plain(FeatureConfig())) if features is None else features
-    heard = _read_json(folder / HEARD) if (folder / HEARD).is_file() else {}
-    config = _our_config(folder, name, said, bool(heard) and bool(heard.get("do_normalize", True)))
+    heard = _read_json(folder / HEARD) if (folder / HEARD).is_file() else {"do_normalize": False}
+    config = _our_config(folder, name, said, bool(heard.get("do_normalize", True)))
     cls = find_method(name)
     method = cls(build(cls.Config, config | rates(inventory, heard.get("sampling_rate", RATE_HZ)), f"{folder}/config.json"),
                  inventory)

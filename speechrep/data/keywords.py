@@ -25,10 +25,12 @@ def keyword_folders(parts: Sequence[DataFolder], outs: Sequence[Path], count: in
     """Write a data folder of single words for each of `parts` (train, dev, test).
 
     parts: folders with `text`, `phones`, `utt2spk`, `ali` or `ali.true`, and `utt2lang` where there is more than one
-    language. count: so many keywords at the most. least: how often each part has to say a keyword. Returns the folders
-    written; a keyword of a corpus of several languages is LANGUAGE:WORD. Raises `SpeechrepError` where there are fewer than
-    two.
+    language. count: so many keywords at the most. least: how often each part has to say a keyword, once or more.
+    Returns the folders written; a keyword of a corpus of several languages is LANGUAGE:WORD. Raises `SpeechrepError` where
+    there are fewer than two.
     """
+    if min(least) < 1:
+        raise SpeechrepError(f"keywords said {', '.join(map(str, least))} times", "once or more in each part")
     tokens = [tokens_of(part, MIN_PHONES) for part in parts]
     said = [Counter((token.lang, token.word) for token in found) for found in tokens]
     often = [key for key in said[0] if all(counts[key] >= times for counts, times in zip(said, least))]

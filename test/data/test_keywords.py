@@ -67,8 +67,10 @@ def test_the_most_frequent_ones_only(tmp_path):
     outs = [tmp_path / name for name in ("train", "dev", "test")]
     with pytest.raises(SpeechrepError, match="0 words of 4 phones are said 10, 2, 2 times in train, dev, test"):
         keyword_folders(parts, outs)
-    made = keyword_folders(parts, outs, count=2, least=(2, 0, 1))
-    # licht nine times, kitchen and lights three times each: by their letters.
+    with pytest.raises(SpeechrepError, match="once or more in each part"):
+        keyword_folders(parts, outs, least=(2, 0, 1))
+    # In train and test licht is said most, kitchen and lights as often as each other: by their letters.
+    made = keyword_folders([parts[0], parts[2], parts[2]], outs, count=2, least=(1, 1, 1))
     assert set(made[0].read("keyword").values()) == {"_unknown_", "de:licht", "en:kitchen"}
 
 

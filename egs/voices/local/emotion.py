@@ -15,7 +15,7 @@ from speechrep.data.folder import DataFolder, write_folder
 from speechrep.errors import SpeechrepError
 from speechrep.launch import advance, run_jobs
 from speechrep.metrics.judges import load
-from speechrep.metrics.judges.world import PACKAGE
+from speechrep.metrics.judges.world import CEIL_HZ, FLOOR_HZ, HOP_MS, PACKAGE, find_pitch
 
 MANNERS = {"neutral": (1.0, 1.0, 1.0), "happy": (1.15, 1.2, 1.4), "angry": (1.35, 1.1, 1.15), "sad": (0.8, 0.85, 0.6)}
 """Factors of tempo, of the mean pitch, and of its excursions from it in semitones."""
@@ -29,8 +29,6 @@ SENTENCES = 16
 """Of each voice."""
 SHORTEST_SEC, LONGEST_SEC = 1.2, 6.0
 WORLD_HZ = 16000
-HOP_MS = 5.0
-FLOOR_HZ, CEIL_HZ = 60.0, 600.0
 PEAK = 0.95
 
 
@@ -87,10 +85,7 @@ def in_manner(samples: np.ndarray, rate_hz: int, manner: str) -> np.ndarray:
     tempo, pitch, excursion = MANNERS[manner]
     # D4C reads memory that nobody wrote where there is no band from 3 kHz on for it to look at, as at 8 kHz.
     samples = resample(samples, rate_hz, WORLD_HZ)
-    # A spectrum without any energy has no logarithm: noise at -100 dB stands in for digital silence.
-    speech = samples.astype(np.float64) + 1e-5 * np.random.default_rng(0).standard_normal(len(samples))
-    f0, times = pyworld.dio(speech, WORLD_HZ, f0_floor=FLOOR_HZ, f0_ceil=CEIL_HZ, frame_period=HOP_MS)
-    f0 = pyworld.stonemask(speech, f0, times, WORLD_HZ)
+    speech, f0, times = find_pitch(samples, WORLD_HZ)
     spectrum = pyworld.cheaptrick(speech, f0, times, WORLD_HZ)
     # Its own judge of voicing looks at 4 to 7.9 kHz, which telephone speech has not, and would call all of it noise.
     noise = pyworld.d4c(speech, f0, times, WORLD_HZ, threshold=0.0)
