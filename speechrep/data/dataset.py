@@ -44,7 +44,7 @@ class SpeechDataset(torch.utils.data.Dataset):
     """Utterances of a data folder with the streams in `needs`; indexed by position or by a sampler's `Key`.
 
     Where `phones` are needed, utterances are left out that have no line in `ali` (the aligner rejected them) or a phone
-    that the inventory lacks, and those without a line in a stream of labels; `left_out` counts them.
+    that the inventory lacks, and those without a label in a stream of labels; `left_out` counts them.
     labelled: the utterances whose phones a method may learn from; None for all. only: the utterances that there are at all;
     None for all of the folder. prompt_frames: of the prompt, only a window
     of so many frames is read, drawn anywhere in it; 0 for the whole.
@@ -64,7 +64,7 @@ class SpeechDataset(torch.utils.data.Dataset):
         self.rate_hz = int(inventory.features["rate_hz"])
         ali = folder.read("ali") if "phones" in needs else None
         self.texts = folder.read("text") if "text" in needs else None
-        self.labels = {need[6:]: folder.read(need[6:]) for need in needs if need.startswith("label:")}
+        self.labels = {need[6:]: folder.labels(need[6:]) for need in needs if need.startswith("label:")}
         if units and not folder.has(f"units.{units[0]}"):
             raise SpeechrepError(f"{folder.path}: no units.{units[0]}", "the units that the method learns from",
                                  "run the recipe's stage 4, or `speechrep units`")
@@ -98,7 +98,7 @@ class SpeechDataset(torch.utils.data.Dataset):
         self.speakers = folder.read("utt2spk")
         self.by_speaker: dict[str, list[int]] = {}
         for i, utt in enumerate(self.utts):
-            self.by_speaker.setdefault(self.speakers[utt], []).append(i)
+            self.by_speaker.setdefault(self.speakers.get(utt, ""), []).append(i)
 
     def __len__(self) -> int:
         return len(self.utts)
@@ -113,8 +113,9 @@ class SpeechDataset(torch.utils.data.Dataset):
 
     def prompt_of(self, index: int, draw: int) -> int:
         """The position of the prompt for utterance `index`: another of the same speaker where there is one."""
-        same = self.by_speaker[self.speakers[self.utts[index]]]
-        if len(same) == 1:
+        speaker = self.speakers.get(self.utts[index], "")
+        same = self.by_speaker[speaker]
+        if len(same) == 1 or not speaker:
             return index
         choice = draw % (len(same) - 1)
         return same[choice] if same[choice] < index else same[choice + 1]
@@ -153,9 +154,10 @@ class SpeechDataset(torch.utils.data.Dataset):
         return item
 
     def _speaker_id(self, utt: str) -> int:
-        speaker = self.speakers[utt]
+        speaker = self.speakers.get(utt)
         if speaker not in self.speaker_ids:
-            raise SpeechrepError(f"{self.folder.path}/utt2spk: {utt} is of the speaker {speaker}",
+            raise SpeechrepError(f"{self.folder.path}/utt2spk: {utt} is of " + (f"the speaker {speaker}" if speaker else
+                                                                               "no speaker"),
                                  "a speaker of the training part")
         return self.speaker_ids[speaker]
 

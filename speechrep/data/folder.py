@@ -196,6 +196,12 @@ class DataFolder:
             self._tables[stream] = table
         return self._tables[stream]
 
+    def labels(self, stream: str) -> dict[str, str]:
+        """The stream less its blank lines: an utterance whose label is blank has none. In `rttm` a blank line is one: that
+        nobody speaks."""
+        table = self.read(stream)
+        return table if stream == "rttm" else {utt: line for utt, line in table.items() if line.strip()}
+
     def write(self, stream: str, table: Mapping[str, str]) -> None:
         """Write a stream, sorted and atomically. Raises `SpeechrepError` for utterances that the folder lacks.
 

@@ -5,6 +5,7 @@
 | trials | `UTT1 UTT2 target` or `UTT1 UTT2 nontarget`: same speaker or not | Kaldi |
 | relevance | `QUERY DOC`: DOC, of the folder of documents, holds that query of the folder | |
 | relevance.all | the same, with documents that the folder of documents leaves out | |
+| documents.all | `DOC`: all documents, whether any query is said in it or not | |
 | rttm | `SPEAKER UTT 1 START DURATION <NA> <NA> NAME <NA> <NA>`, seconds | NIST, RT-09 |
 """
 
@@ -15,11 +16,11 @@ from speechrep.data.rttm import FORMAT, turn_of
 from speechrep.errors import SpeechrepError
 from speechrep.files import write_text
 
-OWN_COLUMNS = {"trials": (0, 1), "relevance": (0,), "relevance.all": (0,), "rttm": (1,)}
+OWN_COLUMNS = {"trials": (0, 1), "relevance": (0,), "relevance.all": (0,), "documents.all": (), "rttm": (1,)}
 """List -> the columns, from 0, that name utterances of the folder it is in."""
 
 _WANTED = {"trials": "UTT1 UTT2 target|nontarget", "relevance": "QUERY DOC", "relevance.all": "QUERY DOC",
-           "rttm": FORMAT}
+           "documents.all": "DOC", "rttm": FORMAT}
 
 
 def line_problem(name: str, fields: tuple[str, ...]) -> str:
@@ -28,6 +29,8 @@ def line_problem(name: str, fields: tuple[str, ...]) -> str:
         return "" if len(fields) == 3 and fields[2] in ("target", "nontarget") else "not a trial"
     if name.startswith("relevance"):
         return "" if len(fields) == 2 else "not a query and a document"
+    if name == "documents.all":
+        return "" if len(fields) == 1 else "not a document"
     try:
         _, _, seconds = turn_of(fields)
     except ValueError as error:

@@ -17,15 +17,18 @@ Trial = tuple[str, str, bool]
 
 def read_trials(path: str | Path, known: Collection[str] | None = None) -> list[Trial]:
     """The trials of a file in its order. Raises `SpeechrepError` if it is missing, for a line that is not as above, a
-    trial that stands twice, and one that names an utterance that is not among those `known`."""
+    trial that stands twice, a pair that is called both, in either order, and an utterance that is not among those
+    `known`."""
     path = Path(path)
     rows = read_list(path)
     unknown = [utt for row in rows for utt in row[:2] if known is not None and utt not in known]
     if unknown:
         raise SpeechrepError(f"{path}: a trial with the unknown utterance '{unknown[0]}'", "utterances of the same data folder",
                              "prepare the folder again, or mend the list")
-    if len({row[:2] for row in rows}) < len(rows):
-        raise SpeechrepError(f"{path}: a pair that is target and nontarget", "each trial once")
+    kinds: dict[frozenset[str], str] = {}
+    for enrolled, tested, kind in rows:
+        if kinds.setdefault(frozenset((enrolled, tested)), kind) != kind:
+            raise SpeechrepError(f"{path}: {enrolled} and {tested} are target and nontarget", "one of the two")
     return [(enrolled, tested, said == "target") for enrolled, tested, said in rows]
 
 

@@ -41,12 +41,13 @@ def diarisation_errors(reference: Sequence[Turn], hypothesis: Sequence[Turn], co
                        overlap: bool = True) -> DiarisationErrors:
     """The errors of one recording, in seconds, exactly (not frame by frame).
 
-    overlap: whether times at which two or more reference speakers talk are scored. Turns of one speaker that overlap or
-    touch are one turn. A recording without reference speech gives false alarms only.
+    overlap: whether times at which two or more reference speakers talk are scored. A speaker whose own turns overlap talks
+    once, but each of the turns has its collars (as of pyannote.metrics). A recording without reference speech gives false
+    alarms only.
     """
+    edges = [time for _, start, end in reference for time in (start, end)]
     reference, hypothesis = merged(reference), merged(hypothesis)
     bounds = {time for _, start, end in (*reference, *hypothesis) for time in (start, end)}
-    edges = [time for _, start, end in reference for time in (start, end)]
     bounds |= {time + side for time in edges for side in (-collar_sec, collar_sec)}
     grid = np.array(sorted(bounds))
     if len(grid) < 2:

@@ -47,7 +47,8 @@ def min_dcf(scores: np.ndarray, targets: np.ndarray, p_target: float = 0.01, c_m
         raise ValueError(f"p_target {p_target}, costs {c_miss} and {c_false_alarm}; wanted within (0, 1), and above 0")
     misses, false_alarms, thresholds = error_rates(scores, targets)
     costs = _costs(misses, false_alarms, p_target, c_miss, c_false_alarm)
-    best = int(costs.argmin())
+    # Rates of the same counts differ in their last digits.
+    best = int(np.argmax(costs <= costs.min() + 1e-12))
     return float(costs[best]), float(thresholds[best])
 
 

@@ -20,18 +20,21 @@ def centroid(embeddings: np.ndarray) -> np.ndarray:
 def adaptive_norm(score: np.ndarray, enrolled: np.ndarray, tested: np.ndarray, top: int = 300) -> np.ndarray:
     """Scores of verification [n] normalised by how alike their two sides are to a cohort of other speakers (AS-norm).
 
-    enrolled, tested [n, M]: scores of each side with the M of the cohort. The mean over both sides of
-    (score - mean) / standard deviation, those of the side's `top` highest scores (all where M is less): AS-norm1 of
+    enrolled, tested [n, M]: scores of each side with the M of the cohort, NaN with one who is not of the trial's, such as
+    its own speakers. The mean over both sides of
+    (score - mean) / standard deviation, those of the side's `top` highest scores (all where there are fewer): AS-norm1 of
     Matejka et al. 2017, after Cumani et al. 2011. Raises ValueError for a cohort of one or a side to which all are alike.
     """
     score = np.asarray(score, dtype=np.float64)
     sides = []
     for side in (np.asarray(enrolled, dtype=np.float64), np.asarray(tested, dtype=np.float64)):
-        if side.shape[1] < 2 or top < 2:
-            raise ValueError(f"a cohort of {min(side.shape[1], top)}, wanted two or more")
-        highest = -np.partition(-side, min(top, side.shape[1]) - 1, axis=1)[:, :top]
-        spread = highest.std(1)
+        least = min(top, int((~np.isnan(side)).sum(1).min(initial=top)))
+        if least < 2:
+            raise ValueError(f"a cohort of {least}, wanted two or more")
+        # NaN is sorted behind all numbers.
+        highest = -np.sort(-side, axis=1)[:, :top]
+        spread = np.nanstd(highest, axis=1)
         if not (spread > 0).all():
             raise ValueError("a cohort whose scores are all equal")
-        sides.append((score - highest.mean(1)) / spread)
+        sides.append((score - np.nanmean(highest, axis=1)) / spread)
     return (sides[0] + sides[1]) / 2

@@ -69,9 +69,11 @@ class Token:
 
 
 def tokens_of(folder: DataFolder, triphones: bool) -> list[Token]:
-    """The tokens of a data folder with `ali` and `utt2spk`."""
-    speakers, found = folder.read("utt2spk"), []
+    """The tokens of a data folder with `ali` and `utt2spk`; those of utterances without a speaker are left out."""
+    speakers, found = folder.labels("utt2spk"), []
     for utt, line in folder.read("ali").items():
+        if utt not in speakers:
+            continue
         phones, ends = read_ali(line)
         names = [phone.rstrip("0123456789") or phone for phone in phones]
         times = [0.0, *ends]

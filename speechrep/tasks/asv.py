@@ -115,16 +115,16 @@ class Task(BaseTask):
     @classmethod
     def obstacle(cls, config: Config, folders: dict[str, DataFolder]) -> str:
         """One speaker in training, or no pairs of both kinds in dev; where the test chooses, no trials of both kinds."""
-        if len(set(folders["train"].read("utt2spk").values())) < 2:
+        if len(set(folders["train"].labels("utt2spk").values())) < 2:
             return f"one speaker in {folders['train'].path}"
         if config.test_chooses:
             kinds = {target for _, _, target in read_trials(folders["dev"].path / "trials")}
             return "" if len(kinds) == 2 else f"no trials of both kinds in {folders['dev'].path}"
         dev = folders["dev"]
-        groups = dev.read(config.within) if config.within else dict.fromkeys(dev.utts, "")
-        said = Counter((group, dev.read("utt2spk")[utt]) for utt, group in groups.items())
+        groups = dev.labels(config.within) if config.within else dict.fromkeys(dev.utts, "")
+        said = Counter((groups[utt], name) for utt, name in dev.labels("utt2spk").items() if utt in groups)
         speakers = Counter(group for group, _ in said)
-        if max(said.values()) < 2 or max(speakers.values()) < 2:
+        if max(said.values(), default=0) < 2 or max(speakers.values()) < 2:
             return f"{dev.path} has no pairs of utterances of one speaker and of two within {config.within or 'it'}"
         return ""
 
@@ -143,10 +143,14 @@ class Task(BaseTask):
         if part == "test" or part == "dev" and config.test_chooses:
             return None
         own: dict[str, list[str]] = {}
-        for utt in sorted(folder.utts, key=lambda utt: hashlib.sha256(utt.encode()).digest()):
-            own.setdefault(folder.read("utt2spk")[utt], []).append(utt)
+        for utt, name in sorted(folder.labels("utt2spk").items(), key=lambda row: hashlib.sha256(row[0].encode()).digest()):
+            own.setdefault(name, []).append(utt)
         most = config.cohort_each if part == "cohort" else len(folder.utts)
         return frozenset(utt for name, utts in own.items() if name not in config.held_out for utt in utts[:most])
+
+    def decode_needs(self, part: str) -> tuple[str, ...]:
+        """Of the test none: its trials name utterances, whoever says them in whatever language."""
+        return ("label:utt2spk",) if part == "cohort" else ()
 
     def prepare(self, batch: Batch, generator: torch.Generator) -> Batch:
         """Targets [B], -1 for a speaker whom training does not know; in training the crops' first frames, `starts` [B]."""
@@ -203,8 +207,11 @@ class Task(BaseTask):
         return {"embedding": [_vector_text(row) for row in self.embeddings(batch).tolist()]}
 
     def files_beside(self, folder: DataFolder, lines: Lines, cohort: tuple[DataFolder, Lines] | None) -> dict[str, str]:
-        """The folder's `trials`; of a cohort the mean embedding of each speaker."""
+        """The folder's `trials`; of a cohort the mean embedding of each speaker, and, where the folder tells speakers,
+        `utt2spk`, since a trial's own are not of its cohort."""
         files = {"trials": trials_text(read_trials(folder.path / "trials", lines["embedding"]))}
+        if cohort is not None and folder.has("utt2spk"):
+            files["utt2spk"] = table_text(folder.labels("utt2spk"))
         if cohort is not None:
             speakers = cohort[0].read("utt2spk")
             own: dict[str, list[np.ndarray]] = {}
@@ -216,8 +223,9 @@ class Task(BaseTask):
 
     @staticmethod
     def score(folder: Path) -> Scored:
-        """EER and normalised minDCF of cosines and, where there is a cohort, of normalised ones. Intervals by enrolled
-        utterance. Raises `SpeechrepError` for a trial without its embeddings, and for trials of one kind only."""
+        """EER and normalised minDCF of cosines and, where there is a cohort of speakers who are not the trials', of normalised
+        ones. Intervals by enrolled utterance. Raises `SpeechrepError` for a trial without its embeddings, and for trials of
+        one kind only."""
         lines = read_table(folder / "embedding")
         trials = read_trials(folder / "trials", lines)
         vectors = {utt: _read_vector(line) for utt, line in lines.items()}
@@ -225,17 +233,17 @@ class Task(BaseTask):
         if not 0 < targets.sum() < len(targets):
             raise SpeechrepError(f"{folder}/trials: {int(targets.sum())} targets of {len(targets)} trials", "both kinds")
         sides = [np.stack([vectors[trial[i]] for trial in trials]) for i in (0, 1)]
-        scores = {"": cosine(*sides)}
+        scores, notes = {"": cosine(*sides)}, [f"{len(trials)} trials, {int(targets.sum())} of them targets"]
         if (folder / "cohort").is_file():
-            others = np.stack([_read_vector(line) for line in read_table(folder / "cohort").values()])
-            against = {utt: cosine(vector[None], others) for utt, vector in vectors.items()}
+            cohort = {name: _read_vector(line) for name, line in read_table(folder / "cohort").items()}
+            owners = read_table(folder / "utt2spk") if (folder / "utt2spk").is_file() else {}
             try:
-                scores["_asnorm"] = adaptive_norm(scores[""], *_against(trials, against))
+                scores["_asnorm"] = adaptive_norm(scores[""], *_against(trials, vectors, cohort, owners))
             except ValueError as error:
-                raise SpeechrepError(f"{folder}/cohort: {error}", "two speakers or more who are not alike") from None
+                notes.append(f"no scores normalised by the cohort, less the speakers of the trial: {error}")
         metrics = {}
         for suffix, values in scores.items():
-            how = f"scores normalised by the {len(others)} speakers of the cohort (AS-norm)" if suffix else ""
+            how = f"scores normalised by the {len(cohort)} speakers of the cohort, less the trial's own (AS-norm)" * bool(suffix)
             for name, interval in detection_intervals(values, targets, [trial[0] for trial in trials], P_TARGETS).items():
                 factor, unit, cost = (100, "%", "") if name == "eer" else (
                     1, "", "cost over that of the better of accepting all and rejecting all")
@@ -244,7 +252,6 @@ class Task(BaseTask):
         per_utt = {f"{enrolled} {tested}": {"target": int(target)} | {f"score{suffix}": float(values[i])
                                                                       for suffix, values in scores.items()}
                    for i, (enrolled, tested, target) in enumerate(trials)}
-        notes = [f"{len(trials)} trials, {int(targets.sum())} of them targets"]
         if read_json(folder / "made.json")["config"].get("test_chooses"):
             notes.append("the weights are those of the least error on the tested trials")
         return Scored(metrics, per_utt, notes)
@@ -259,8 +266,13 @@ def _trials_eer(trials: list[Trial], vectors: Mapping[str, np.ndarray]) -> float
     return eer(cosine(*sides), np.array([target for _, _, target in trials]))[0]
 
 
-def _against(trials: list, against: Mapping[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-    return tuple(np.stack([against[trial[i]] for trial in trials]) for i in (0, 1))
+def _against(trials: list[Trial], vectors: Mapping[str, np.ndarray], cohort: Mapping[str, np.ndarray],
+             owners: Mapping[str, str]) -> tuple[np.ndarray, ...]:
+    """Scores of both sides of the trials with the cohort [n, M], NaN with the speakers of the trial itself."""
+    names, others = list(cohort), np.stack(list(cohort.values()))
+    scores = {utt: cosine(vector[None], others) for utt, vector in vectors.items()}
+    own = np.array([[name in (owners.get(trial[0]), owners.get(trial[1])) for name in names] for trial in trials])
+    return tuple(np.where(own, np.nan, np.stack([scores[trial[i]] for trial in trials])) for i in (0, 1))
 
 
 def _vector_text(values: list[float]) -> str:

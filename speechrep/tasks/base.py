@@ -213,6 +213,10 @@ class BaseTask(Method):
         folds share a folder, so that features are computed once."""
         return None
 
+    def decode_needs(self, part: str) -> tuple[str, ...]:
+        """The streams, beside what the upstream hears, without which an utterance of `part`, test or cohort, is not decoded."""
+        return self.needs[len(self.upstream.needs):]
+
     def files_beside(self, folder: DataFolder, lines: Lines, cohort: tuple[DataFolder, Lines] | None) -> dict[str, str]:
         """File name -> text of what else a prediction of `folder` leaves; `lines` is what `predict` said of all of it.
         cohort: the same of another folder, against which scores are normalised, where one was named."""

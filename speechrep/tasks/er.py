@@ -93,7 +93,7 @@ class Task(utterance_class.UtteranceClassifier):
 
     def files_beside(self, folder: DataFolder, lines: Lines, cohort: tuple[DataFolder, Lines] | None) -> dict[str, str]:
         """`utt2session` of all that have an emotion, by which it shows whether folds are missing."""
-        labelled = folder.read(self.config.stream)
+        labelled = folder.labels(self.config.stream)
         sessions = {utt: name for utt, name in folder.read("utt2session").items() if utt in labelled}
         return super().files_beside(folder, lines, cohort) | {"utt2session": table_text(sessions)}
 

@@ -12,7 +12,7 @@ from speechrep.extract import batches
 from speechrep.files import atomic_folder, read_json, write_json
 from speechrep.metrics.score import write_score
 from speechrep.provenance import made_from, provenance
-from speechrep.tasks.base import BaseTask, find_task, zero_shot_tasks
+from speechrep.tasks.base import BaseTask, Scored, find_task, zero_shot_tasks
 from speechrep.tasks.cached import Cache, whole_part
 from speechrep.tasks.kept import score_kept
 
@@ -41,13 +41,17 @@ def predict(task: BaseTask, folder: DataFolder, dump: Path, out: Path, cohort: D
 
 
 def labelled_utts(task: BaseTask, folder: DataFolder, part: str) -> tuple[list[str], int]:
-    """The utterances of `folder` that serve as `part` and have a line in every stream of labels of `task`, and how many
-    serve as it but have none."""
-    streams = [folder.read(need.partition(":")[2]) for need in task.needs if need.startswith("label:")]
+    """The utterances of `folder` that serve as `part` and have all labels that `task` wants to decode it, and how many
+    serve as it but have not."""
+    streams = [folder.labels(stream) for stream in _label_streams(task, part)]
     only = task.chosen_utts(task.config, folder, part)
     serving = [utt for utt in folder.utts if only is None or utt in only]
     wanted = [utt for utt in serving if all(utt in stream for stream in streams)]
     return wanted, len(serving) - len(wanted)
+
+
+def _label_streams(task: BaseTask, part: str) -> list[str]:
+    return [need.removeprefix("label:") for need in task.decode_needs(part) if need.startswith("label:")]
 
 
 def unlabelled_note(made: dict[str, Any]) -> list[str]:
@@ -61,9 +65,10 @@ def said(task: BaseTask, folder: DataFolder, dump: Path, part: str,
     """What `task.predict` says of the utterances of `folder` that serve as `part`: file -> utterance -> line."""
     wanted, _ = labelled_utts(task, folder, part)
     if not wanted:
-        labelled = [need.partition(":")[2] for need in task.needs if need.startswith("label:")]
-        raise SpeechrepError(f"{folder.path}: no utterance with a label in {', '.join(labelled)}", "one or more")
-    dataset = whole_part(task, folder, dump, task.needs[len(task.upstream.needs):], cache,
+        labels = _label_streams(task, part)
+        raise SpeechrepError(f"{folder.path}: no utterance" + (f" with a label in {', '.join(labels)}" if labels else ""),
+                             "one or more")
+    dataset = whole_part(task, folder, dump, task.decode_needs(part), cache,
                          task.chosen_utts(task.config, folder, part))
     missing = sorted(set(wanted) - set(dataset.utts))
     if missing:
@@ -104,4 +109,10 @@ def score_predictions(folder: Path, part: str, system: str, seed: int, out: Path
                                                         "upstream": made["upstream"],
                                                         "model": made["config"], "best": made.get("best"),
                                                         "lr": learning_rates(path.parent for path in folders)}, seed,
-                                             {part: {"utterances": len(scored.per_utt)}}))
+                                             {part: _counts(made, scored)}))
+
+
+def _counts(made: dict[str, Any], scored: Scored) -> dict[str, int]:
+    """How many utterances were heard; where something else is scored, such as trials, of that too."""
+    heard = made["of"] - made["unlabelled"] if "of" in made else len(scored.per_utt)
+    return {"utterances": heard} | ({"scored": len(scored.per_utt)} if len(scored.per_utt) != heard else {})

@@ -7,10 +7,11 @@ equal ones the first, but where all are equal, as where none finds anything, the
 
 Queries are a data folder of their own with `relevance`, lines "QUERY DOCUMENT" of what matches. Documents that the
 query's own speaker said are no trials, where both folders tell speakers. Where the truth covers documents beyond the
-folder, as QUESST's does other languages, `relevance.all` holds all its lines: a second MTWV counts those as not
-reported, as the reference's scoring does.
+folder, as QUESST's does other languages, `relevance.all` holds all its lines and `documents.all` all documents, those
+in which no query is said too: a second MTWV counts what is beyond the folder as not reported.
 """
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -84,7 +85,9 @@ def read_trials(queries: DataFolder, documents: DataFolder) -> Trials:
         hits[rows[query], columns[document]] = True
     judged = np.ones_like(hits)
     if queries.has("utt2spk") and documents.has("utt2spk"):
-        asking, answering = (np.array(list(folder.read("utt2spk").values())) for folder in (queries, documents))
+        # One of whom nothing is said is taken for another than all.
+        asking, answering = (np.array([folder.labels("utt2spk").get(utt, f"{side} {utt}") for utt in folder.utts])
+                             for side, folder in (("query", queries), ("document", documents)))
         judged = asking[:, None] != answering
     if not (hits & judged).any():
         raise SpeechrepError(f"{path}: no query that another speaker says in {documents.path}", "at least one")
@@ -96,8 +99,13 @@ def _beyond(queries: DataFolder, documents: set[str]) -> tuple[np.ndarray, int] 
         return None
     outside = [pair for pair in read_relevance(queries.path / "relevance.all", queries.utts)
                if pair[1] not in documents]
-    counts = np.array([sum(query == utt for query, _ in outside) for utt in queries.utts])
-    return counts, len({document for _, document in outside})
+    asked = Counter(query for query, _ in outside)
+    names = {row[0] for row in read_list(queries.path / "documents.all")}
+    unknown = sorted({document for _, document in outside} - names)
+    if unknown:
+        raise SpeechrepError(f"{queries.path}/relevance.all: the document '{unknown[0]}' is not in documents.all",
+                             "documents that there are", "prepare the folder again")
+    return np.array([asked[utt] for utt in queries.utts]), len(names - documents)
 
 
 class _Normalised(Sequence):

@@ -32,8 +32,8 @@ def recognise(recogniser: Recogniser | tuple[Method, Prototypes], folder: DataFo
     """Transcribe every utterance of `folder` that has a reference. `dump` has a sub-folder for each kind and part.
 
     Phones are compared without silence and, where the task does not keep them, stress and tone; characters with the
-    word boundary written as `_`. search: look for the best hypothesis by beam search, in place of the best path; the
-    task asr only. dev: with a language model, choose its weight and the score of a word by the least errors on this
+    word boundary written as `_`; where words are taken as they are said, a reference needs its language too.
+    search: look for the best hypothesis by beam search, in place of the best path; the task asr only. dev: with a language model, choose its weight and the score of a word by the least errors on this
     folder. cache: the layers of a trained task's frozen upstream. Leaves `hyp`, `ref`, `units` and made.json, which says by
     what, and how many utterances have no reference, and with `search` decoding.json, in the folder `out`, complete or not at
     all. Raises `SpeechrepError` if an utterance with a reference has no features.
@@ -48,7 +48,10 @@ def recognise(recogniser: Recogniser | tuple[Method, Prototypes], folder: DataFo
     def gone_over(part: DataFolder, work: Callable[[Batch], list]) -> tuple[dict[str, list[str]], dict[str, Any]]:
         """References of the utterances of `part`, and what `work` makes of a batch of them."""
         references = part.read("ali" if units == "phones" else "text")
-        langs = part.read("utt2lang") if spoken else {}
+        langs = part.labels("utt2lang") if spoken else {}
+        if spoken:
+            # How words are said hangs on the language; training leaves such utterances out too.
+            references = {utt: line for utt, line in references.items() if utt in langs}
         if isinstance(recogniser, tuple):
             feats = dump / method.inventory.features["kind"] / part.path.name
             dataset = SpeechDataset(part, feats, method.inventory, method.needs[:1], max_sec=math.inf, min_sec=0.0)

@@ -153,7 +153,7 @@ def _lacking(folder: Path, files: tuple[str, ...]) -> str:
 def _unlabelled(folders: dict[str, DataFolder], streams: list[str]) -> str:
     """Which folder has no utterance with a line in every stream."""
     for folder in folders.values():
-        tables = [folder.read(stream) for stream in streams]
-        if not any(all(table.get(utt) for table in tables) for utt in folder.utts):
+        tables = [folder.labels(stream) for stream in streams]
+        if not any(all(utt in table for table in tables) for utt in folder.utts):
             return f"no utterance of {folder.path} has {' and '.join(streams) or 'audio'}"
     return ""

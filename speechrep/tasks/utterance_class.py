@@ -108,20 +108,20 @@ class UtteranceClassifier(BaseTask):
         """Fewer than two classes in a slot, or in every group where `within` is set; where the task is `closed`, classes
         that are only in test."""
         train, test = folders["train"], folders["test"]
-        found = {utt: tuple(split(line, config.separator)) for utt, line in train.read(config.stream).items()}
+        found = {utt: tuple(split(line, config.separator)) for utt, line in train.labels(config.stream).items()}
         for slot in range(max(map(len, found.values()))):
             names = {line[slot] for line in found.values() if slot < len(line)}
             if len(names) < 2:
                 return f"{train.path}/{config.stream}: one class in slot {slot}, '{names.pop()}'"
         if config.within:
             groups: dict[str, set] = {}
-            for utt, group in train.read(config.within).items():
+            for utt, group in train.labels(config.within).items():
                 if utt in found:
                     groups.setdefault(group, set()).add(found[utt])
-            asked = {group for utt, group in test.read(config.within).items() if utt in test.read(config.stream)}
+            asked = {group for utt, group in test.labels(config.within).items() if utt in test.labels(config.stream)}
             if all(len(groups.get(group, ())) < 2 for group in asked):
                 return f"no two classes of {train.path}/{config.stream} in one group of {config.within}"
-        new = sorted({" ".join(line.split()) for line in test.read(config.stream).values()}
+        new = sorted({" ".join(line.split()) for line in test.labels(config.stream).values()}
                      - {name for line in found.values() for name in line})
         if cls.closed and new:
             return f"{len(new)} of {config.stream} are only in {test.path}, such as '{new[0]}'"

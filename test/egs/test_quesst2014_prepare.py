@@ -67,6 +67,8 @@ def test_documents_of_other_languages(published, counted, tmp_path):
     assert (tmp_path / "data/queries_dev/relevance").read_text() == "quesst14_dev_0001 quesst14_00001\n"
     assert (tmp_path / "data/queries_dev/relevance.all").read_text() == ("quesst14_dev_0001 quesst14_00001\n"
                                                                          "quesst14_dev_0001 quesst14_00003\n")
+    documents = (tmp_path / "data/queries_dev/documents.all").read_text().split()
+    assert "quesst14_00003" in documents and len(documents) > len(folders(tmp_path / "data")["docs"].utts)
     assert not (tmp_path / "data/queries_test/relevance.all").exists()
 
 

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from recipe_tree import tasks_of
+from recipe_tree import load, tasks_of
 
+from speechrep.config import read_yaml
 from speechrep.data.audio import read_wav, write_wav
 from speechrep.data.folder import DataFolder, write_folder
 from speechrep.data.trials import read_trials
@@ -134,3 +135,17 @@ def test_trials_stay_within_a_language(merged, tmp_path):
     trials = read_trials(tmp_path / "data/test/trials", DataFolder(tmp_path / "data/test").utts)
     assert len(trials) == 15 and sum(target for _, _, target in trials) == 6
     assert all(("ann" in a or "bob" in a) and "eva" not in b and (a[:9] == b[:9]) == target for a, b, target in trials)
+
+
+def test_trials_of_the_test_are_of_voices_that_training_never_hears(tmp_path):
+    recipe = load("voices")
+    assert list(recipe.HELD_OUT) == read_yaml(ROOT / "egs/voices/conf/asv.yaml")["model"]["held_out"]
+    speakers = (*recipe.HELD_OUT, "asterisk_allison", "klettres_en")
+    said = [(f"{speaker}_{number}", speaker) for speaker in speakers for number in range(3)]
+    tables = {"utt2spk": dict(said), "text": {utt: utt for utt, _ in said},
+              "utt2lang": {utt: "en" if speaker in speakers[-2:] else "fr" for utt, speaker in said}}
+    found = {}
+    for tested in (True, False):
+        assert "of them targets" in recipe.trials(tmp_path, tables, tested)
+        found[tested] = {utt.rpartition("_")[0] for trial in read_trials(tmp_path / "trials") for utt in trial[:2]}
+    assert found == {True: set(recipe.HELD_OUT), False: set(speakers[-2:])}

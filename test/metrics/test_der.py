@@ -25,7 +25,14 @@ def random_turns(rng, speakers, count):
     turns = []
     for speaker in range(speakers):
         edges = np.sort(rng.choice(2000, 2 * count, replace=False)) / 100
-        turns += [(f"s{speaker}", start, end) for start, end in edges.reshape(-1, 2).tolist()]
+        own = edges.reshape(-1, 2).tolist()
+        # Of every other one the speaker goes on at once with another turn, which has collars too.
+        for i, (start, end) in list(enumerate(own))[::2]:
+            middle = round((start + end) / 2, 2)
+            if start < middle < end:
+                own[i] = [start, middle]
+                own.append([middle, end])
+        turns += [(f"s{speaker}", start, end) for start, end in own]
     return turns
 
 
@@ -76,6 +83,11 @@ def test_hand_worked_cases():
     assert diarisation_errors([], [("x", 1.0, 3.0)]).false_alarm == 2
     assert diarisation_errors(reference, []).miss == 9
     assert diarisation_errors([], []).speech == 0
+
+
+def test_each_of_two_turns_that_touch_has_its_collars():
+    found = diarisation_errors([("a", 0, 2), ("a", 2, 4)], [("x", 0, 3)], 0.25)
+    assert found.speech == pytest.approx(3.0) and found.miss == pytest.approx(0.75)
 
 
 def test_turns_of_one_speaker_are_joined():

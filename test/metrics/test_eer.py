@@ -71,6 +71,31 @@ def test_refuses(scores, targets, why):
         min_dcf(np.array([1.0, 2.0]), np.array([True, False]), p_target=0.0)
 
 
+def test_of_equally_cheap_thresholds_the_least_is_taken():
+    """Counts that weigh the same are rates that differ in their last digits."""
+    rng = np.random.default_rng(2989)
+    for _ in range(300):
+        scores, targets = rng.integers(0, 12, 40) / 10, rng.random(40) < 0.4
+        targets[:2] = True, False
+        found = min_dcf(scores, targets, 0.5)
+        costs = {threshold: (np.sum(targets & (scores < threshold)) * (~targets).sum()
+                             + np.sum(~targets & (scores >= threshold)) * targets.sum())
+                 for threshold in (*np.unique(scores), np.inf)}
+        assert found[1] == min(threshold for threshold, cost in costs.items() if cost == min(costs.values()))
+
+
+def test_who_is_not_of_the_cohort_counts_nowhere():
+    rng = np.random.default_rng(0)
+    score, sides = rng.random(6), rng.random((2, 6, 9))
+    own = np.where(np.arange(9) == np.arange(6)[:, None], np.nan, sides)
+    for top in (4, 300):
+        plain = [float(adaptive_norm(score[i:i + 1], *(np.delete(side[i:i + 1], i, axis=1) for side in sides), top)[0])
+                 for i in range(6)]
+        np.testing.assert_allclose(adaptive_norm(score, *own, top), plain)
+    with pytest.raises(ValueError, match="a cohort of 1"):
+        adaptive_norm(score, *np.where(np.arange(9) > 0, np.nan, sides))
+
+
 def test_intervals_draw_groups_with_all_their_trials():
     scores, targets = trials(5, 200, 1)
     groups = [f"g{number}" for number in np.random.default_rng(1).integers(12, size=200)]

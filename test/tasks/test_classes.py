@@ -1,6 +1,7 @@
 """Tasks that give classes to utterances and frames, from training to score.json, on chords."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -204,6 +205,29 @@ def test_labels_that_do_not_fit_are_refused(root, tmp_path):
     (tmp_path / "train/intent").write_text("")
     with pytest.raises(SpeechrepError, match="no utterance with a label"):
         predict(task, DataFolder(tmp_path / "train"), root / "dump", tmp_path / "out")
+
+
+def test_a_blank_label_is_none(root, tmp_path):
+    """Neither a class in training nor scored in the test."""
+    labels = dict(folder(root, "test").read("intent"))
+    blank = next(iter(labels))
+    parts = {}
+    for part in ("train", "test"):
+        shutil.copytree(folder(root, part).path, tmp_path / "data" / part)
+        own = dict(folder(root, part).read("intent"))
+        own[next(iter(own))] = " "
+        write_table(tmp_path / "data" / part / "intent", own)
+        parts[part] = DataFolder(tmp_path / "data" / part)
+    train = parts["train"]
+    data = SpeechDataset(train, root / "dump/logmel/train", take_inventory(train, root / "dump/logmel/train"),
+                         ("feats", "label:intent"))
+    assert data.left_out == 1 and len(data.utts) == 39
+    assert set(intent.Task.labels_of(intent.Config(), data)) == {"0\twith", "0\twithout", "1\tspk0", "1\tspk1"}
+    task, _ = make_task(root, intent)
+    predict(task, parts["test"], root / "dump", tmp_path / "out")
+    assert set(read_table(tmp_path / "out/ref")) == set(labels) - {blank}
+    made = json.loads((tmp_path / "out/made.json").read_text())
+    assert (made["unlabelled"], made["of"]) == (3, 10)
 
 
 def test_every_labelled_utterance_is_predicted_or_none(root, tmp_path):

@@ -155,8 +155,16 @@ def test_truth_beyond_the_folder_counts_as_not_reported(root, tmp_path):
     (own.path / "relevance").write_text(text)
     (own.path / "relevance.all").write_text(text + "".join(f"{utt} elsewhere{i}\n" for utt in own.utts for i in (1, 2)))
     documents = folder(root, "test")
+    with pytest.raises(SpeechrepError, match="documents.all: no such file"):
+        qbe.read_trials(own, documents)
+    (own.path / "documents.all").write_text("elsewhere1\n")
+    with pytest.raises(SpeechrepError, match="document 'elsewhere2' is not in documents.all"):
+        qbe.read_trials(own, documents)
+    # Two hold every query, the third none.
+    (own.path / "documents.all").write_text("".join(f"{utt}\n" for utt in (*documents.utts, *(
+        f"elsewhere{i}" for i in range(3)))))
     trials = qbe.read_trials(own, documents)
-    assert trials.beyond[0].tolist() == [2] * len(own.utts) and trials.beyond[1] == 2
+    assert trials.beyond[0].tolist() == [2] * len(own.utts) and trials.beyond[1] == 3
     scores, hits, judged = qbe.with_unreported(trials, np.where(trials.hits, 1.0, 0.0))
     shares = trials.hits.sum(1) / (trials.hits.sum(1) + 2)
     assert mtwv(scores, hits, trials=judged).value == pytest.approx(shares.mean())
@@ -211,6 +219,7 @@ def test_the_score_is_made_of_the_trials_alone(root, tmp_path):
     text = (queries.path / "relevance").read_text()
     (own.path / "relevance").write_text(text)
     (own.path / "relevance.all").write_text(text + "".join(f"{utt} elsewhere\n" for utt in own.utts[:3]))
+    (own.path / "documents.all").write_text("elsewhere\n")
     first = qbe.score_qbe("logmel", folder(root, "train"), own, folder(root, "test"), root / "dump", out, "x", 0,
                           dev=(folder(root, "queries_dev"), folder(root, "dev")))
     assert set(first["metrics"]) == {"mtwv", "atwv", "twv_dev_threshold", "mtwv_all"}

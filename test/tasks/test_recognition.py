@@ -182,6 +182,18 @@ def make_task(root, module, **values):
     return task.eval(), train
 
 
+def test_words_as_they_are_said_need_a_language(root, tmp_path):
+    """An utterance without one is left out of the test, as out of training, and counted."""
+    data = folder(root, "test")
+    other = data.subset(data.utts, tmp_path / "test")
+    write_table(tmp_path / "test/utt2lang", dict(list(data.read("utt2lang").items())[1:]))
+    assert run(root, "decode", "asr", "--checkpoint", trained(root, "pieces"), "--data", other.path, "--dump", root / "dump",
+               "--out", tmp_path / "out") == 0
+    assert set(read_table(tmp_path / "out/ref")) == set(data.utts[1:])
+    made = json.loads((tmp_path / "out/made.json").read_text())
+    assert (made["unlabelled"], made["of"]) == (1, 10)
+
+
 @pytest.mark.parametrize("units", ["chars", "pieces"])
 def test_targets_spell_the_text(root, units):
     task, train = make_task(root, asr, units=units, pieces=14, spoken=True)

@@ -97,10 +97,19 @@ def scored(out, *folders):
     return read_score(out / "score.json")
 
 
+@pytest.fixture(scope="module")
+def cohort(root):
+    """The training part as of four other speakers."""
+    train = folder(root, "train")
+    return train.subset(train.utts, root / "data/others", {"utt2spk": {
+        utt: f"{name}-{i // 2 % 2}" for i, (utt, name) in enumerate(train.read("utt2spk").items())}}).path
+
+
 @pytest.mark.parametrize("head", ["xvector", "ecapa"])
-def test_verification(root, head, tmp_path):
+def test_verification(root, cohort, head, tmp_path):
     exp = trained(root, "asv", more=("--set", f"model.head={head}"), tag=head)
-    out = decoded(root, "asv", exp, more=("--cohort", root / "data/train"))
+    dump(cohort, root / "dump/logmel/others", FEATURES, cmvn=True)
+    out = decoded(root, "asv", exp, more=("--cohort", cohort))
     score = scored(out)
     values = {name: entry["value"] for name, entry in score["metrics"].items()}
     assert set(values) == {f"{name}{kind}" for name in ("eer", "min_dcf_0.01", "min_dcf_0.001")
@@ -110,7 +119,9 @@ def test_verification(root, head, tmp_path):
     assert "| asv eer (%) ↓ | asv min dcf 0.01 ↓ | asv eer asnorm (%) ↓ |" in table
     for name in ("eer", "min_dcf_0.01", "eer_asnorm"):
         assert f"| {number(values[name])} [" in table
-    assert "\n- asv eer asnorm (%): scores normalised by the 2 speakers of the cohort (AS-norm).\n" in table
+    assert ("\n- asv eer asnorm (%): scores normalised by the 4 speakers of the cohort, less the trial's own (AS-norm).\n"
+            in table)
+    assert score["provenance"]["data"] == {"test": {"utterances": 12, "scored": len(read_trials(root / "data/test/trials"))}}
     trials = read_trials(root / "data/test/trials")
     assert score["metrics"]["eer"]["n"] == len(trials) and score["notes"] == [
         f"{len(trials)} trials, {sum(target for _, _, target in trials)} of them targets"]
@@ -118,12 +129,59 @@ def test_verification(root, head, tmp_path):
     assert 0 <= dev["eer"] < 0.3
     vectors = {utt: np.array(line.strip("[] ").split(), float) for utt, line in read_table(out / "embedding").items()}
     assert len(vectors) == 12 and all(np.linalg.norm(v) == pytest.approx(1, abs=1e-4) for v in vectors.values())
-    assert len(read_table(out / "cohort")) == 2
+    assert len(read_table(out / "cohort")) == 4
     before = (out / "score.json").read_bytes()
-    decoded(root, "asv", exp, more=("--cohort", root / "data/train"))
+    decoded(root, "asv", exp, more=("--cohort", cohort))
     assert (out / "score.json").read_bytes() == before
+    # Of a cohort of the very speakers of the trials nobody is left.
+    score = scored(decoded(root, "asv", exp, more=("--cohort", root / "data/train")))
+    assert "eer_asnorm" not in score["metrics"] and "a cohort of 0, wanted two or more" in score["notes"][1]
     decoded(root, "asv", exp)
     assert not (out / "cohort").exists() and not (out / "score.json").exists()
+
+
+def test_verification_of_a_speaker_whom_only_the_test_has(root, tmp_path):
+    """Training, dev and cohort hear one speaker each less; the trials' other side is verified like any."""
+    train = folder(root, "train")
+    for part in ("train", "dev"):
+        data = folder(root, part)
+        names = {utt: name if name == "spk1" else f"spk0-{i // 2 % 3}" for i, (utt, name) in
+                 enumerate(data.read("utt2spk").items())}
+        data.subset(data.utts, tmp_path / "data" / part, {"utt2spk": names})
+    shutil.copytree(folder(root, "test").path, tmp_path / "data/test")
+    run("train", "--conf", root / "asv.yaml", "--upstream", "logmel", "--train", tmp_path / "data/train", "--dev",
+        tmp_path / "data/dev", "--dump", root / "dump", "--exp", tmp_path / "exp", "--device", "cpu",
+        "--set", "model.held_out=[spk1]")
+    run("decode", "asv", "--checkpoint", tmp_path / "exp/best.pt", "--data", tmp_path / "data/test", "--dump", root / "dump",
+        "--cohort", tmp_path / "data/train", "--out", tmp_path / "out")
+    assert set(read_table(tmp_path / "out/cohort")) == {f"spk0-{i}" for i in range(3)}
+    score = scored(tmp_path / "out")
+    owners, rows = folder(root, "test").read("utt2spk"), (tmp_path / "out/per_utt.tsv").read_text().splitlines()[1:]
+    unknown = [row for row in rows if {owners[utt] for utt in row.split("\t")[0].split()} == {"spk1"}]
+    assert len(unknown) > 2 and score["metrics"]["eer"]["value"] < 50 and "eer_asnorm" in score["metrics"]
+    assert len(train.utts) == 40
+
+
+def test_utterances_of_whom_nothing_is_said(root, tmp_path):
+    """In training and dev they are left out; a trial of the test names them all the same."""
+    for part in ("train", "dev", "test"):
+        data = folder(root, part)
+        first = data.utts[0]
+        shutil.copytree(data.path, tmp_path / "data" / part)
+        for stream in ("utt2spk", "utt2lang"):
+            lines = dict(data.read(stream))
+            if part == "train":
+                lines[first] = " "
+            else:
+                del lines[first]
+            write_table(tmp_path / "data" / part / stream, lines)
+    (job,), _ = find_jobs(tmp_path / "data", [root], "asv")
+    run("train", "--conf", root / "asv.yaml", "--upstream", "logmel", "--train", tmp_path / "data/train", "--dev",
+        tmp_path / "data/dev", "--dump", root / "dump", "--exp", tmp_path / "exp", "--device", "cpu")
+    assert job.task == "asv" and load_task(tmp_path / "exp/best.pt").labels == ("spk0", "spk1")
+    run("decode", "asv", "--checkpoint", tmp_path / "exp/best.pt", "--data", tmp_path / "data/test", "--dump", root / "dump",
+        "--out", tmp_path / "out")
+    assert len(read_table(tmp_path / "out/embedding")) == 12
 
 
 def test_kaldiio_reads_the_embeddings(root):
@@ -164,7 +222,9 @@ def test_verification_by_hand(tmp_path):
 
 @pytest.mark.parametrize("trials, why", [
     (["a b target", "a z nontarget"], "unknown utterance 'z'"), (["a b target", "a b target"], "twice in the list"),
-    (["a b target", "a c yes"], "a c yes"), (["a b target", "a c target"], "2 targets of 2 trials"), ([], "0 targets of 0")])
+    (["a b target", "a c yes"], "a c yes"),
+    (["a b target", "b a nontarget"], "b and a are target and nontarget"),
+    (["a b target", "a c target"], "2 targets of 2 trials"), ([], "0 targets of 0")])
 def test_bad_trials_are_refused(tmp_path, trials, why):
     made = made_of(tmp_path / "x", "asv", {"embedding": ["a [ 1 0 ]", "b [ 0.8 0.6 ]", "c [ 0 1 ]"], "trials": trials})
     with pytest.raises(SpeechrepError, match=why):

@@ -5,8 +5,8 @@ Usage: local/prepare.py [--language NAME|all] [--partial] CORPUS_DIR DATA_DIR
 
 CORPUS_DIR holds quesst14Database as its archive unpacks: Audio, dev_queries, eval_queries, and scoring with the
 language keys and the ground truth. The evaluation queries are called test. `relevance` of the queries names the documents
-of `docs` that hold them, `relevance.all` where there are any those of other languages too. No text and no speakers are
-published: each utterance is its own speaker.
+of `docs` that hold them; where there are any of other languages, `relevance.all` names those too, and `documents.all` all
+documents there are. No text and no speakers are published: each utterance is its own speaker.
 """
 
 from pathlib import Path
@@ -58,6 +58,7 @@ def prepare(corpus_dir: Path, data_dir: Path, language: str = "nnenglish", parti
         corpus.add_list(part, "relevance", inside, {1: ["docs"]})
         if len(inside) < len(pairs):
             corpus.add_list(part, "relevance.all", pairs)
+            corpus.add_list(part, "documents.all", [(doc,) for doc in sorted(known["docs"])])
         else:
             print(f"{part}: the ground truth of these queries names no document of another language")
     corpus.write(UTTERANCES.get(language), SOURCE)

@@ -7,7 +7,8 @@ Usage: local/prepare.py RECIPE... DATA_DIR [--more RECIPE...]
 Utterances and speakers are prefixed with their corpus, which stands in the stream `corpus`; parts stay as they are. All
 audio is brought to one rate below DATA_DIR/wav. Of the recipes after --more, which have few words of many languages, only
 what is in a language of the others is taken: a further voice of it. left_out.tsv holds what was left out, and why. dev and
-test get `trials` of speaker verification, each within a language and of other words, where a language has two speakers.
+test get `trials` of speaker verification, each within a language and of other words, where a language has two speakers;
+test of voices that conf/asv.yaml keeps from training, dev of the others.
 """
 
 import argparse
@@ -26,6 +27,10 @@ from speechrep.files import write_text
 PARTS = ("train", "dev", "test")
 RATE_HZ = 8000
 """The lowest of any corpus: a wider band would tell which corpus an utterance is from, and so often its speaker."""
+
+HELD_OUT = ("asterisk_ivrvoiceru", "asterisk_june", "klettres_da", "klettres_fr", "klettres_ru", "ktuberling_da",
+            "ktuberling_fr", "tuxpaint_edwin", "tuxpaint_joe", "tuxpaint_paulk", "tuxpaint_unnamed_fr")
+"""All voices of Danish, French and Russian: those of the trials of test, whom conf/asv.yaml keeps from training."""
 
 STREAMS = ("text", "utt2spk", "utt2lang", "utt2dur", "utt2prompt", "utt2picture", "category", "image.scp")
 """Kept where a corpus has them. Phones are made anew, by one phonemiser a language."""
@@ -62,7 +67,7 @@ def prepare(recipes: list[Path], data_dir: Path, more: Sequence[Path] = ()) -> N
         write_folder(data_dir / part, tables)
     print(table(parts))
     for part in PARTS[1:]:
-        print(f"{part}: {trials(data_dir / part, parts[part])}")
+        print(f"{part}: {trials(data_dir / part, parts[part], tested=part == 'test')}")
     print(f"left out: {len(left_out)} utterances ({data_dir}/left_out.tsv)")
 
 
@@ -120,10 +125,14 @@ def without_shared_texts(parts: dict[str, dict[str, dict[str, str]]]) -> list[st
     return left_out
 
 
-def trials(path: Path, tables: dict[str, dict[str, str]]) -> str:
-    """Write the trials of a part; returns how many, or why there are none."""
+def trials(path: Path, tables: dict[str, dict[str, str]], tested: bool) -> str:
+    """Write the trials of a part, of the voices that training does not hear where it is tested, else of the others; of all,
+    where some of those are not there. Returns how many, or why there are none."""
+    speakers = tables["utt2spk"]
+    if set(HELD_OUT) <= set(speakers.values()):
+        speakers = {utt: name for utt, name in speakers.items() if (name in HELD_OUT) == tested}
     try:
-        made = make_trials(tables["utt2spk"], tables["utt2lang"], utt2content=tables["text"])
+        made = make_trials(speakers, tables["utt2lang"], utt2content=tables["text"])
     except SpeechrepError as error:
         return f"no trials: {error.found}"
     write_trials(path / "trials", made)
