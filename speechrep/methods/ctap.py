@@ -19,7 +19,7 @@ out of the negatives. The prompt is another utterance of the speaker, so that it
 Minimal supervision: only the utterances that the batch calls labelled enter `contrast` and `mel_phone`.
 `decoder_gradient` below 1 weakens what the decoder teaches the speech encoder, which is where voice leaks in;
 `instance_norm` takes out of the speech encoder what does not change through an utterance; `voice_per_block` tells the
-decoder the voice more than once; and `warp` makes the voice of a target something that only the prompt tells, which
+decoder the voice more than once; `voice_means` sets how a voice is on average; and `warp` makes the voice of a target something that only the prompt tells, which
 matters where each language has one speaker.
 """
 
@@ -39,6 +39,7 @@ from speechrep.nn.front import MelFront
 from speechrep.nn.gaussian import kl_to_standard
 from speechrep.nn.instance_norm import instance_norm
 from speechrep.nn.length_regulator import regulate, strided, token_of_frame
+from speechrep.nn.loud_frames import loud_frames, mean_over
 from speechrep.nn.masking import pad_mask
 from speechrep.nn.prompt_encoder import PromptEncoder, window
 
@@ -91,6 +92,10 @@ class Config:
     what is constant through an utterance, the voice, does not enter (AdaIN-VC, arXiv 1904.05742). False is the paper's way."""
     voice_per_block: bool = False
     """The decoder hears the voice before each of its blocks, not before the first alone."""
+    voice_means: bool = False
+    """What a voice is on average is taken from the prompt, not learnt by heart: the decoder says how frames differ from the
+    mean spectrum of the prompt's speech, what is spoken is given that mean, and conversion exchanges the source's mean in
+    the joint space, where some of its voice is left, for the prompt's. False is the paper's way."""
     max_scale: float = 100.0
     """Upper bound of the learned factor on the cosine, for stability."""
 
@@ -130,6 +135,8 @@ class Method(BaseMethod):
         self.voice_in = nn.Linear(c.prompt_dim, c.dim * (c.decoder_layers if c.voice_per_block else 1))
         self.decoder = Encoder(c.kind, c.decoder_layers, c.dim, c.heads, c.dropout)
         self.mel_out = nn.Linear(c.dim, mels * c.stride)
+        # Pauses have little of it.
+        self.spectrum_share = nn.Linear(c.dim, c.stride) if c.voice_means else None
 
     # Training
 
@@ -140,21 +147,21 @@ class Method(BaseMethod):
         starts = torch.stack([torch.rand((), generator=draw) for draw in draws])
         noise = torch.stack([torch.randn(self.config.prompt_dim, generator=draw) for draw in draws])
         device = batch["feats"].device
-        frames = window(batch["prompt"], batch["prompt_lengths"], self.config.prompt_frames, starts.to(device))
-        heard = feats = batch["feats"]
+        heard, feats, prompt = batch["feats"], batch["feats"], batch["prompt"]
         if self.config.warp and self.training:
             stretch = 1 + self.config.warp * (2 * torch.stack([torch.rand(2, generator=draw) for draw in draws]) - 1)
             stretch = stretch.to(device)
             heard, feats = stretch_bands(feats, stretch[:, 0]), stretch_bands(feats, stretch[:, 1])
-            frames = stretch_bands(frames, stretch[:, 1])
+            prompt = stretch_bands(prompt, stretch[:, 1])
+        frames = window(prompt, batch["prompt_lengths"], self.config.prompt_frames, starts.to(device))
         total = int(self.frame_lengths(batch["feats_lengths"])[batch["labelled"]].sum())
         chosen = None
         # All processes together draw so many, so that a configuration means the same on one device and on several.
         most = -(-self.config.contrast_frames // (dist.get_world_size() if _together() else 1))
         if 0 < most < total:
             chosen = torch.randperm(total, generator=generator)[:most].sort().values.to(device)
-        return batch | {"heard": heard, "feats": feats, "prompt_window": frames, "prompt_noise": noise.to(device),
-                        "contrast_frames": chosen}
+        return batch | {"heard": heard, "feats": feats, "prompt": prompt, "prompt_window": frames,
+                        "prompt_noise": noise.to(device), "contrast_frames": chosen}
 
     def counts(self, batch: Batch, phase: str = "main") -> dict[str, float]:
         labelled, chosen, mels = batch["labelled"], batch["contrast_frames"], batch["feats"].shape[-1]
@@ -164,7 +171,8 @@ class Method(BaseMethod):
                 "mel_phone": int(batch["feats_lengths"][labelled].sum()) * mels, "kl": len(batch["utts"])}
 
     def forward(self, batch: Batch, phase: str = "main") -> dict[str, torch.Tensor]:
-        """heard and feats [B, N, D], phones and durations [B, U], prompt_window [B, M, D] -> sums of the four losses."""
+        """heard and feats [B, N, D], phones and durations [B, U], prompt [B, P, D] and prompt_window [B, M, D] -> sums of the
+        four losses."""
         c = self.config
         layers, lengths = self.encode_speech(batch["heard"], batch["feats_lengths"])
         speech = layers[-1]
@@ -175,7 +183,8 @@ class Method(BaseMethod):
         kl = (kl_to_standard(mean.float(), logvar.float()) - c.kl_margin).clamp(min=0).sum()
 
         to_decoder = c.decoder_gradient * speech + (1 - c.decoder_gradient) * speech.detach()
-        both = self.decode(torch.cat([to_decoder, phones]), lengths.repeat(2), voice.repeat(2, 1))
+        spectrum = self.spectrum(batch["prompt"], batch["prompt_lengths"])
+        both = self.decode(torch.cat([to_decoder, phones]), lengths.repeat(2), voice.repeat(2, 1), spectrum.repeat(2, 1))
         target = self.normalise(batch["feats"]).repeat(2, 1, 1)
         inside = ~pad_mask(batch["feats_lengths"], target.shape[1]).repeat(2, 1)
         errors = ((both[:, :target.shape[1]].float() - target).square().sum(-1) * inside).sum(1)
@@ -257,12 +266,33 @@ class Method(BaseMethod):
         """prompt [B, M, D] -> the mean voice vector of its central window [B, G]."""
         return self.prompt_encoder(self.normalise(window(prompt, lengths, self.config.prompt_frames)))[0]
 
-    def decode(self, joint: torch.Tensor, lengths: torch.Tensor, voice: torch.Tensor) -> torch.Tensor:
-        """joint [B, N', J], voice [B, G] -> normalised mel [B, N' * stride, D]."""
+    def spectrum(self, prompt: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
+        """prompt [B, M, D] -> the mean normalised spectrum of its speech less its level, which is not the voice's [B, D]."""
+        return self._spectrum(self.normalise(prompt), lengths)
+
+    @staticmethod
+    def _spectrum(mel: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
+        mean = mean_over(mel, loud_frames(mel, lengths))
+        return mean - mean.mean(-1, keepdim=True)
+
+    def decode(self, joint: torch.Tensor, lengths: torch.Tensor, voice: torch.Tensor, spectrum: torch.Tensor) -> torch.Tensor:
+        """joint [B, N', J], voice [B, G], spectrum [B, D] as of `spectrum` -> normalised mel [B, N' * stride, D]."""
         pad = pad_mask(lengths, joint.shape[1])
         voices = self.voice_in(voice)[:, None].chunk(self.config.decoder_layers if self.config.voice_per_block else 1, -1)
         x = self.decoder(self.decoder_in(joint).masked_fill(pad[..., None], 0), pad, voices)[-1]
-        return self.mel_out(x).reshape(len(joint), -1, len(self.mean))
+        mel = self.mel_out(x).reshape(len(joint), -1, len(self.mean))
+        if self.spectrum_share is None:
+            return mel
+        return mel + self.spectrum_share(x).sigmoid().reshape(len(joint), -1, 1) * spectrum[:, None]
+
+    def speak(self, joint: torch.Tensor, joint_lengths: torch.Tensor, prompt: torch.Tensor, prompt_lengths: torch.Tensor,
+              lengths: torch.Tensor) -> torch.Tensor:
+        """joint [B, N', J] in the voice of prompt [B, M, D] -> mel [B, N, D], of the lengths [B]."""
+        spectrum = self.spectrum(prompt, prompt_lengths)
+        mel = self.decode(joint, joint_lengths, self.encode_prompt(prompt, prompt_lengths), spectrum)[:, :int(lengths.max())]
+        if self.config.voice_means:
+            mel = mel + (spectrum - self._spectrum(mel, lengths))[:, None]
+        return mel * self.std + self.mean
 
     def layers(self, batch: Batch) -> tuple[list[torch.Tensor], torch.Tensor]:
         layers, lengths = self.encode_speech(batch["feats"], batch["feats_lengths"])
@@ -279,18 +309,24 @@ class Method(BaseMethod):
     def convert(self, feats: torch.Tensor, lengths: torch.Tensor, prompt: torch.Tensor,
                 prompt_lengths: torch.Tensor) -> torch.Tensor:
         """Voice conversion: what is said in feats [B, N, D] in the voice of prompt [B, M, D] -> mel [B, N, D]."""
+        joint, joint_lengths, mean = self._speech_and_mean(feats, lengths)
+        if self.config.voice_means:
+            joint = joint + (self._speech_and_mean(prompt, prompt_lengths)[2] - mean)[:, None]
+        return self.speak(joint, joint_lengths, prompt, prompt_lengths, lengths)
+
+    def _speech_and_mean(self, feats: torch.Tensor, lengths: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """feats [B, N, D] -> the joint space [B, N', J], lengths [B], and its mean over speech [B, J]."""
         layers, joint_lengths = self.encode_speech(feats, lengths)
-        mel = self.decode(layers[-1], joint_lengths, self.encode_prompt(prompt, prompt_lengths))
-        return mel[:, :feats.shape[1]] * self.std + self.mean
+        loud = loud_frames(self.normalise(feats), lengths)[:, ::self.config.stride]
+        return layers[-1], joint_lengths, mean_over(layers[-1], loud)
 
     def synthesize(self, phones: torch.Tensor, phones_lengths: torch.Tensor, durations: torch.Tensor,
                    prompt: torch.Tensor, prompt_lengths: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Text-to-speech: phones [B, U] lasting durations [B, U] feature frames, in the voice of prompt [B, M, D]
         -> mel [B, N, D] and its lengths [B]."""
         joint, strided_durations = self.encode_phones(phones, phones_lengths, strided(durations, self.config.stride))
-        mel = self.decode(joint, strided_durations.sum(1), self.encode_prompt(prompt, prompt_lengths))
         lengths = durations.sum(1)
-        return mel[:, :int(lengths.max())] * self.std + self.mean, lengths
+        return self.speak(joint, strided_durations.sum(1), prompt, prompt_lengths, lengths), lengths
 
 
 def stretch_bands(mel: torch.Tensor, factor: torch.Tensor) -> torch.Tensor:

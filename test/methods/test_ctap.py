@@ -63,3 +63,63 @@ def test_voices_vary_in_training_alone_and_target_and_prompt_go_together(corpus)
     assert not torch.allclose(prepared["heard"], batch["feats"]) and not torch.allclose(prepared["heard"], prepared["feats"])
     same = method.eval().prepare(batch, torch.Generator().manual_seed(0))
     assert torch.equal(same["heard"], batch["feats"]) and torch.equal(same["feats"], batch["feats"])
+
+
+def test_what_is_spoken_has_the_mean_spectrum_of_the_prompt(corpus):
+    """By whichever path, whatever is decoded and however long the rows are; without the option it has not."""
+    for wanted in (True, False):
+        method, batch = make(corpus, voice_means=wanted)
+        method.eval()
+        feats, lengths = batch["feats"], batch["feats_lengths"]
+        prompt, prompt_lengths = batch["prompt"].flip(0), batch["prompt_lengths"].flip(0)
+        spoken, spoken_lengths = method.synthesize(batch["phones"], batch["phones_lengths"], batch["durations"], prompt,
+                                                   prompt_lengths)
+        for mel, size in ((method.convert(feats, lengths, prompt, prompt_lengths), lengths), (spoken, spoken_lengths)):
+            assert torch.equal(size, lengths) and mel.shape == feats.shape
+            for row, length in enumerate(lengths.tolist()):
+                own, other = (_spectrum_by_hand(method.normalise(x)) for x in (
+                    mel[row, :length], prompt[row, :int(prompt_lengths[row])]))
+                assert torch.allclose(own, other, atol=0.05) == wanted
+
+
+def _spectrum_by_hand(mel):
+    level = mel.mean(1)
+    mean = mel[level >= level.mean()].mean(0)
+    return mean - mean.mean()
+
+
+def test_conversion_exchanges_the_mean_of_the_joint_space(corpus):
+    """A constant that the source has in all of its joint space does not reach the decoder; the prompt's does."""
+    method, batch = make(corpus, voice_means=True)
+    method.eval()
+    heard = []
+    decode, encode = method.decode, method.encode_speech
+    method.decode = lambda joint, *others: heard.append(joint) or decode(joint, *others)
+    offset = torch.randn(1, 1, 16, generator=torch.Generator().manual_seed(1))
+
+    def shifted(feats, lengths):
+        layers, size = encode(feats, lengths)
+        return [*layers[:-1], layers[-1] + offset * (feats is batch["feats"])], size
+
+    arguments = batch["feats"], batch["feats_lengths"], batch["prompt"], batch["prompt_lengths"]
+    plain = method.convert(*arguments)
+    method.encode_speech = shifted
+    again = method.convert(*arguments)
+    torch.testing.assert_close(plain, again, rtol=1e-4, atol=1e-4)
+    assert len(heard) == 2 and not torch.allclose(heard[0], encode(*arguments[:2])[0][-1], atol=1e-3)
+
+
+def test_pauses_need_not_sound_of_the_voice(corpus):
+    """The share of the mean spectrum is learnt frame by frame, from the prompt of the utterance."""
+    method, batch = make(corpus, voice_means=True)
+    prepared = method.prepare(batch, torch.Generator().manual_seed(0))
+    method(prepared)["mel_speech"].backward()
+    assert method.spectrum_share.weight.grad.abs().sum() > 0
+    joint, lengths, voice = torch.zeros(6, 8, 16), torch.full((6,), 8), torch.zeros(6, 8)
+    spectrum = method.spectrum(batch["prompt"], batch["prompt_lengths"])
+    with torch.no_grad():
+        method.spectrum_share.weight.zero_()
+        for bias, share in ((30.0, 1.0), (-30.0, 0.0)):
+            method.spectrum_share.bias.fill_(bias)
+            more = method.decode(joint, lengths, voice, spectrum) - method.decode(joint, lengths, voice, 0 * spectrum)
+            torch.testing.assert_close(more, share * spectrum[:, None].expand_as(more), rtol=1e-4, atol=1e-5)
