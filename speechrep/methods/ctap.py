@@ -19,8 +19,8 @@ out of the negatives. The prompt is another utterance of the speaker, so that it
 Minimal supervision: only the utterances that the batch calls labelled enter `contrast` and `mel_phone`.
 `decoder_gradient` below 1 weakens what the decoder teaches the speech encoder, which is where voice leaks in;
 `instance_norm` takes out of the speech encoder what does not change through an utterance; `voice_per_block` tells the
-decoder the voice more than once; `voice_means` sets how a voice is on average; and `warp` makes the voice of a target something that only the prompt tells, which
-matters where each language has one speaker.
+decoder the voice more than once; `voice_means` sets how a voice is on average; and `warp` makes the voice of a target
+something that only the prompt tells, which matters where each language has one speaker.
 """
 
 import math

@@ -46,6 +46,9 @@ class Config:
     """Frames that the convolution of positions sees (released model)."""
     position_groups: int = 16
     """Groups of that convolution (released model)."""
+    local: bool = False
+    """Every layer begins with a time-delay block over neighbouring frames, and norms stand before the branches. False is the
+    paper's way."""
     dropout: float = 0.1
     """Dropout of branches, input and attention weights."""
     layerdrop: float = 0.05
@@ -89,7 +92,7 @@ class Method(BaseMethod):
         self.enter = nn.Linear(width, c.dim)
         self.mask = nn.Parameter(torch.empty(c.dim).uniform_())
         self.trunk = Trunk(c.layers, c.dim, c.heads, c.ffn_dim, c.dropout, c.dropout, layerdrop=c.layerdrop,
-                           kernel=c.kernel, groups=c.position_groups)
+                           norm_first=c.local, kernel=c.kernel, groups=c.position_groups, local=c.local)
         # Logits of deviation 4: with the usual start, Gumbel noise (1.3) would pick the codes alone (assumption).
         self.quantizer = GumbelQuantizer(c.dim, c.groups, c.codes, c.dim, logit_std=4 * c.dim ** -0.5)
         self.head = SpectrumHead(c.dim, width)

@@ -62,6 +62,9 @@ class Config:
     """Codes of a group (3.3)."""
     shared: bool = True
     """Whether all groups have the same codebook (released configuration)."""
+    logit_std: float = 0.0
+    """Standard deviation of the weights that give the logits at the start, 0 for the usual one of a linear map (released
+    configuration). Where that makes logits far smaller than the Gumbel noise (1.3), noise picks the codes for a long time."""
     first_tau: float = 2.0
     """Temperature of the Gumbel-softmax at the start (released configuration)."""
     last_tau: float = 0.5
@@ -118,7 +121,7 @@ class Method(BaseMethod):
         c = config
         self.hearing = Hearing(c.front, c.dim, c.mel_stride, c.kernels, c.strides, inventory.mean, inventory.std,
                                log_compression=c.front == "wave")
-        self.quantizer = GumbelQuantizer(c.dim, c.groups, c.codes, c.dim, hidden=c.dim, shared=c.shared) \
+        self.quantizer = GumbelQuantizer(c.dim, c.groups, c.codes, c.dim, hidden=c.dim, shared=c.shared, logit_std=c.logit_std) \
             if c.quantizer == "gumbel" else KMeansQuantizer(c.dim, c.groups, c.codes, c.shared)
         self.aggregator = Aggregator(c.dim, c.aggregator, c.dropout)
         self.predict = nn.Linear(c.dim, c.dim * c.steps)

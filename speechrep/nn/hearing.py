@@ -12,7 +12,8 @@ from speechrep.nn.standardise import Standardise
 
 class Hearing(nn.Module):
     """Frames of width `dim` from "audio", by convolutions of these kernels and strides with a norm over channels and
-    ReLU as in CPC, or from "feats", standardised by `mean` and `std` [D], by two convolutions.
+    ReLU as in CPC, or from "feats", standardised by `mean` and `std` [D], by two convolutions and a norm over channels: without
+    it frames hardly vary at the start.
 
     log_compression: log(1 + |x|) of each frame, as released with wav2vec.
     """
@@ -24,8 +25,9 @@ class Hearing(nn.Module):
         self.stream, self.log_compression = stream_of(front), log_compression
         if front == "mel":
             self.standardise, self.front = Standardise(mean, std), MelFront(len(mean), dim, mel_stride)
+            self.norm = nn.LayerNorm(dim)
         else:
-            self.standardise = None
+            self.standardise = self.norm = None
             self.front = WaveFront(dim, kernels, strides, "channel", bias=True, activation="relu")
 
     def frame_lengths(self, lengths: torch.Tensor) -> torch.Tensor:
@@ -39,6 +41,8 @@ class Hearing(nn.Module):
             x = self.standardise(x, lengths)
         x, lengths = self.front(x, lengths)
         x = x[:, :int(lengths.max())]
+        if self.norm is not None:
+            x = self.norm(x).masked_fill(pad_mask(lengths, x.shape[1])[..., None], 0)
         if self.log_compression:
             x = (x.abs() + 1).log().masked_fill(pad_mask(lengths, x.shape[1])[..., None], 0)
         return x, lengths

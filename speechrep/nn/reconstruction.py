@@ -8,6 +8,7 @@ from torch import nn
 from speechrep.nn.encoder import Encoder
 from speechrep.nn.guards import spread
 from speechrep.nn.masking import pad_mask
+from speechrep.nn.trunk import Trunk
 
 
 def stack(x: torch.Tensor, factor: int) -> torch.Tensor:
@@ -71,18 +72,21 @@ class SpectrumHead(nn.Module):
 
 
 class Reconstructor(nn.Module):
-    """A transformer over stacked frames and a head that predicts them."""
+    """A transformer over stacked frames and a head that predicts them. local: the trunk of the methods that follow wav2vec 2.0
+    in place of the papers', with time-delay blocks in its layers."""
 
-    def __init__(self, in_dim: int, dim: int, layers: int, heads: int, dropout: float):
+    def __init__(self, in_dim: int, dim: int, layers: int, heads: int, dropout: float, local: bool = False):
         super().__init__()
         self.enter = nn.Linear(in_dim, dim)
-        self.encoder = Encoder("transformer", layers, dim, heads, dropout)
+        self.encoder = Trunk(layers, dim, heads, 4 * dim, dropout, 0.0, norm_first=True, kernel=32, local=True) if local \
+            else Encoder("transformer", layers, dim, heads, dropout)
         self.head = SpectrumHead(dim, in_dim)
 
     def layers(self, x: torch.Tensor, lengths: torch.Tensor) -> list[torch.Tensor]:
         """x [B, N, D], lengths [B] -> the input of the first block and every block's output, zero in padding."""
         pad = pad_mask(lengths, x.shape[1])
-        return [layer.masked_fill(pad[..., None], 0) for layer in self.encoder(self.enter(x), pad)]
+        x = self.enter(x).masked_fill(pad[..., None], 0)
+        return [layer.masked_fill(pad[..., None], 0) for layer in self.encoder(x, pad)]
 
     def forward(self, x: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
         """x [B, N, D], lengths [B] -> the reconstruction [B, N, D]."""

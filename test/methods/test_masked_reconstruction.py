@@ -23,9 +23,10 @@ def by_loop(method, batch, bands=None) -> tuple[float, int]:
     return total, count
 
 
+@pytest.mark.parametrize("local", [False, True])
 @pytest.mark.parametrize("name", ["mockingjay", "tera"])
-def test_loss_by_loop(name):
-    method = random_method(name, stack=2, share=0.4, **SMALL).eval()
+def test_loss_by_loop(name, local):
+    method = random_method(name, stack=2, share=0.4, local=local, **SMALL).eval()
     batch = method.prepare(random_batch(31, 20, 9), torch.Generator())
     total, count = by_loop(method, batch)
     assert count == int(batch["cells"].sum()) == method.counts(batch)["reconstruction"] > 0

@@ -109,6 +109,19 @@ def test_temperature_and_guard(corpus):
     assert "perplexity is 1.00" in method.collapsed(values, 1000)
 
 
+def test_codes_are_of_the_speech_at_the_start(corpus):
+    """With the usual start logits vary far less from frame to frame than the noise that is added; frames themselves vary."""
+    spreads = []
+    for std in (0.0, 1.0):
+        method, batch = make(corpus, dim=64, logit_std=std)
+        frames, lengths = method.hearing(batch)
+        inside = torch.arange(frames.shape[1]) < lengths[:, None]
+        with torch.no_grad():
+            spreads.append(float(method.quantizer.logits(frames[inside]).std(0).mean()))
+        assert float(frames[inside].std(0).mean()) > 0.2
+    assert spreads[0] < 0.2 and spreads[1] > 5 * spreads[0]
+
+
 def test_from_speech_to_units_to_bert(corpus):
     """vq-wav2vec is trained, its codes are written, Discrete BERT learns from them and is an upstream."""
     root = corpus

@@ -15,7 +15,7 @@ from toy_corpus import make_corpus
 from verb_process import finish, kill, start_ranks
 
 from speechrep.config import read_yaml, write_yaml
-from speechrep.errors import SpeechrepError
+from speechrep.errors import Diverged, SpeechrepError
 from speechrep.files import alone_in
 from speechrep.train import loop
 from speechrep.train.pretrain import pretrain
@@ -312,6 +312,20 @@ def test_wrong_weights_a_foreign_folder_and_a_bad_gradient_are_refused(corpus, t
     (tmp_path / "d/last.pt").write_bytes(b"not a checkpoint")
     with pytest.raises(SpeechrepError, match="not readable as a checkpoint"):
         run(corpus, tmp_path / "d", write_conf(tmp_path))
+
+
+def test_a_collapsed_run_stops_and_says_why(corpus, tmp_path):
+    """At the evaluation that finds it, with the weights of the step before on disk; a threshold that is met lets it go on."""
+    conf = {"method": "vq_wav2vec", "weights": {"contrast": 1.0}, "train": TRAIN | {"ema": 0},
+            "model": {"front": "mel", "dim": 16, "aggregator": [2], "groups": 2, "codes": 6, "steps": 3, "negatives": 4,
+                      "guard_from": 6}}
+    for name, least in (("fine", 1.0), ("stopped", 7.0)):
+        write_yaml(tmp_path / f"{name}.yaml", conf | {"model": conf["model"] | {"least_perplexity": least}})
+    assert run(corpus, tmp_path / "fine", tmp_path / "fine.yaml")["step"] == 12
+    with pytest.raises(Diverged, match="step 6: vq_wav2vec has collapsed: the codebook's perplexity is") as error:
+        run(corpus, tmp_path / "stopped", tmp_path / "stopped.yaml")
+    assert "train.lr" in error.value.cure and torch.load(tmp_path / "stopped/last.pt", weights_only=True)["step"] == 5
+    assert not (tmp_path / "stopped/done.json").exists()
 
 
 def test_what_moves_by_itself_is_not_averaged_again(corpus, tmp_path):
