@@ -121,7 +121,7 @@ class Method(BaseMethod):
         c = config
         self.hearing = Hearing(c.front, c.dim, c.mel_stride, c.kernels, c.strides, inventory.mean, inventory.std,
                                log_compression=c.front == "wave")
-        self.quantizer = GumbelQuantizer(c.dim, c.groups, c.codes, c.dim, hidden=c.dim, shared=c.shared, logit_std=c.logit_std) \
+        self.quantizer = GumbelQuantizer(c.dim, c.groups, c.codes, c.dim, c.dim, c.shared, c.logit_std) \
             if c.quantizer == "gumbel" else KMeansQuantizer(c.dim, c.groups, c.codes, c.shared)
         self.aggregator = Aggregator(c.dim, c.aggregator, c.dropout)
         self.predict = nn.Linear(c.dim, c.dim * c.steps)

@@ -243,7 +243,8 @@ class Task(BaseTask):
                 notes.append(f"no scores normalised by the cohort, less the speakers of the trial: {error}")
         metrics = {}
         for suffix, values in scores.items():
-            how = f"scores normalised by the {len(cohort)} speakers of the cohort, less the trial's own (AS-norm)" * bool(suffix)
+            how = "" if not suffix else (f"scores normalised by the {len(cohort)} speakers of the cohort, less the trial's own "
+                                         "(AS-norm)")
             for name, interval in detection_intervals(values, targets, [trial[0] for trial in trials], P_TARGETS).items():
                 factor, unit, cost = (100, "%", "") if name == "eer" else (
                     1, "", "cost over that of the better of accepting all and rejecting all")

@@ -33,8 +33,9 @@ def recognise(recogniser: Recogniser | tuple[Method, Prototypes], folder: DataFo
 
     Phones are compared without silence and, where the task does not keep them, stress and tone; characters with the
     word boundary written as `_`; where words are taken as they are said, a reference needs its language too.
-    search: look for the best hypothesis by beam search, in place of the best path; the task asr only. dev: with a language model, choose its weight and the score of a word by the least errors on this
-    folder. cache: the layers of a trained task's frozen upstream. Leaves `hyp`, `ref`, `units` and made.json, which says by
+    search: look for the best hypothesis by beam search, in place of the best path; the task asr only.
+    dev: with a language model, choose its weight and the score of a word by the least errors on this folder.
+    cache: the layers of a trained task's frozen upstream. Leaves `hyp`, `ref`, `units` and made.json, which says by
     what, and how many utterances have no reference, and with `search` decoding.json, in the folder `out`, complete or not at
     all. Raises `SpeechrepError` if an utterance with a reference has no features.
     """
