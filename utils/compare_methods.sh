@@ -5,7 +5,7 @@
 #   utils/compare_methods.sh STAGE [MORE ...]
 #
 # STAGE is units, pretrain (MORE: --set KEY=VALUE), train, score or report; the last three are utils/evaluate.sh on
-# these methods, plain features and an untrained network, of HuBERT's shape where it is one of them, else of the first's.
+# these methods, plain features and the network of each method untrained, which is what it has to beat.
 # run.sh exports method, task, seed (or several by commas), nj, device (auto), processes and tag, which names trainings apart
 # from others.
 # $method names methods, separated by commas, or `all`; each is configured by
@@ -55,12 +55,14 @@ pretrain() { # METHOD CONF [OPTION ...]
 }
 
 systems() {
+  local exp
   for method in "${methods[@]}"; do
-    printf '%s-%s=exp/%s/%s-{seed}/best.pt,' "$method" "$(size "$method")" "$method" "$(size "$method")"
+    exp="exp/$method/$(size "$method")-{seed}/best.pt"
+    printf '%s-%s=%s,' "$method" "$(size "$method")" "$exp"
+    # The second iteration's network is the first's.
+    [[ $method = hubert2 && ,$names, = *,hubert,* ]] || printf 'random-%s=random:%s,' "$method" "$exp"
   done
-  local shape=${methods[0]}
-  [[ ,$names, != *,hubert,* ]] || shape=hubert
-  echo "mfcc,logmel,random=random:exp/$shape/$(size "$shape")-{seed}/best.pt"
+  echo mfcc,logmel
 }
 
 case $stage in

@@ -5,6 +5,7 @@ interval of its score, over utterances; of several, the mean has Student's 95 % 
 a floor (MFCC, an untrained encoder) in a task where its value is better, and clearly where the intervals do not touch.
 """
 
+import re
 import statistics
 from pathlib import Path
 from typing import Any
@@ -158,11 +159,11 @@ def _beats(row: dict[str, Any], rows: list[dict[str, Any]], columns: dict[str, d
 
 
 def floor_of(kind: str, system: str, names: list[str]) -> str | None:
-    """The system that `system` has to beat: mfcc; of untrained encoders, the one of its own method, or else the
-    first."""
+    """The system that `system` has to beat: mfcc; of untrained encoders, the one of its own method (of hubert2, HuBERT's second
+    iteration, hubert's), or else the first."""
     own = [name for name in names if name == kind or name.startswith(f"{kind}-")]
-    same = [name for name in own if system.startswith(name.removeprefix(f"{kind}-") + "-")]
-    return (same or own or [None])[0]
+    same = [name for name in own if re.match(re.escape(name.removeprefix(f"{kind}-")) + r"\d*-", system)]
+    return (max(same, key=len, default=None) or (own or [None])[0])
 
 
 def _better(one: dict, other: dict, way: str) -> tuple[bool, bool]:

@@ -130,8 +130,9 @@ def test_main_metrics_are_the_tasks_own(exp, monkeypatch):
 
 def test_floors():
     names = ["mfcc", "random-cpc", "random-hubert", "mfcc-old", "x"]
-    assert [floor_of("random", name, names) for name in ("hubert-small", "cpc-base", "wavlm")] == [
-        "random-hubert", "random-cpc", "random-cpc"]
+    assert [floor_of("random", name, names) for name in ("hubert-small", "hubert2-small", "cpc-base", "wavlm")] == [
+        "random-hubert", "random-hubert", "random-cpc", "random-cpc"]
+    assert floor_of("random", "hubert2-small", [*names, "random-hubert2"]) == "random-hubert2"
     assert floor_of("mfcc", "x", names) == "mfcc" and floor_of("random", "x", ["mfcc"]) is None
 
 
