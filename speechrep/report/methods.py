@@ -163,7 +163,7 @@ def floor_of(kind: str, system: str, names: list[str]) -> str | None:
     iteration, hubert's), or else the first."""
     own = [name for name in names if name == kind or name.startswith(f"{kind}-")]
     same = [name for name in own if re.match(re.escape(name.removeprefix(f"{kind}-")) + r"\d*-", system)]
-    return (max(same, key=len, default=None) or (own or [None])[0])
+    return max(same, key=len, default=None) or (own or [None])[0]
 
 
 def _better(one: dict, other: dict, way: str) -> tuple[bool, bool]:

@@ -270,9 +270,10 @@ def _trials_eer(trials: list[Trial], vectors: Mapping[str, np.ndarray]) -> float
 def _against(trials: list[Trial], vectors: Mapping[str, np.ndarray], cohort: Mapping[str, np.ndarray],
              owners: Mapping[str, str]) -> tuple[np.ndarray, ...]:
     """Scores of both sides of the trials with the cohort [n, M], NaN with the speakers of the trial itself."""
-    names, others = list(cohort), np.stack(list(cohort.values()))
+    names, others = np.array(list(cohort)), np.stack(list(cohort.values()))
     scores = {utt: cosine(vector[None], others) for utt, vector in vectors.items()}
-    own = np.array([[name in (owners.get(trial[0]), owners.get(trial[1])) for name in names] for trial in trials])
+    first, second = (np.array([owners.get(trial[i], "") for trial in trials])[:, None] for i in (0, 1))
+    own = (first == names) | (second == names)
     return tuple(np.where(own, np.nan, np.stack([scores[trial[i]] for trial in trials])) for i in (0, 1))
 
 

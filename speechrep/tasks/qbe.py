@@ -85,13 +85,17 @@ def read_trials(queries: DataFolder, documents: DataFolder) -> Trials:
         hits[rows[query], columns[document]] = True
     judged = np.ones_like(hits)
     if queries.has("utt2spk") and documents.has("utt2spk"):
-        # One of whom nothing is said is taken for another than all.
-        asking, answering = (np.array([folder.labels("utt2spk").get(utt, f"{side} {utt}") for utt in folder.utts])
-                             for side, folder in (("query", queries), ("document", documents)))
+        asking, answering = (_speakers(folder, side) for side, folder in (("query", queries), ("document", documents)))
         judged = asking[:, None] != answering
     if not (hits & judged).any():
         raise SpeechrepError(f"{path}: no query that another speaker says in {documents.path}", "at least one")
     return Trials(list(rows), list(columns), hits & judged, judged, _beyond(queries, set(columns)))
+
+
+def _speakers(folder: DataFolder, side: str) -> np.ndarray:
+    """Who says each utterance [U]; one of whom nothing is said is taken for another than all."""
+    speakers = folder.labels("utt2spk")
+    return np.array([speakers.get(utt, f"{side} {utt}") for utt in folder.utts])
 
 
 def _beyond(queries: DataFolder, documents: set[str]) -> tuple[np.ndarray, int] | None:

@@ -108,6 +108,7 @@ class UtteranceClassifier(BaseTask):
         """Fewer than two classes in a slot, or in every group where `within` is set; where the task is `closed`, classes
         that are only in test."""
         train, test = folders["train"], folders["test"]
+        tested = test.labels(config.stream)
         found = {utt: tuple(split(line, config.separator)) for utt, line in train.labels(config.stream).items()}
         for slot in range(max(map(len, found.values()))):
             names = {line[slot] for line in found.values() if slot < len(line)}
@@ -118,10 +119,10 @@ class UtteranceClassifier(BaseTask):
             for utt, group in train.labels(config.within).items():
                 if utt in found:
                     groups.setdefault(group, set()).add(found[utt])
-            asked = {group for utt, group in test.labels(config.within).items() if utt in test.labels(config.stream)}
+            asked = {group for utt, group in test.labels(config.within).items() if utt in tested}
             if all(len(groups.get(group, ())) < 2 for group in asked):
                 return f"no two classes of {train.path}/{config.stream} in one group of {config.within}"
-        new = sorted({" ".join(line.split()) for line in test.labels(config.stream).values()}
+        new = sorted({" ".join(line.split()) for line in tested.values()}
                      - {name for line in found.values() for name in line})
         if cls.closed and new:
             return f"{len(new)} of {config.stream} are only in {test.path}, such as '{new[0]}'"
