@@ -10,7 +10,7 @@ from toy_corpus import FEATURES, folder, make_corpus
 from speechrep.bin import main
 from speechrep.bin.score import qbe as verb
 from speechrep.data.dump import dump
-from speechrep.data.folder import read_table, write_folder, write_table
+from speechrep.data.folder import DataFolder, read_table, write_folder, write_table
 from speechrep.data.queries import cut_queries
 from speechrep.errors import SpeechrepError
 from speechrep.metrics.mtwv import mtwv
@@ -181,6 +181,19 @@ def test_bad_relevance_is_refused(root, tmp_path, line, message):
     (own.path / "relevance").write_text(line.replace("QUERY", own.utts[0]) + "\n")
     with pytest.raises(SpeechrepError, match=message.replace("QUERY", own.utts[0])):
         qbe.read_trials(own, folder(root, "test"))
+
+
+def test_of_whom_nothing_is_said_is_another(root, tmp_path):
+    """A query and a document without a speaker are a trial, and every other pair is what it was."""
+    found = {}
+    for part in ("queries_test", "test"):
+        data = folder(root, part)
+        shutil.copytree(data.path, tmp_path / part)
+        write_table(tmp_path / part / "utt2spk", dict(list(data.read("utt2spk").items())[1:]))
+        found[part] = DataFolder(tmp_path / part)
+    judged = qbe.read_trials(found["queries_test"], found["test"]).judged
+    assert judged[0].all() and judged[:, 0].all() and not judged.all()
+    np.testing.assert_array_equal(judged[1:, 1:], qbe.read_trials(folder(root, "queries_test"), folder(root, "test")).judged[1:, 1:])
 
 
 def test_missing_truth_is_refused(root, tmp_path):
