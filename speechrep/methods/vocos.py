@@ -20,7 +20,6 @@ Short utterances are padded and the padding is left out of every convolution, tr
 """
 
 import contextlib
-import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -34,6 +33,7 @@ from speechrep.errors import SpeechrepError
 from speechrep.methods import base
 from speechrep.nn.discriminators import Judges, PeriodJudge, ResolutionJudge, fool_loss, judge_loss, match_loss
 from speechrep.nn.fourier_vocoder import FourierVocoder, spread_bands
+from speechrep.nn.masking import generators_of
 from speechrep.nn.mel_loss import MelLoss, SpectralLoss
 
 
@@ -128,15 +128,13 @@ class Method(base.Method):
         """Crop `crop_frames` at random out of each utterance, features and samples alike; shorter ones stay whole."""
         hop, crop = self.features.hop_samples, self.config.crop_frames
         lengths = batch["feats_lengths"]
-        # One draw a batch and the utterance's name, so that the crop does not depend on who else is in the batch.
-        draw = int(torch.randint(2 ** 31, (), generator=generator))
         kept = lengths.clamp(max=crop)
         longest = int(kept.max())
         feats = batch["feats"].new_zeros(len(lengths), longest, batch["feats"].shape[2])
         audio = batch["audio"].new_zeros(len(lengths), longest * hop)
-        for i, (utt, length) in enumerate(zip(batch["utts"], lengths.tolist())):
+        for i, (draw, length) in enumerate(zip(generators_of(batch["seeds"]), lengths.tolist())):
             n = min(length, crop)
-            start = zlib.crc32(f"{draw} {utt}".encode()) % (length - n + 1)
+            start = int(torch.randint(length - n + 1, (), generator=draw))
             feats[i, :n] = batch["feats"][i, start:start + n]
             audio[i, :n * hop] = batch["audio"][i, start * hop:(start + n) * hop]
         return {**batch, "feats": feats, "feats_lengths": kept, "audio": audio, "audio_lengths": kept * hop}
