@@ -94,6 +94,18 @@ def test_the_device_goes_to_whatever_has_one(tmp_path):
     assert [line for line in said if line not in having and "--device" in line] == []
 
 
+def test_iterations_follow_one_another(tmp_path):
+    said = ask(tmp_path, "compare_methods.sh", "pretrain", method="hubert,apc", iteration="3").splitlines()
+    steps = [line for line in said if "hubert" in line]
+    assert [line.split("--exp ")[1].split()[0] if line.startswith("pretrain") else line.split("--name ")[1].split()[0]
+            for line in steps] == ["exp/hubert/small-0", "hubert1-0", "exp/hubert2/small-0", "hubert2-0", "exp/hubert3/small-0"]
+    assert "--upstream exp/hubert2/small-0/best.pt" in steps[3] and "model.units=hubert2-0" in steps[4]
+    assert "hubert3-small=" in ask(tmp_path, "compare_methods.sh", "train", method="hubert,apc", iteration="3")
+    for script, method in (("compare_methods.sh", "apc"), ("ctap.sh", "ctap")):
+        with pytest.raises(subprocess.CalledProcessError):
+            ask(tmp_path, script, "pretrain", method=method, iteration="2", conf="conf/quick.yaml", vocoder="griffin-lim")
+
+
 def test_a_tag_names_trainings_units_and_systems_apart(tmp_path):
     ask(tmp_path, "compare_methods.sh", "pretrain", tag="long")
     said = ask(tmp_path, "compare_methods.sh", "train", tag="long")

@@ -6,13 +6,13 @@
 #
 # STAGE is units, pretrain (MORE: --set KEY=VALUE), train, score or report; the last three are utils/evaluate.sh on
 # these methods, plain features and the network of each method untrained, which is what it has to beat.
-# run.sh exports method, task, seed (or several by commas), nj, device (auto), processes and tag, which names trainings apart
-# from others.
+# run.sh exports method, task, seed (or several by commas), nj, device (auto), processes, tag, which names trainings apart
+# from others, and iteration: 3 adds HuBERT's second and third to its first.
 # $method names methods, separated by commas, or `all`; each is configured by
-# conf/METHOD.yaml, or where the recipe has none by mini's. hubert2 is HuBERT's second iteration, on units of the first;
-# ctap, which learns from phones too, is the run of --method ctap at the quick size. All hear the same hours of speech.
-# Methods are trained side by side, as many as the cores have room for, one that builds on another's units behind that;
-# what each says goes to exp/log/pretrain-METHOD-SEED.log.
+# conf/METHOD.yaml, or where the recipe has none by mini's. hubert2 is HuBERT's second iteration, on units of the first,
+# hubert3 its third and so on; ctap, which learns from phones too, is the run of --method ctap at the quick size. All hear
+# the same hours of speech. Methods are trained side by side, as many as the cores have room for, one that builds on
+# another's units behind that; what each says goes to exp/log/pretrain-METHOD-SEED.log.
 set -euo pipefail
 . "$(dirname "$0")/jobs.sh"
 stage=$1 names=$method device=${device:-auto}
@@ -23,6 +23,13 @@ if [ "$names" = all ]; then
   # Pictures are in some corpora only.
   [ ! -f conf/resdavenet_vq.yaml ] || names+=,resdavenet_vq
 fi
+if [[ ${iteration:=1} != [1-9] ]] || [[ $iteration != 1 && ,$names, != *,hubert,* ]]; then
+  echo "--iteration $iteration with --method $method; wanted: 1 to 9, above 1 with hubert, which has several" >&2
+  exit 2
+fi
+for ((i = 2; i <= iteration; i++)); do
+  [[ ,$names, = *,hubert$i,* ]] || names+=,hubert$i
+done
 IFS=, read -ra methods <<<"$names"
 tagged=${tag:+-$tag}
 
@@ -40,12 +47,12 @@ size() { # METHOD
   if [ "$1" = ctap ]; then echo "quick$tagged"; else echo "small$tagged"; fi
 }
 
-# The method whose units this one learns from, or itself.
-first_of() { # METHOD
+# The method whose units this one learns from.
+before() { # METHOD
   case $1 in
     hubert2) echo hubert ;;
+    hubert[3-9]) echo "hubert$((${1#hubert} - 1))" ;;
     discrete_bert) echo vq_wav2vec ;;
-    *) echo "$1" ;;
   esac
 }
 
@@ -59,8 +66,8 @@ systems() {
   for method in "${methods[@]}"; do
     exp="exp/$method/$(size "$method")-{seed}/best.pt"
     printf '%s-%s=%s,' "$method" "$(size "$method")" "$exp"
-    # The second iteration's network is the first's.
-    [[ $method = hubert2 && ,$names, = *,hubert,* ]] || printf 'random-%s=random:%s,' "$method" "$exp"
+    # Each iteration's network is the first's.
+    [[ $method = hubert[2-9] && ,$names, = *,hubert,* ]] || printf 'random-%s=random:%s,' "$method" "$exp"
   done
   echo mfcc,logmel
 }
@@ -75,17 +82,20 @@ case $stage in
     ;;
   pretrain)
     # A method, and those that learn from its units behind it.
-    line() { # FIRST [OPTION ...]
-      local nj=1
-      for method in "${methods[@]}"; do
-        if [ "$method" = "$1" ] || [ "$(first_of "$method")" = "$1" ]; then pretrain_one "$method" "${@:2}"; fi
+    line() { # METHOD [OPTION ...]
+      local nj=1 next
+      pretrain_one "$@"
+      for next in "${methods[@]}"; do
+        if [ "$(before "$next")" = "$1" ]; then line "$next" "${@:2}"; fi
       done
     }
     pretrain_one() { # METHOD [OPTION ...]
       case $1 in
-        hubert2)
-          units "hubert1$tagged-$seed" "exp/hubert/$(size hubert)-$seed/best.pt" --conf "$(conf units)" --set layer=-2
-          pretrain hubert2 "$(conf hubert)" --set "model.units=hubert1$tagged-$seed" --set model.unit_rate_hz=50 "${@:2}"
+        hubert[2-9])
+          from=$(before "$1")
+          made=hubert$((${1#hubert} - 1))$tagged-$seed
+          units "$made" "exp/$from/$(size "$from")-$seed/best.pt" --conf "$(conf units)" --set layer=-2
+          pretrain "$1" "$(conf hubert)" --set "model.units=$made" --set model.unit_rate_hz=50 "${@:2}"
           ;;
         discrete_bert)
           units "vq$tagged-$seed" "exp/vq_wav2vec/$(size vq_wav2vec)-$seed/best.pt" --set clusters=499
@@ -99,8 +109,7 @@ case $stage in
     IFS=, read -ra seeds <<<"$seed"
     for seed in "${seeds[@]}"; do
       for method in "${methods[@]}"; do
-        first=$(first_of "$method")
-        if [ "$first" = "$method" ] || [[ ,$names, != *,$first,* ]]; then
+        if [[ ,$names, != *,"$(before "$method")",* ]]; then
           background "pretrain-$method-$seed" line "$method" "$@"
         fi
       done

@@ -17,6 +17,7 @@
 # --stage N             begin with this stage
 # --stop-stage N        end with this one
 # --method METHOD       the representation: ctap; or methods of speech alone (hubert,cpc ... or all), compared with each other
+# --iteration N         iterations of hubert, each behind the first on units of the one before: 1
 # --upstream SPEC       stages 6 to 8 are for these instead, and 4 and 5 are left out: mfcc, logmel, a checkpoint,
 #                       random:CHECKPOINT, or a folder in transformers' format; several by commas, each SPEC or
 #                       NAME=SPEC, paths as from this folder
@@ -31,7 +32,7 @@
 # --tag NAME            keep this training beside the others, such as one with another --set: exp/METHOD/SIZE-NAME-SEED
 set -euo pipefail
 stage=0 stop_stage=100 nj=$(nproc) seed=0
-device=auto processes=1 labelled_min=0
+device=auto processes=1 labelled_min=0 iteration=1
 corpus= partial=false
 phones=48 keep_silences=false times=hand
 method=ctap upstream= task=all
@@ -46,7 +47,7 @@ cd "$(dirname "$0")"
 . "$root/utils/stage.sh"
 
 # What the scripts of the stages 4 to 8 read.
-export method upstream task superb_compatible sweep conf tag seed nj device processes vocoder labelled_min count=30 pair_count=1
+export method iteration upstream task superb_compatible sweep conf tag seed nj device processes vocoder labelled_min count=30 pair_count=1
 methods=$root/utils/ctap.sh
 [ "$method" = ctap ] || methods=$root/utils/compare_methods.sh
 evaluate=$methods
