@@ -49,6 +49,8 @@ class Config:
     """Diffusion steps in training."""
     sample_steps: int = 25
     """DDIM steps when drawing."""
+    sample_noise: float = 1.0
+    """Deviation of the noise that drawing starts from; below 1, unusual durations are drawn more rarely than they occur."""
     prompt_dim: int = 64
     """Dimension of the voice vector."""
     prompt_frames: int = 300
@@ -128,7 +130,7 @@ class Method(BaseMethod):
         pad = pad_mask(lengths, phones.shape[1])
         condition = self.condition(phones, lengths, window(prompt, prompt_lengths, self.config.prompt_frames))
         if self.config.kind == "diffusion":
-            start = torch.randn(phones.shape, generator=generator).to(phones.device)
+            start = self.config.sample_noise * torch.randn(phones.shape, generator=generator).to(phones.device)
             z = self.schedule.sample(lambda x, step: self.denoiser(x, step, condition, pad), start,
                                      self.config.sample_steps)
         else:

@@ -11,8 +11,9 @@ Losses, as HuBERT's (2.2 there):
   penalty    squared activations of the front end, over frames and channels
 
 Where this file goes its own way. The paper also overlays noise of a recorded collection, half as often as speech; here
-only utterances of the batch disturb one another. With `front: mel` the powers of the log-mel features are added. What
-is evaluated is never overlaid. The gate looks at the layer's input, as in the released code, not at the query vector.
+only utterances of the micro-batch of a process disturb one another. With `front: mel` the powers of the log-mel
+features are added. What is evaluated is never overlaid. The gate looks at the layer's input, as in the released code,
+not at the query vector.
 """
 
 from dataclasses import dataclass

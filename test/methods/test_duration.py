@@ -38,3 +38,19 @@ def test_only_labelled_utterances_are_learnt_from(corpus, kind):
     torch.testing.assert_close(gradient, gradient_alone, rtol=1e-3, atol=1e-5)
     nothing, count, gradient = losses(range(6), frozenset())
     assert nothing == count == 0 and not gradient.any()
+
+
+def test_less_noise_draws_durations_that_vary_less(corpus):
+    inventory = take_inventory(folder(corpus, "train"), corpus / "dump/logmel/train")
+    dataset = SpeechDataset(folder(corpus, "train"), corpus / "dump/logmel/train", inventory, duration.Method.needs)
+    batch = collate([dataset[0]])
+
+    def spread(noise):
+        torch.manual_seed(0)
+        method = duration.Method(duration.Config(dim=16, layers=1, denoiser_layers=2, prompt_dim=8, prompt_frames=40,
+                                                 sample_noise=noise), inventory).eval()
+        drawn = [method.durations(batch["phones"], batch["phones_lengths"], batch["prompt"], batch["prompt_lengths"],
+                                  torch.Generator().manual_seed(seed)) for seed in range(20)]
+        return float(torch.stack(drawn).float().log1p().std(0).mean())
+
+    assert spread(0.0) == 0 < spread(0.3) < 0.6 * spread(1.0)
