@@ -212,3 +212,18 @@ def test_table_and_seeds(tmp_path, capsys):
 def test_what_cannot_be_normalised_still_counts_as_heard():
     assert synthesis_score._readable("Hello, 3 dogs!", "en") == "hello three dogs"
     assert isinstance(synthesis_score._readable("Привет ♪♪ $", "en"), str)
+
+
+def test_letters_of_another_script_cost_phones_but_not_the_score(corpus, tmp_path, judges, monkeypatch):
+    """Recognisers mix scripts now and then, when what they hear is no speech."""
+    monkeypatch.setattr(whisper, "transcribe", lambda audio, lang, threads: ["ah be\u0646e."] + ["ah bee."] * (len(audio) - 1))
+    utts = [f"x-{utt}" for utt in DataFolder(corpus / "data/test").utts]
+    ours = folder_of(corpus, tmp_path, "tts", text=dict.fromkeys(utts, "ah bee sea"))
+    assert main(["score", "synthesis", str(ours.path), "--reference", str(corpus / "data/test"), "--out", str(tmp_path / "out"),
+                 "--system", "tts", "--judges", "recogniser"]) == 0
+    found = read_score(tmp_path / "out" / "score.json")
+    # AA B IY S IY, of which S IY are not heard in any, whatever stands within a word.
+    assert found["metrics"]["per"]["value"] == pytest.approx(2 / 5)
+    assert found["metrics"]["wer"]["value"] == pytest.approx(7 / 18), "the word that is written so is no word of ours"
+    assert [note for note in found["notes"] if note.startswith("PER without the letters")] == [
+        "PER without the letters of other languages that the recogniser wrote in 1 utterance(s)"]

@@ -212,14 +212,18 @@ def _error_rates(references: dict[str, str], heard: dict[str, str], languages: d
         result.per_utt[utt] |= {"text": references[utt], "heard": heard[utt]}
     segmented = [utt for utt in references if languages[utt] not in UNSEGMENTED]
     phonemizer = Phonemizer(options.g2p)
-    said, understood = {}, {}
+    said, understood, foreign = {}, {}, 0
     try:
-        for utt in references:
-            said[utt], understood[utt] = (_phones(phonemizer, text, languages[utt])
-                                          for text in (references[utt], heard[utt]))
+        for utt, text in references.items():
+            said[utt] = _phones(phonemizer, text, languages[utt])
+            own = _own_letters(heard[utt], languages[utt])
+            understood[utt] = _phones(phonemizer, own, languages[utt])
+            foreign += own != heard[utt]
     except SpeechrepError as error:
         result.notes.append(f"no PER: {error.found}")
         said = {}
+    if said and foreign:
+        result.notes.append(f"PER without the letters of other languages that the recogniser wrote in {foreign} utterance(s)")
     for name, utts, true, hypothesis, symbols in (
             ("wer", segmented, references, heard, wer.words),
             ("cer", list(references), references, heard, wer.characters),
@@ -235,6 +239,18 @@ def _error_rates(references: dict[str, str], heard: dict[str, str], languages: d
                 value = ratio_interval([c.errors for c in some], [c.reference for c in some])
                 result.metrics[f"{name}_{lang}" if lang else name] = metric(
                     *value, n=sum(c.reference for c in some), unit="", better="lower")
+
+
+def _own_letters(heard: str, lang: str) -> str:
+    """What was heard, less what the language cannot say: letters of other scripts have no phones in it."""
+    def said(text: str) -> bool:
+        try:
+            normalise(text, lang)
+        except SpeechrepError:
+            return False
+        return True
+
+    return heard if said(heard) else " ".join("".join(char if said(char) else "" for char in heard).split())
 
 
 def _phones(phonemizer: Phonemizer, text: str, lang: str) -> str:
