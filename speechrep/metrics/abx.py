@@ -227,8 +227,9 @@ def _distances(frames: torch.Tensor, starts: np.ndarray, lengths: np.ndarray, ke
                group: np.ndarray, own: np.ndarray, other: np.ndarray, distance: str) -> np.ndarray:
     """Distances of items `own` to items `other` [T].
 
-    Items with the same key stand side by side in bins of about `BIN` frames; every frame of a bin is compared with
-    every frame of another by one matrix product, out of which the pairs take theirs.
+    Items with the same key stand side by side in bins of about `BIN` frames, in the order of their `group` [I], since
+    of two groups' pairs one way round is enough, and with it of two bins; every frame of a bin is compared with every
+    frame of another by one matrix product, out of which the pairs take theirs.
     """
     used = np.unique(np.concatenate([own, other]))
     blocks = {key: number for number, key in enumerate(sorted({keys[i] for i in used.tolist()}))}
