@@ -198,7 +198,7 @@ def legend(found: dict[str, Any]) -> list[str]:
     """What the marks of the table mean."""
     lines = ["↓ lower is better, ↑ higher is better. One seed: 95 % bootstrap interval over utterances (ABX: pairs of "
              "phones; queries by example: queries; sSIMI: pairs of words; verification: utterances enrolled). Several: "
-             "mean and Student's 95 % interval over seeds. Bold: the best.",
+             "mean and Student's 95 % interval over seeds. Bold: the best that was trained; a floor may be better.",
              "beats: in how many columns the value is better than the floor's, and in how many clearly, the intervals "
              "apart; ▽ behind a value that does not beat MFCC.",
              "heard: steps times the batch; training: seconds over all sessions of the run."]

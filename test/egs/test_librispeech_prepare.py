@@ -35,8 +35,9 @@ def published(tmp_path_factory):
         for kind, first in (("clean", 500), ("other", 512)):
             for speaker in range(first + 2 * fold, first + 2 * fold + 2):
                 chapter(limited / f"1h/{fold}/{kind}", str(speaker), "7", 1)
-    chapter(limited / "9h/clean", "500", "8", 2)
-    chapter(limited / "9h/other", "512", "8", 1)
+    for kind, first in (("clean", 500), ("other", 512)):
+        for speaker in range(first, first + 12):
+            chapter(limited / f"9h/{kind}", str(speaker), "8", 1)
     return top
 
 
@@ -65,7 +66,7 @@ def test_limited_sets(published, counted, tmp_path):
     recipe.prepare(published, tmp_path, fold=2)
     found = folders(tmp_path)
     assert set(found["train_10min"].read("spk2utt")) == {"504", "505", "516", "517"}
-    assert len(found["train_1h"].utts) == 24 and len(found["train_10h"].utts) == 27
+    assert len(found["train_1h"].utts) == 24 and len(found["train_10h"].utts) == 48
     assert set(found["train_10min"].utts) < set(found["train_1h"].utts) < set(found["train_10h"].utts)
 
 
@@ -90,7 +91,9 @@ def test_published_counts_are_wanted(published, tmp_path, capsys):
     (lambda top: write(top / "LibriSpeech/dev-clean/84/1001/84-1001.trans.txt", "84-1001-0000 A"),
      "1 sound files without a transcript, such as 84-1001-0001.flac"),
     (lambda top: shutil.rmtree(top / "LibriSpeech/dev-clean"), "no folder .*dev-clean"),
-    (lambda top: shutil.rmtree(top / "librispeech_finetuning/1h/3/other"), "1h/3/other: no transcripts")])
+    (lambda top: shutil.rmtree(top / "librispeech_finetuning/1h/3/other"), "1h/3/other: no transcripts"),
+    (lambda top: shutil.rmtree(top / "librispeech_finetuning/1h/3/other/518"), "1h/3/other: 1 speaker.s. instead of 2"),
+    (lambda top: shutil.rmtree(top / "librispeech_finetuning/9h/clean/505"), "9h/clean: 11 speaker.s. instead of 12")])
 def test_an_incomplete_corpus(published, counted, tmp_path, capsys, spoil, message):
     shutil.copytree(published, tmp_path / "corpus")
     spoil(tmp_path / "corpus")

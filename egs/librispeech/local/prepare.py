@@ -29,8 +29,11 @@ SPEAKERS = {"train-clean-100": 251, "train-clean-360": 921, "train-other-500": 1
 DEFAULT_PARTS = "train-clean-100,dev-clean,dev-other,test-clean,test-other"
 
 FOLDS = 6
-"""Ten-minute folds of Libri-light's hour; each has two speakers of clean and two of other speech (its data_preparation
-README)."""
+"""Ten-minute folds of Libri-light's hour."""
+
+LIMITED_SPEAKERS = {"1h": 2, "9h": 12}
+"""Speakers of clean and as many of other speech, in each fold of the hour and in the other nine hours (Libri-light's
+data_preparation README)."""
 
 SOURCE = "Panayotov et al., ICASSP 2015, table 1; openslr/librispeech_asr"
 
@@ -66,7 +69,6 @@ def prepare(corpus_dir: Path, data_dir: Path, parts: str = DEFAULT_PARTS, fold: 
                     if (folder / "librispeech_finetuning").is_dir()), None)
     if limited:
         add_limited(corpus, limited / "librispeech_finetuning", fold, speakers)
-        published["train_10min"] = {"speakers": 4}
     else:
         print("no folder librispeech_finetuning beside LibriSpeech: no train_10min, train_1h and train_10h")
     corpus.write(published, SOURCE)
@@ -81,6 +83,10 @@ def add_limited(corpus: Corpus, root: Path, fold: int, speakers: dict[str, tuple
         if not transcripts:
             corpus.complain(f"{folder}: no transcripts", "librispeech_finetuning as published: 1h/0 to 1h/5 and 9h, with "
                             "clean and other each")
+        wanted = LIMITED_SPEAKERS[folder.relative_to(root).parts[0]]
+        found = len({transcript.parent.parent.name for transcript in transcripts})
+        if transcripts and found != wanted:
+            corpus.complain(f"{folder}: {found} speaker(s) instead of {wanted}", "as many as Libri-light's README says")
         parts = ["train_10h"]
         if folder.parent.parent.name == "1h":
             parts += ["train_1h"] + (["train_10min"] if folder.parent.name == str(fold) else [])
