@@ -38,7 +38,7 @@ def test_what_is_not_labelled_teaches_the_speech_side_alone(corpus):
     method, batch = make(corpus, labelled=frozenset())
     prepared = method.prepare(batch, torch.Generator().manual_seed(0))
     losses, counts = method(prepared), method.counts(prepared)
-    assert float(losses["contrast"]) == float(losses["mel_phone"]) == 0 == counts["contrast"] == counts["mel_phone"]
+    assert losses["contrast"].item() == losses["mel_phone"].item() == 0 == counts["contrast"] == counts["mel_phone"]
     sum(losses.values()).backward()
     assert method.phone_embedding.weight.grad is None or not method.phone_embedding.weight.grad.any()
     assert method.speech_out.weight.grad.abs().sum() > 0
