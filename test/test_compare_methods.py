@@ -101,9 +101,14 @@ def test_iterations_follow_one_another(tmp_path):
             for line in steps] == ["exp/hubert/small-0", "hubert1-0", "exp/hubert2/small-0", "hubert2-0", "exp/hubert3/small-0"]
     assert "--upstream exp/hubert2/small-0/best.pt" in steps[3] and "model.units=hubert2-0" in steps[4]
     assert "hubert3-small=" in ask(tmp_path, "compare_methods.sh", "train", method="hubert,apc", iteration="3")
-    for script, method in (("compare_methods.sh", "apc"), ("ctap.sh", "ctap")):
-        with pytest.raises(subprocess.CalledProcessError):
-            ask(tmp_path, script, "pretrain", method=method, iteration="2", conf="conf/quick.yaml", vocoder="griffin-lim")
+
+
+@pytest.mark.parametrize("method, iteration, upstream", [
+    ("ctap", "2", ""), ("apc,hubert2", "2", ""), ("hubert", "0", ""), ("hubert", "10", ""), ("hubert", "2", "mfcc")])
+def test_iterations_that_there_are_not_are_refused_before_anything_runs(method, iteration, upstream):
+    answer = subprocess.run([ROOT / "egs/mini/run.sh", "--method", method, "--iteration", iteration, "--upstream", upstream],
+                            capture_output=True, text=True, timeout=60)
+    assert answer.returncode == 2 and f"--iteration {iteration}; wanted: 1 to 9" in answer.stderr and "stage 0" not in answer.stdout
 
 
 def test_a_tag_names_trainings_units_and_systems_apart(tmp_path):

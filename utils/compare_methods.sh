@@ -23,11 +23,7 @@ if [ "$names" = all ]; then
   # Pictures are in some corpora only.
   [ ! -f conf/resdavenet_vq.yaml ] || names+=,resdavenet_vq
 fi
-if [[ ${iteration:=1} != [1-9] ]] || [[ $iteration != 1 && ,$names, != *,hubert,* ]]; then
-  echo "--iteration $iteration with --method $method; wanted: 1 to 9, above 1 with hubert, which has several" >&2
-  exit 2
-fi
-for ((i = 2; i <= iteration; i++)); do
+for ((i = 2; i <= ${iteration:-1}; i++)); do
   [[ ,$names, = *,hubert$i,* ]] || names+=,hubert$i
 done
 IFS=, read -ra methods <<<"$names"

@@ -16,6 +16,10 @@ if ! [[ ${tag:-} =~ ^[A-Za-z0-9_.-]*$ ]]; then
   echo "${0##*/}: --tag $tag; wanted: letters, digits and _ . - alone, since folders are named by it" >&2
   exit 2
 fi
+if [ "${iteration:-1}" != 1 ] && { [[ $iteration != [2-9] || -n ${upstream:-} ]] || [[ ,$method, != *,hubert,* && $method != all ]]; }; then
+  echo "${0##*/}: --iteration $iteration; wanted: 1 to 9, above 1 with hubert among the methods and without --upstream" >&2
+  exit 2
+fi
 skip_args=()
 [ "${skip_bad:-false}" = false ] || skip_args=(--skip-bad)
 
