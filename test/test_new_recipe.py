@@ -12,6 +12,7 @@ import soundfile
 import yaml
 from verb_server import speechrep_at_once
 
+from speechrep.align.textgrid import Interval, write_textgrid
 from speechrep.metrics.score import read_score
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -131,6 +132,28 @@ def test_bad_utterances_are_left_out_where_it_is_asked_for(top, tones):
             assert all(set(lines(recipe / f"data/{part}/{name}")) == utts for name in ("phones", "text", "utt2dur", "utt2spk"))
             good |= utts
         assert len(good) == 2 * len(SENTENCES) - 3 - 2 and not good & {"bert_007", "bert_009"}
+
+
+def test_own_pronunciations_and_own_times(top, tones, tmp_path):
+    """Words as a lexicon has them, the others by the phonemiser; times from TextGrids, for which nothing is trained."""
+    (tmp_path / "own words.txt").write_text("THE\tD EH1\nthe DH AH0\n")
+    run(top / "utils/new_recipe.sh", "tones", cwd=top)
+    recipe = top / "egs/tones"
+    answer = run(recipe / "run.sh", "--corpus", tones, "--lexicon", "own words.txt", "--stop-stage", "1", cwd=tmp_path)
+    assert answer.returncode == 0, answer.stdout + answer.stderr
+    phones = {utt: line for part in ("train", "dev", "test") for utt, line in lines(recipe / f"data/{part}/phones").items()}
+    assert phones["bert_000"].startswith("D EH1 | OW1 L D | ") and not any("DH AH0" in line for line in phones.values())
+    for utt in phones:
+        write_textgrid(tmp_path / f"times/{utt[:4]}/{utt}.TextGrid", {"phones": [
+            Interval(0.0, 0.5, "sil"), Interval(0.5, 1.25, "D"), Interval(1.25, 2.0, "EH1")]})
+    times = recipe / "run.sh", "--stage", "2", "--stop-stage", "2", "--textgrids", "times"
+    answer = run(*times, cwd=tmp_path)
+    assert answer.returncode == 0, answer.stdout + answer.stderr
+    for part in ("train", "dev", "test"):
+        assert set(lines(recipe / f"data/{part}/ali").values()) == {"SIL 0.5000 D 1.2500 EH1 2.0000"}
+    assert not (recipe / "exp/align").exists()
+    answer = run(*times[:-1], "no-such-folder", cwd=tmp_path)
+    assert answer.returncode == 1 and "no-such-folder: no UTT.TextGrid" in answer.stderr
 
 
 def test_run_says_what_it_wants(top, tmp_path):

@@ -7,6 +7,8 @@
 #
 # --corpus FOLDER       where the recordings are (stage 0)
 # --lang CODE           their language: en es fr it ru zh ... (ISO 639-1)
+# --lexicon FILE        own pronunciations, lines `word phone phone ...`, which go before any phonemiser's
+# --textgrids FOLDER    times of phones from SPEAKER/UTT.TextGrid there, by the Montreal Forced Aligner say, in stage 2
 # --nj N                jobs at a time
 # --processes N         processes that share a training; by default one, with a thread on each core
 # --device D            cpu, cuda, cuda:1 ... for what learns and what hears; auto (default): a GPU where there is one
@@ -30,7 +32,7 @@
 set -euo pipefail
 stage=0 stop_stage=100 nj=$(nproc) seed=0
 device=auto processes=1 labelled_min=0 iteration=1
-corpus=
+corpus= lexicon= textgrids=
 lang=en
 method=ctap upstream= task=all
 superb_compatible=false sweep=false skip_bad=false
@@ -38,6 +40,8 @@ conf=conf/quick.yaml tag=
 vocoder=griffin-lim
 . "$(dirname "$0")/../../utils/parse_options.sh"
 [ -z "$corpus" ] || corpus=$(cd "$corpus" && pwd)
+[ -z "$lexicon" ] || lexicon=$(realpath "$lexicon")
+[ -z "$textgrids" ] || textgrids=$(realpath "$textgrids")
 cd "$(dirname "$0")"
 . ./path.sh
 . ./cmd.sh
@@ -64,11 +68,13 @@ fi
 if stage 1 "prepare: data folders with text, checked, and phones" "1 min an hour of speech"; then
   python local/prepare.py --lang "$lang" downloads/corpus data
   speechrep check "${skip_args[@]}" data/train data/dev data/test
-  speechrep phonemize data/train data/dev data/test
+  speechrep phonemize ${lexicon:+--lexicon "$lexicon"} data/train data/dev data/test
 fi
 
 if stage 2 "align: when each phone is said" "2 min an hour of speech"; then
-  speechrep align --exp exp/align --nj "$nj" data/train data/dev data/test
+  times=(--exp exp/align --nj "$nj")
+  [ -z "$textgrids" ] || times=(--from-textgrids "$textgrids")
+  speechrep align "${times[@]}" data/train data/dev data/test
 fi
 
 if stage 3 "dump: log-mel and MFCC features" "10 s an hour of speech"; then

@@ -7,6 +7,7 @@
 #   ./run.sh --stage 5              from pretraining on
 #
 # --corpus FOLDER       the packages' files, already unpacked (default: stage 0 fetches them)
+# --lexicon FILE        own pronunciations, lines `word phone phone ...`, which go before any phonemiser's
 # --nj N                jobs at a time
 # --processes N         processes that share a training; by default one, with a thread on each core
 # --device D            cpu, cuda, cuda:1 ... for what learns and what hears; auto (default): a GPU where there is one
@@ -30,13 +31,14 @@
 set -euo pipefail
 stage=0 stop_stage=100 nj=$(nproc) seed=0
 device=auto processes=1 labelled_min=0 iteration=1
-corpus=
+corpus= lexicon=
 method=ctap upstream= task=all
 superb_compatible=false sweep=false skip_bad=false
 conf=conf/quick.yaml tag=
 vocoder=griffin-lim
 . "$(dirname "$0")/../../utils/parse_options.sh"
 [ -z "$corpus" ] || corpus=$(cd "$corpus" && pwd)
+[ -z "$lexicon" ] || lexicon=$(realpath "$lexicon")
 cd "$(dirname "$0")"
 . ./path.sh
 . ./cmd.sh
@@ -61,7 +63,7 @@ if stage 1 "prepare: data folders, checked, and phones" "10 s"; then
   python local/prepare.py downloads/corpus data
   speechrep check "${skip_args[@]}" data/train data/dev data/test
   # The Spanish voice is Mexican.
-  speechrep phonemize --g2p es=espeak:es-419 data/train data/dev data/test
+  speechrep phonemize ${lexicon:+--lexicon "$lexicon"} --g2p es=espeak:es-419 data/train data/dev data/test
 fi
 
 if stage 2 "align: when each phone is said" "75 s"; then

@@ -10,6 +10,7 @@
 # --task TASK           by what: names by commas, or all that the corpus can run
 # --superb-compatible B true: take on the reference's habits that change numbers, each of which is named
 # --sweep B             true: choose each task's learning rate on dev
+# --lexicon FILE        own pronunciations, lines `word phone phone ...`, which go before any phonemiser's
 # --nj N                jobs at a time
 # --processes N         processes that share a training; by default one, with a thread on each core
 # --device D            cpu, cuda, cuda:1 ... for what learns and what hears; auto (default): a GPU where there is one
@@ -21,12 +22,13 @@
 # --set KEY=VALUE       override a value of the tasks' configurations; may be repeated
 set -euo pipefail
 stage=0 stop_stage=100 nj=$(nproc) seed=0 device=auto processes=1
-corpus=
+corpus= lexicon=
 upstream=mfcc task=all
 superb_compatible=false sweep=false skip_bad=false
 conf=conf/logmel.yaml
 . "$(dirname "$0")/../../utils/parse_options.sh"
 [ -z "$corpus" ] || corpus=$(cd "$corpus" && pwd)
+[ -z "$lexicon" ] || lexicon=$(realpath "$lexicon")
 cd "$(dirname "$0")"
 . ./path.sh
 . ./cmd.sh
@@ -45,7 +47,7 @@ fi
 if stage 1 "prepare: data folders, checked, and phones" "3 min"; then
   python local/prepare.py downloads/corpus data
   speechrep check "${skip_args[@]}" data/train data/dev data/test
-  speechrep phonemize data/train data/dev data/test
+  speechrep phonemize ${lexicon:+--lexicon "$lexicon"} data/train data/dev data/test
 fi
 
 if stage 3 "dump: log-mel and MFCC features" "10 s an hour of speech"; then

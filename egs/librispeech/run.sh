@@ -9,6 +9,8 @@
 # --corpus FOLDER       where LibriSpeech/ and librispeech_finetuning/ are, already unpacked (stage 0)
 # --parts PARTS         which parts of LibriSpeech, by commas, or all; train-clean-100, dev and test where not given
 # --partial BOOL        true: go on with an incomplete corpus, and say what is missing
+# --lexicon FILE        own pronunciations, lines `word phone phone ...`, which go before any phonemiser's
+# --textgrids FOLDER    times of phones from SPEAKER/UTT.TextGrid there, by the Montreal Forced Aligner say, in stage 2
 # --nj N                jobs at a time
 # --processes N         processes that share a training; by default one, with a thread on each core
 # --device D            cpu, cuda, cuda:1 ... for what learns and what hears; auto (default): a GPU where there is one
@@ -32,7 +34,7 @@
 set -euo pipefail
 stage=0 stop_stage=100 nj=$(nproc) seed=0
 device=auto processes=1 labelled_min=0 iteration=1
-corpus= partial=false
+corpus= partial=false lexicon= textgrids=
 parts=train-clean-100,dev-clean,dev-other,test-clean,test-other
 method=ctap upstream= task=all
 superb_compatible=false sweep=false skip_bad=false
@@ -40,6 +42,8 @@ conf=conf/quick.yaml tag=
 vocoder=griffin-lim
 . "$(dirname "$0")/../../utils/parse_options.sh"
 [ -z "$corpus" ] || corpus=$(cd "$corpus" && pwd)
+[ -z "$lexicon" ] || lexicon=$(realpath "$lexicon")
+[ -z "$textgrids" ] || textgrids=$(realpath "$textgrids")
 cd "$(dirname "$0")"
 . ./path.sh
 . ./cmd.sh
@@ -69,11 +73,13 @@ if stage 1 "prepare: data folders, checked, and phones"; then
   [ "$partial" = false ] || partially=(--partial)
   python local/prepare.py --parts "$parts" "${partially[@]}" downloads/corpus data
   speechrep check "${skip_args[@]}" --rate 16000 --nj "$nj" data/train $(others)
-  speechrep phonemize data/train $(others)
+  speechrep phonemize ${lexicon:+--lexicon "$lexicon"} data/train $(others)
 fi
 
 if stage 2 "align: when each phone is said" "2 min an hour of speech"; then
-  speechrep align --exp exp/align --nj "$nj" data/train $(others)
+  times=(--exp exp/align --nj "$nj")
+  [ -z "$textgrids" ] || times=(--from-textgrids "$textgrids")
+  speechrep align "${times[@]}" data/train $(others)
 fi
 
 if stage 3 "dump: log-mel and MFCC features" "10 s an hour of speech"; then

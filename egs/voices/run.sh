@@ -10,6 +10,7 @@
 # --tuxpaint FOLDER     the stamps of egs/tuxpaint, already unpacked (default: its stage 0 fetches them)
 # --klettres FOLDER     the package of egs/klettres, already unpacked (default: its stage 0 fetches it)
 # --ktuberling FOLDER   the package of egs/ktuberling, already unpacked (default: its stage 0 fetches it)
+# --lexicon FILE        own pronunciations, lines `word phone phone ...`, which go before any phonemiser's
 # --nj N                jobs at a time
 # --processes N         processes that share a training; by default one, with a thread on each core
 # --device D            cpu, cuda, cuda:1 ... for what learns and what hears; auto (default): a GPU where there is one
@@ -33,7 +34,7 @@
 set -euo pipefail
 stage=0 stop_stage=100 nj=$(nproc) seed=0
 device=auto processes=1 labelled_min=0 iteration=1
-asterisk= tuxpaint= klettres= ktuberling=
+asterisk= tuxpaint= klettres= ktuberling= lexicon=
 method=ctap upstream= task=all
 superb_compatible=false sweep=false skip_bad=false
 conf=conf/quick.yaml tag=
@@ -43,6 +44,7 @@ vocoder=griffin-lim
 [ -z "$tuxpaint" ] || tuxpaint=$(cd "$tuxpaint" && pwd)
 [ -z "$klettres" ] || klettres=$(cd "$klettres" && pwd)
 [ -z "$ktuberling" ] || ktuberling=$(cd "$ktuberling" && pwd)
+[ -z "$lexicon" ] || lexicon=$(realpath "$lexicon")
 cd "$(dirname "$0")"
 . ./path.sh
 . ./cmd.sh
@@ -68,7 +70,7 @@ if stage 1 "prepare: data folders, checked, and phones" "2 min"; then
   python local/prepare.py ../asterisk ../tuxpaint data --more ../klettres ../ktuberling
   speechrep check "${skip_args[@]}" data/train data/dev data/test
   # One of the Spanish voices is Mexican; where the others are from is not known.
-  speechrep phonemize --g2p es=espeak:es-419 data/train data/dev data/test
+  speechrep phonemize ${lexicon:+--lexicon "$lexicon"} --g2p es=espeak:es-419 data/train data/dev data/test
   # Slots, and voices with another pitch and tempo, for the tasks that want them.
   python local/derive.py --nj "$nj" data
 fi

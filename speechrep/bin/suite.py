@@ -41,8 +41,10 @@ def add_arguments(parser):
                              help="override a value of every task's YAML")
             own.add_argument("--superb-compatible", action="store_true", help="take on the reference's habits that "
                              "change numbers, as far as a task has them, into TASK.superb; each is named when it runs: "
-                             "asv model.test_chooses=true; er model.reference_dev=true; ks model.balanced=true; sd "
-                             "model.chunk_overlap=0, model.best_by=frames and model.test_chooses=true; sid model.within=")
+                             "asr model.phones_from=phones, of phones, and model.end_symbol=true; asv "
+                             "model.test_chooses=true; er model.reference_dev=true; ks model.balanced=true; sd "
+                             "model.chunk_overlap=0, model.best_by=frames and model.test_chooses=true; sf "
+                             "model.end_symbol=true; sid model.within= and model.crop_sec=8")
     for own in (made["extract"], made["train"], made["score"]):
         own.add_argument("--upstream", required=True, help="specs by commas, each SPEC or NAME=SPEC")
         own.add_argument("--seed", default="0", help="a number, or several by commas (default: %(default)s)")
@@ -86,10 +88,10 @@ def extract(args):
         # Training part and whether the task pools -> parts, in the order in which they are asked for.
         wanted: dict[tuple, dict] = {}
         for job in (job for job in jobs if job.conf and system.spec not in FEATURES):
-            _, cls, config = read_experiment(job.conf, args.set)
+            _, cls, config = read_experiment(job.conf, [*args.set, *_habits(args, job)])
             train = DataFolder(job.parts[0])
             hearer, cache = Hearer(open_upstream(system.spec, train, dump), cls, config), Cache(dump / "layers", train, dump)
-            parts = wanted.setdefault((train.path, cls.pools), {})
+            parts = wanted.setdefault((train.path, hearer.pools), {})
             parts |= {part: hearer.served and has_room(cache, hearer, DataFolder(part)) for part in job.parts
                       if part not in parts}
         # Means are made of the frames where those are there.

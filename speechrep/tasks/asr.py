@@ -3,7 +3,7 @@ recognition (units phones, head linear) and speech recognition (units chars, hea
 
 Units are phones, without stress or tone where not told otherwise, from the alignment; the characters of the transcript;
 or SentencePiece's pieces of it (Kudo 2018, arXiv 1804.10959), trained on the transcripts of the training part. Unlike
-s3prl nothing is appended to a target: neither an end symbol nor a last space.
+with s3prl nothing is appended to a target, where `end_symbol` does not: neither an end nor a last space.
 
 With `minutes` it is low-resource recognition: so much of the training part, all voices in turn, is learned from; of a
 corpus that has them the published parts, such as Libri-light's train_10min (arXiv 1912.07875).
@@ -25,7 +25,7 @@ from speechrep.data.text.normalise import normalise
 from speechrep.data.text.tokenizer import SentencePieceTokenizer
 from speechrep.errors import SpeechrepError
 from speechrep.methods.base import Batch
-from speechrep.metrics.wer import edits
+from speechrep.metrics.wer import edits, phones
 from speechrep.nn.masking import pad_mask
 from speechrep.tasks import ctc
 from speechrep.tasks.base import Scored
@@ -41,6 +41,9 @@ class Config(ctc.Config):
 
     units: Literal["phones", "chars", "pieces"] = "phones"
     """Phones from the alignment, without silences; the characters, or SentencePiece's pieces, of the transcript."""
+    phones_from: Literal["ali", "phones"] = "ali"
+    """The stream of the data folder that has the phones: the alignment, which lacks what the aligner rejected; or each
+    word's first pronunciation in the lexicon (`speechrep phonemize`), which every utterance has, as SUPERB's are."""
     stress: bool = False
     """Keep the digits of stress and tone, as SUPERB's phones do."""
     pieces: int = 500
@@ -62,7 +65,7 @@ class Config(ctc.Config):
     @property
     def stream(self) -> str:
         """That of the data folder which holds what is spelt."""
-        return "ali" if self.units == "phones" else "text"
+        return self.phones_from if self.units == "phones" else "text"
 
     @property
     def part(self) -> str:
@@ -77,20 +80,27 @@ class Task(ctc.CTCTask):
     Config = Config
     main_metrics = ("per", "wer", "cer")
 
+    @classmethod
+    def superb_of(cls, config: Config) -> dict[str, str]:
+        """Of phones, which of them are meant; the end in any units."""
+        meant = {"model.phones_from=phones": "phones are those of each word's first pronunciation in the lexicon, of every "
+                                             "utterance, aligned or not"}
+        return (meant if config.units == "phones" else {}) | cls.superb
+
     def __init__(self, config: Config, upstream: Upstream, labels: tuple[str, ...]):
         super().__init__(config, upstream, labels)
         self.tokenizer = None
         if config.units == "pieces":
             rows = [label.split("\t") for label in labels]
             self.tokenizer = SentencePieceTokenizer.from_pieces([(piece, float(score)) for piece, score in rows])
-        elif config.units == "phones":
+        elif config.stream == "ali":
             names = (phone if config.stress else bare(phone) for phone in self.inventory.phones)
             self.register_buffer("unit_of_phone", torch.tensor([self.ids.get(name, 0) for name in names]))
 
     @classmethod
     def needs_of(cls, config: Config) -> tuple[str, ...]:
         if config.units == "phones":
-            return ("phones",)
+            return ("phones",) if config.phones_from == "ali" else ("label:phones",)
         return ("text", "label:utt2lang") if config.spoken else ("text",)
 
     @classmethod
@@ -122,7 +132,9 @@ class Task(ctc.CTCTask):
     def labels_of(config: Config, train: SpeechDataset) -> tuple[str, ...]:
         """The symbols of the training part: sorted, or pieces in SentencePiece's order."""
         if config.units == "phones":
-            return tuple(sorted({p if config.stress else bare(p) for p in train.inventory.phones} - {"SIL"}))
+            found = train.inventory.phones if config.phones_from == "ali" else \
+                {phone for utt in train.utts for phone in phones(train.labels["phones"][utt])}
+            return tuple(sorted({phone if config.stress else bare(phone) for phone in found} - {"SIL"}))
         langs = train.labels.get("utt2lang", {})
         texts = [said(config, train.texts[utt], langs.get(utt, "")) for utt in train.utts]
         if config.units == "chars":
@@ -131,7 +143,16 @@ class Task(ctc.CTCTask):
         trained = SentencePieceTokenizer.train(texts, config.pieces)
         return tuple(f"{piece}\t{score!r}" for piece, score in trained.pieces)
 
+    @property
+    def ending(self) -> tuple[int, ...]:
+        """As of any task that spells; of characters, where there are spaces, one before the end."""
+        end = super().ending
+        return (self.ids[" "], *end) if end and self.config.units == "chars" and " " in self.ids else end
+
     def target_rows(self, batch: Batch) -> list[torch.Tensor]:
+        if self.config.stream == "phones":
+            return [torch.tensor([self.ids[phone] for phone in phones(line, tones=self.config.stress) if phone in self.ids],
+                                 dtype=torch.long) for line in batch["labels"]["phones"]]
         if self.config.units == "phones":
             units = self.unit_of_phone[batch["phones"]].masked_fill(
                 pad_mask(batch["phones_lengths"], batch["phones"].shape[1]), 0)

@@ -95,7 +95,8 @@ class BaseTask(Method):
     dev, test) those that its folder must hold beside the streams of `needs_of`, such as {"test": ("trials",)}.
     `decode_options`: option of `speechrep decode` -> the part whose folder it names. `main_metrics`: by which systems
     are compared; the score's first where empty. `superb`: the habits of the reference that change numbers and are
-    taken on with `--superb-compatible` alone, "key=value" for `--set` -> the habit in a sentence.
+    taken on with `--superb-compatible` alone, "key=value" for `--set` -> the habit in a sentence; `superb_of(config)` where
+    they depend on the configuration.
     """
 
     parts: tuple[tuple[str, str, str], ...] = (("train", "dev", "test"),)
@@ -194,7 +195,7 @@ class BaseTask(Method):
         """The frames of a batch one after another [R, D]; each utterance's mean where the head sees no more."""
         x, lengths = self._sum_of_layers(batch)
         inside = ~pad_mask(lengths, x.shape[1])
-        return (x * inside[..., None]).sum(1) / lengths[:, None] if self.pools else x[inside]
+        return (x * inside[..., None]).sum(1) / lengths[:, None] if self.pools_of(self.config) else x[inside]
 
     def heard_lengths(self, batch: Batch) -> torch.Tensor:
         """The frames [B] that `features` will give, known before anything is computed."""
@@ -206,6 +207,16 @@ class BaseTask(Method):
     def parts_of(cls, config: Any) -> tuple[tuple[str, str, str], ...]:
         """The folders for training, dev and test of a task so configured; `parts`, unless a configuration decides."""
         return cls.parts
+
+    @classmethod
+    def superb_of(cls, config: Any) -> dict[str, str]:
+        """The habits that a task so configured can take on; `superb`, unless a configuration decides."""
+        return cls.superb
+
+    @classmethod
+    def pools_of(cls, config: Any) -> bool:
+        """Whether the head of a task so configured needs no more than means; `pools`, unless a configuration decides."""
+        return cls.pools
 
     @classmethod
     def chosen_utts(cls, config: Any, folder: DataFolder, part: str) -> frozenset[str] | None:

@@ -73,16 +73,21 @@ class Hearer:
         return chosen_layers(self.upstream, self.config.layer)
 
     @property
+    def pools(self) -> bool:
+        """Whether its head needs no more than each utterance's mean."""
+        return self.cls.pools_of(self.config)
+
+    @property
     def served(self) -> bool:
         """Whether a cache is of use: the upstream is frozen, and what the head sees is not in the dump itself."""
-        return not self.config.finetune and (self.cls.pools or self.upstream.spec not in FEATURES)
+        return not self.config.finetune and (self.pools or self.upstream.spec not in FEATURES)
 
 
 def fill(cache: Cache, hearer: Hearer, part: DataFolder) -> list[Mapping[str, np.ndarray]]:
     """The layers of `part` that a task sees: utterance -> features [N, D], or [1, D] of a task that pools. They are kept
     under a digest of all that made them (see `speechrep.extract`); what is not there yet is computed."""
     layers = extract(hearer.upstream.spec, part, cache.train, cache.dump, cache.place, hearer.layers, device=cache.device,
-                     mean=hearer.cls.pools)
+                     mean=hearer.pools)
     return [layers[number] for number in hearer.layers]
 
 
@@ -90,7 +95,7 @@ def has(cache: Cache, hearer: Hearer, part: DataFolder) -> bool:
     """Whether the layers of `part` that a task sees are kept."""
     spec, kind = hearer.upstream.spec, hearer.upstream.kind
     return spec in FEATURES or all(
-        (layer_folder(cache.place, spec, part, cache.train, cache.dump, kind, number, hearer.cls.pools) / "feats.scp").is_file()
+        (layer_folder(cache.place, spec, part, cache.train, cache.dump, kind, number, hearer.pools) / "feats.scp").is_file()
         for number in hearer.layers)
 
 
@@ -99,7 +104,7 @@ def has_room(cache: Cache, hearer: Hearer, part: DataFolder) -> bool:
     if has(cache, hearer, part):
         return True
     dataset = open_dataset(hearer.upstream, part, cache.dump)
-    size, free = bytes_of(hearer.upstream, dataset, hearer.layers, hearer.cls.pools), free_bytes(cache.place)
+    size, free = bytes_of(hearer.upstream, dataset, hearer.layers, hearer.pools), free_bytes(cache.place)
     if size <= LARGEST_SHARE * free:
         return True
     print(f"{cache.place}: the layers of {part.path} would take {size / 1e9:,.1f} GB, {free / 1e9:,.1f} GB are free; they are "

@@ -43,22 +43,28 @@ class Config(HeadConfig):
     """Masks along the feature dimensions (s3prl: 4)."""
     dim_width: int = 50
     """Below how many dimensions each of them is (s3prl: 50)."""
+    end_symbol: bool = False
+    """Learn to spell an end behind each target, of characters a space before it, as s3prl does; what is read off the
+    head, and every score, is without it."""
 
 
 class CTCTask(BaseTask):
     """Frames -> symbols; symbol 0 is the blank, the others have the ids of `symbols` plus one.
 
-    A task says what its `symbols` are, names of the labels, and gives the ids of an utterance's target, `target_rows`.
+    A task says what its `symbols` are, names of the labels, and gives the ids of an utterance's target, `target_rows`. The
+    end, where there is one, has the last id and is no symbol.
     """
 
     losses = {"main": ("ctc",)}
     selects = "error_rate"
+    superb = {"model.end_symbol=true": "an end is learned behind each target, of characters a space before it"}
 
     def __init__(self, config: Config, upstream: Upstream, labels: tuple[str, ...]):
         super().__init__(config, upstream, labels)
         self.symbols = tuple(label.partition("\t")[0] for label in labels)
         self.ids = {symbol: i + 1 for i, symbol in enumerate(self.symbols)}
-        self.head = CTCHead(config.head, self.dim, config.head_dim, config.head_layers, config.dropout, 1 + len(labels))
+        self.head = CTCHead(config.head, self.dim, config.head_dim, config.head_layers, config.dropout,
+                            1 + len(labels) + config.end_symbol)
         self.augment = SpecAugment(config.time_warp, config.time_masks, config.time_width, config.time_adaptive,
                                    config.dim_masks, config.dim_width)
 
@@ -66,10 +72,16 @@ class CTCTask(BaseTask):
         """The ids of each utterance's target [U]."""
         raise TypeError(f"{type(self).__module__} does not say what is spelt")
 
+    @property
+    def ending(self) -> tuple[int, ...]:
+        """The ids behind every target."""
+        return (1 + len(self.symbols),) if self.config.end_symbol else ()
+
     def prepare(self, batch: Batch, generator: torch.Generator) -> Batch:
         """Targets [B, U] (ids from 1, zero behind the end) and their lengths, and what SpecAugment draws. A symbol that
         training never saw is left out of the target; the score counts it all the same."""
-        rows = self.target_rows(batch)
+        ending = torch.tensor(self.ending, dtype=torch.long)
+        rows = [torch.cat([row, ending.to(row.device)]) for row in self.target_rows(batch)]
         targets = nn.utils.rnn.pad_sequence(rows, batch_first=True).to(self.layer_scalars.device)
         made = {"targets": targets, "targets_lengths": torch.tensor([len(row) for row in rows])}
         if self.augment.active:
@@ -95,12 +107,12 @@ class CTCTask(BaseTask):
         return {"ctc": loss}
 
     def metrics(self, batch: Batch) -> dict[str, tuple[float, float]]:
-        """Errors of the best path against the target, over its symbols, and what `path_metrics` makes of it."""
-        targets = zip(batch["targets"].tolist(), batch["targets_lengths"].tolist())
+        """Errors of the best path against the target without its end, over its symbols, and what `path_metrics` makes of it."""
+        lengths = (batch["targets_lengths"] - int(self.config.end_symbol)).tolist()
         paths = [best_path(row, self.symbols) for row in self.emissions(batch)]
         errors = sum(edits([self.symbols[i - 1] for i in row[:length]], path).errors
-                     for (row, length), path in zip(targets, paths))
-        return {"error_rate": (float(errors), self.counts(batch)["ctc"])} | self.path_metrics(batch, paths)
+                     for row, length, path in zip(batch["targets"].tolist(), lengths, paths))
+        return {"error_rate": (float(errors), max(float(sum(lengths)), 1.0))} | self.path_metrics(batch, paths)
 
     def path_metrics(self, batch: Batch, paths: list[list[str]]) -> dict[str, tuple[float, float]]:
         """Other (sum, count) pairs, of the symbols of each utterance's best path."""
@@ -108,8 +120,11 @@ class CTCTask(BaseTask):
 
     @torch.no_grad()
     def emissions(self, batch: Batch) -> list[torch.Tensor]:
-        """Log-probabilities of blank and symbols for each utterance [N, K], on the CPU."""
+        """Log-probabilities of blank and symbols for each utterance [N, K], on the CPU. The end counts as a blank."""
         log_probs, lengths = self.log_probs(batch)
+        if self.config.end_symbol:
+            blank = torch.logaddexp(log_probs[..., 0], log_probs[..., -1])
+            log_probs = torch.cat([blank[..., None], log_probs[..., 1:-1]], -1)
         return [row[:length] for row, length in zip(log_probs.cpu(), lengths.tolist())]
 
     def transcribe(self, batch: Batch) -> list[list[str]]:

@@ -40,15 +40,15 @@ def recognise(recogniser: Recogniser | tuple[Method, Prototypes], folder: DataFo
     all. Raises `SpeechrepError` if an utterance with a reference has no features.
     """
     if isinstance(recogniser, tuple):
-        method, units = recogniser[0], "phones"
+        method, units, stream = recogniser[0], "phones", "ali"
         spoken = stress = False
     else:
-        method, units = recogniser, recogniser.config.units
+        method, units, stream = recogniser, recogniser.config.units, recogniser.config.stream
         spoken, stress = recogniser.config.spoken, recogniser.config.stress
 
     def gone_over(part: DataFolder, work: Callable[[Batch], list]) -> tuple[dict[str, list[str]], dict[str, Any]]:
         """References of the utterances of `part`, and what `work` makes of a batch of them."""
-        references = part.read("ali" if units == "phones" else "text")
+        references = part.read(stream)
         langs = part.labels("utt2lang") if spoken else {}
         if spoken:
             # How words are said hangs on the language; training leaves such utterances out too.
@@ -71,7 +71,8 @@ def recognise(recogniser: Recogniser | tuple[Method, Prototypes], folder: DataFo
             items = to_device(collate([dataset[i] for i in order[start:start + batch]]), torch.device(device))
             made.update(zip(items["utts"], work(items), strict=True))
         named = "phones" if units == "phones" else "chars"
-        return {utt: symbols_of(references[utt], langs.get(utt, ""), named, spoken, stress) for utt in made}, made
+        return {utt: symbols_of(references[utt], langs.get(utt, ""), named, spoken, stress, stream == "ali")
+                for utt in made}, made
 
     found: dict[str, Any] = {}
     if search is None:

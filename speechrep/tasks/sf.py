@@ -2,7 +2,7 @@
 
 The stream `slots` holds the words of an utterance with `B-x` and `E-x` around the value of a slot x. Each of these is
 one symbol; the words are spelt in characters, a space between words and between a word and the token of another one's
-slot, none between a value and its own tokens (as in s3prl, without its end symbol).
+slot, none between a value and its own tokens (as in s3prl, whose end symbol `end_symbol` adds).
 
 Loss:
   ctc   negative log-likelihood of the target, summed over utterances; counted in target symbols

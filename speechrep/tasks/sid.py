@@ -7,6 +7,10 @@ training never heard is refused.
 
 from dataclasses import dataclass
 
+import torch
+
+from speechrep.methods.base import Batch
+from speechrep.nn.crops import crop, draw_starts
 from speechrep.tasks import utterance_class
 
 
@@ -18,6 +22,8 @@ class Config(utterance_class.Config):
     """The stream of the data folder that holds the speakers."""
     within: str = "utt2lang"
     """The stream by whose value the choice is restricted; none where empty."""
+    crop_sec: float = 0.0
+    """Seconds of an utterance that training sees, drawn anew each time (s3prl: 8); 0 for all of it."""
 
 
 class Task(utterance_class.UtteranceClassifier):
@@ -25,4 +31,25 @@ class Task(utterance_class.UtteranceClassifier):
 
     Config = Config
     closed = True
-    superb = {"model.within=": "the choice is among all speakers, whatever language they speak"}
+    superb = {"model.within=": "the choice is among all speakers, whatever language they speak",
+              "model.crop_sec=8": "training sees 8 s of a longer utterance, drawn anew each time"}
+
+    @classmethod
+    def pools_of(cls, config: Config) -> bool:
+        """What is cropped has a mean of its own each time."""
+        return not config.crop_sec
+
+    @property
+    def crop_frames(self) -> int:
+        return max(1, round(self.config.crop_sec * self.upstream.rate_hz / self.upstream.hop_samples))
+
+    def prepare(self, batch: Batch, generator: torch.Generator) -> Batch:
+        """As of any class of an utterance; in training the crops' first frames, `starts` [B]."""
+        batch = super().prepare(batch, generator)
+        if self.config.crop_sec and self.training and not self.upstream.utterance_level:
+            batch["starts"] = draw_starts(self.heard_lengths(batch), self.crop_frames, batch["seeds"])
+        return batch
+
+    def features(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
+        x, lengths = super().features(batch)
+        return crop(x, lengths, batch["starts"], self.crop_frames) if "starts" in batch else (x, lengths)

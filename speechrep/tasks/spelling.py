@@ -18,12 +18,12 @@ def spell(symbols: list[str] | str) -> list[str]:
     return ["_" if symbol == " " else symbol for symbol in symbols]
 
 
-def symbols_of(line: str, lang: str, units: str, spoken: bool, stress: bool = False) -> list[str]:
-    """What is said in a line of `text`, or for phones of `ali`: "words", "chars" with spaces as `_`, or "phones"
-    without silence and, where not `stress`, without stress and tone. spoken: the words as they are said in the language
-    `lang`."""
+def symbols_of(line: str, lang: str, units: str, spoken: bool, stress: bool = False, timed: bool = True) -> list[str]:
+    """What is said in a line of `text`, or for phones of `ali`, which is `timed`, or of `phones`: "words", "chars" with
+    spaces as `_`, or "phones" without silence and, where not `stress`, without stress and tone. spoken: the words as they
+    are said in the language `lang`."""
     if units == "phones":
-        return phones(" ".join(read_ali(line)[0]), tones=stress)
+        return phones(" ".join(read_ali(line)[0]) if timed else line, tones=stress)
     text = normalise(line, lang) if spoken else line
     return text.split() if units == "words" else spell(text)
 

@@ -90,7 +90,7 @@ def find_jobs(data: Path, confs: list[Path], wanted: str = "all", overrides: lis
 def _trained(name: str, conf: Path, data: Path, overrides: list[str], superb: bool) -> Job | str:
     experiment, cls, config = read_experiment(conf, overrides)
     if superb:
-        _, _, config = read_experiment(conf, [*overrides, *cls.superb])
+        _, _, config = read_experiment(conf, [*overrides, *cls.superb_of(config)])
     return _first(_trained_on(parts, name, conf, experiment.task, cls, config, data) for parts in cls.parts_of(config))
 
 
@@ -107,7 +107,7 @@ def _trained_on(names: tuple[str, str, str], name: str, conf: Path, task: str, c
     why = _unlabelled(folders, streams) or cls.obstacle(config, folders)
     options = (word for option, part in cls.decode_options.items() for word in (option, str(paths[part])))
     return why or Job(name, task, conf, tuple(paths.values()), tuple(options), cls.folds(config, folders),
-                      cls.frame_level, tuple(cls.superb.items()))
+                      cls.frame_level, tuple(cls.superb_of(config).items()))
 
 
 def _zero_shot(name: str, tasks: tuple[ZeroShot, ...], data: Path) -> Job | str:

@@ -33,6 +33,14 @@ def published(tmp_path_factory):
                  ("quesst14_00003", "quesst14_dev_0002")))
     write(root / "scoring/groundtruth_quesst14_eval/quesst14_eval.rttm",
           *truth(("quesst14_00002", "quesst14_eval_0001"), ("quesst14_00001", "quesst14_eval_0001")))
+    for key in ("dev", "eval"):
+        write(root / f"scoring/groundtruth_quesst14_{key}/quesst14_{key}.tlist.xml", '<?xml version="1.0" encoding="UTF-8"?>',
+              '<termlist ecf_filename="quesst14.ecf.xml" version="1" language="multi">',
+              *(f'<term termid="{utt}"><termtext>{utt}</termtext></term>' for utt in KEYS[key]), "</termlist>")
+        write(root / f"scoring/groundtruth_quesst14_{key}/quesst14.ecf.xml",
+              '<ecf source_signal_duration="4.0" language="multi" version="1">',
+              *(f'<excerpt audio_filename="Audio/{utt}.wav" channel="1" tbeg="0.000" dur="4.120" source_type="splitcts"/>'
+                for utt in KEYS["utterances"]), "</ecf>")
     return root.parent
 
 
@@ -55,6 +63,20 @@ def test_english_as_superb_takes_it(published, counted, tmp_path):
     assert set(found["docs"].read("utt2lang").values()) == {"en"}
     assert found["queries_test"].read("wav.scp")["quesst14_eval_0001"].endswith(
         "quesst14Database/eval_queries/quesst14_eval_0001.wav")
+
+
+def test_lists_in_xml_are_compared(published, counted, tmp_path, capsys):
+    recipe.prepare(published, tmp_path / "right")
+    assert "warning" not in capsys.readouterr().err
+    shutil.copytree(published, tmp_path / "corpus")
+    terms = tmp_path / "corpus/quesst14Database/scoring/groundtruth_quesst14_eval/quesst14_eval.tlist.xml"
+    terms.write_text(terms.read_text().replace('"quesst14_eval_0003"', '"quesst14_eval_0007"'))
+    recipe.prepare(tmp_path / "corpus", tmp_path / "data")
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "quesst14_eval.tlist.xml names 3 utterances, the language keys 3; one of the two lacks quesst14_eval_0003" in line
+    terms.write_text("<termlist>")
+    with pytest.raises(SpeechrepError, match="quesst14_eval.tlist.xml: no element found"):
+        recipe.prepare(tmp_path / "corpus", tmp_path / "data")
 
 
 def test_documents_of_other_languages(published, counted, tmp_path):

@@ -1,4 +1,5 @@
-"""Habits of SUPERB's reference that change what is trained on and what chooses: `asv` on the test trials, balanced `ks`."""
+"""Habits of SUPERB's reference that change what is trained on and what chooses: `asv` on the test trials, balanced `ks`,
+crops of `sid`, phones of the lexicon, ends of what is spelt."""
 
 import json
 from collections import Counter
@@ -10,13 +11,14 @@ import yaml
 from toy_corpus import folder, make_corpus
 
 from speechrep.bin import main
-from speechrep.data.dataset import SpeechDataset, take_inventory
+from speechrep.data.dataset import SpeechDataset, collate, take_inventory
 from speechrep.data.folder import read_table
 from speechrep.data.trials import make_trials, read_trials, write_trials
 from speechrep.errors import SpeechrepError
 from speechrep.metrics.eer import eer
 from speechrep.metrics.score import read_score
-from speechrep.tasks import asv, ks
+from speechrep.tasks import asr, asv, ks, sf, sid
+from speechrep.tasks.base import load_task
 from speechrep.tasks.suite import find_jobs
 from speechrep.tasks.train import train_task
 from speechrep.train import loop
@@ -183,3 +185,76 @@ def test_balanced_keywords_in_the_suite(root, tmp_path, capsys):
     score = read_score(tmp_path / "tasks/logmel-0/ks.superb/test/score.json")
     assert score["metrics"]["accuracy"]["n"] == 10 == len(read_table(tmp_path / "tasks/logmel-0/ks.superb/test/hyp"))
     assert score["provenance"]["config"]["model"]["balanced"] is True
+
+
+def test_training_of_sid_sees_crops(root):
+    """Another window of a long utterance in each epoch, all of a short one, and all of every one elsewhere."""
+    config = sid.Config(within="", crop_sec=0.5)
+    inventory = take_inventory(folder(root, "train"), root / "dump/logmel/train")
+    needs = ("feats", *sid.Task.needs_of(config))
+    train = SpeechDataset(folder(root, "train"), root / "dump/logmel/train", inventory, needs)
+    task = sid.Task(config, Upstream.open("logmel", inventory), sid.Task.labels_of(config, train))
+    assert task.crop_frames == 50 and not sid.Task.pools_of(config) and sid.Task.pools_of(sid.Config())
+    task.train()
+    whole = train[0]["feats"]
+    starts = set()
+    for epoch in range(20):
+        item = train[(epoch, 0, 0)]
+        batch = task.prepare(collate([item]), torch.Generator())
+        x, lengths = task.features(batch)
+        start = int(batch["starts"][0])
+        starts.add(start)
+        everything, _ = task.upstream.layers(collate([item]))
+        assert lengths.tolist() == [50] and torch.equal(x[0], everything[0][0, start:start + 50])
+    assert len(starts) > 5 and max(starts) <= len(whole) - 50
+    item = train[0] | {"feats": whole[:30]}
+    assert task.features(task.prepare(collate([item]), torch.Generator()))[1].tolist() == [30]
+    task.eval()
+    assert "starts" not in task.prepare(collate([train[0]]), torch.Generator())
+
+
+def test_phones_of_the_lexicon(root, tmp_path):
+    """Every utterance is learned and scored by its phones of the lexicon, whatever the aligner made of it."""
+    conf = {"task": "asr", "weights": {"ctc": 1.0}, "model": {"head": "linear", "head_dim": 16, "stress": True}, "train": TRAIN}
+    (tmp_path / "conf").mkdir()
+    (tmp_path / "conf/pr.yaml").write_text(yaml.safe_dump(conf))
+    for part in ("train", "dev", "test"):
+        data = folder(root, part).subset(folder(root, part).utts, tmp_path / "data" / part)
+        lines = data.read("phones")
+        data.write("phones", {utt: f"{line} | LEX1" for utt, line in lines.items()})
+        data.write("ali", {utt: line for utt, line in data.read("ali").items() if utt != data.utts[0]})
+    words = ["--upstream", "logmel", "--task", "pr", "--data", tmp_path / "data", "--conf", tmp_path / "conf", "--dump",
+             root / "dump", "--exp", tmp_path]
+    for more, count in (([], 9), (["--superb-compatible"], 10)):
+        for kind in ("train", "score"):
+            assert main([str(word) for word in ("suite", kind, *words, *more)]) == 0
+        out = tmp_path / f"tasks/logmel-0/pr{'.superb' if more else ''}"
+        refs, spoken = read_table(out / "test/ref"), folder(root, "test").read("phones")
+        assert len(refs) == count and all(line == spoken[utt] + (" LEX1" if more else "") for utt, line in refs.items())
+        found = load_task(out / "best.pt")
+        assert ("LEX1" in found.labels) == bool(more) and "</s>" not in found.labels
+        assert found.head.out.out_features == 1 + len(found.labels) + bool(more)
+    assert read_score(out / "test/score.json")["provenance"]["config"]["model"]["phones_from"] == "phones"
+
+
+def test_an_end_is_learned_and_never_spelt(root):
+    """Behind the target, of characters with a space before it; read off as a blank, and counted in no error."""
+    config = asr.Config(units="chars", head="linear", head_dim=8, end_symbol=True)
+    data = folder(root, "train")
+    inventory = take_inventory(data, root / "dump/logmel/train")
+    part = SpeechDataset(data, root / "dump/logmel/train", inventory, ("feats", "text"))
+    task = asr.Task(config, Upstream.open("logmel", inventory), (" ", "a", "b"))
+    task.eval()
+    batch = collate([part[0]]) | {"texts": ["a b"]}
+    made = task.prepare(batch, torch.Generator())
+    assert made["targets"].tolist() == [[2, 1, 3, 1, 4]] and task.counts(made) == {"ctc": 5}
+    rows = torch.tensor([[.1, .1, .6, .1, .1], [.4, .1, .05, .05, .4], [.05, .1, .1, .7, .05], [.3, .02, .04, .04, .6]]).log()
+    task.log_probs = lambda _: (rows[None], torch.tensor([4]))
+    (found,) = task.emissions(made)
+    assert torch.allclose(found.exp(), torch.tensor([[.2, .1, .6, .1], [.8, .1, .05, .05], [.1, .1, .1, .7],
+                                                     [.9, .02, .04, .04]]))
+    assert task.transcribe(made) == [["a", "b"]] and task.metrics(made) == {"error_rate": (2.0, 4.0)}
+    phones = asr.Task(asr.Config(end_symbol=True), Upstream.open("logmel", inventory), ("A", "B"))
+    assert phones.ending == (3,) and asr.Task.superb_of(asr.Config()).keys() == {"model.phones_from=phones",
+                                                                                 "model.end_symbol=true"}
+    assert asr.Task.superb_of(config).keys() == sf.Task.superb_of(sf.Config()).keys() == {"model.end_symbol=true"}

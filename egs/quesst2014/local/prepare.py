@@ -9,6 +9,8 @@ of `docs` that hold them; where there are any of other languages, `relevance.all
 documents there are. No text and no speakers are published: each utterance is its own speaker.
 """
 
+import sys
+import xml.etree.ElementTree as ET
 from pathlib import Path
 
 from speechrep.data.corpus import Corpus, corpus_parser, find_folder, read_lines, run_prepare, split_fields
@@ -53,6 +55,8 @@ def prepare(corpus_dir: Path, data_dir: Path, language: str = "nnenglish", parti
                 corpus.add(part, path.stem, path, {"utt2lang": LANGUAGES[spoken]})
     for part in ("queries_dev", "queries_test"):
         truth = root / f"scoring/groundtruth_quesst14_{KEYS[part]}/quesst14_{KEYS[part]}.rttm"
+        for pattern, attribute, keyed in (("*.tlist.xml", "termid", part), ("*.ecf.xml", "audio_filename", "docs")):
+            compare_listed(truth.parent, pattern, attribute, set(known[keyed]))
         pairs = relevant(truth, known[part], known["docs"], language)
         inside = [(query, doc) for query, doc in pairs if language in ("all", known["docs"][doc])]
         corpus.add_list(part, "relevance", inside, {1: ["docs"]})
@@ -62,6 +66,20 @@ def prepare(corpus_dir: Path, data_dir: Path, language: str = "nnenglish", parti
         else:
             print(f"{part}: the ground truth of these queries names no document of another language")
     corpus.write(UTTERANCES.get(language), SOURCE)
+
+
+def compare_listed(folder: Path, pattern: str, attribute: str, keyed: set[str]) -> None:
+    """Warn where NIST's list of terms or documents beside the ground truth, which its scorer goes by, is there and not of
+    the utterances that the language keys have. Raises `SpeechrepError` for a file that is no XML."""
+    for path in sorted(folder.glob(pattern)):
+        try:
+            named = [element.get(attribute) for element in ET.parse(path).iter()]
+        except ET.ParseError as error:
+            raise SpeechrepError(f"{path}: {error}", "XML as NIST's scorer reads it", "fetch the corpus again") from None
+        listed = {Path(name).name.removesuffix(".wav") for name in named if name}
+        if listed != keyed:
+            print(f"warning: {path} names {len(listed)} utterances, the language keys {len(keyed)}; one of the two lacks "
+                  f"{min(listed ^ keyed)}, and NIST's scorer, which reads the former, would count otherwise", file=sys.stderr)
 
 
 def relevant(truth: Path, queries: dict[str, str], docs: dict[str, str], language: str) -> list[tuple[str, str]]:
