@@ -238,8 +238,9 @@ def test_what_came_from_another_checkpoint(top, monkeypatch, capsys):
     assert main(["suite", "train", *options]) == 0
 
 
-def test_labels_that_were_mended(top, monkeypatch):
-    """They are decoded and scored anew; new units, from which nothing is decoded, change nothing."""
+def test_labels_that_were_mended(top, monkeypatch, capsys):
+    """They are decoded and scored anew, and not learned from beside the old; new units, from which nothing is decoded, change
+    nothing."""
     monkeypatch.chdir(top / "egs/toy")
     shutil.copytree("data", "mended")
     options = ["--upstream", "mfcc", "--task", "sid,abx", "--exp", "labels", "--data", "mended"]
@@ -265,6 +266,11 @@ def test_labels_that_were_mended(top, monkeypatch):
     Path("mended/dev/text").write_text(table_text({utt: f"{line} k" for utt, line in read_table("mended/dev/text").items()}))
     assert main(["suite", "score", *options]) == 0
     assert [old == new for old, new in zip(before, times())] == [True, True, False], "dev chooses the layer of ABX alone"
+    Path("mended/dev/utt2spk").write_text(table_text(read_table("mended/dev/utt2spk") | {"other": "spk1"}))
+    assert main(["suite", "train", *options]) == 1, "the weights were chosen on other labels"
+    assert "a run on other data: utt2dur, utt2lang, utt2spk in mended/train or mended/dev have changed" in capsys.readouterr().err
+    shutil.rmtree(tasks / "sid")
+    assert main(["suite", "train", *options]) == 0
 
 
 def test_one_that_fails_does_not_keep_the_others(top, monkeypatch, capsys):

@@ -7,7 +7,7 @@
 #
 # --corpus FOLDER       where the recordings are (stage 0)
 # --lang CODE           their language: en es fr it ru zh ... (ISO 639-1)
-# --lexicon FILE        own pronunciations, lines `word phone phone ...`, which go before any phonemiser's
+# --lexicon FILE        own pronunciations, `word phone phone ...` or `es:word ...` a line, which go before any phonemiser's
 # --textgrids FOLDER    times of phones from SPEAKER/UTT.TextGrid there, by the Montreal Forced Aligner say, in stage 2
 # --nj N                jobs at a time
 # --processes N         processes that share a training; by default one, with a thread on each core

@@ -7,7 +7,7 @@
 #   ./run.sh --stage 5              from pretraining on
 #
 # --corpus FOLDER       the packages' files, already unpacked (default: stage 0 fetches them)
-# --lexicon FILE        own pronunciations, lines `word phone phone ...`, which go before any phonemiser's
+# --lexicon FILE        own pronunciations, `word phone phone ...` or `es:word ...` a line, which go before any phonemiser's
 # --nj N                jobs at a time
 # --processes N         processes that share a training; by default one, with a thread on each core
 # --device D            cpu, cuda, cuda:1 ... for what learns and what hears; auto (default): a GPU where there is one

@@ -10,7 +10,7 @@
 # --task TASK           by what: names by commas, or all that the corpus can run
 # --superb-compatible B true: take on the reference's habits that change numbers, each of which is named
 # --sweep B             true: choose each task's learning rate on dev
-# --lexicon FILE        own pronunciations, lines `word phone phone ...`, which go before any phonemiser's
+# --lexicon FILE        own pronunciations, `word phone phone ...` or `es:word ...` a line, which go before any phonemiser's
 # --nj N                jobs at a time
 # --processes N         processes that share a training; by default one, with a thread on each core
 # --device D            cpu, cuda, cuda:1 ... for what learns and what hears; auto (default): a GPU where there is one

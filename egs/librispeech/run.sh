@@ -9,7 +9,7 @@
 # --corpus FOLDER       where LibriSpeech/ and librispeech_finetuning/ are, already unpacked (stage 0)
 # --parts PARTS         which parts of LibriSpeech, by commas, or all; train-clean-100, dev and test where not given
 # --partial BOOL        true: go on with an incomplete corpus, and say what is missing
-# --lexicon FILE        own pronunciations, lines `word phone phone ...`, which go before any phonemiser's
+# --lexicon FILE        own pronunciations, `word phone phone ...` or `es:word ...` a line, which go before any phonemiser's
 # --textgrids FOLDER    times of phones from SPEAKER/UTT.TextGrid there, by the Montreal Forced Aligner say, in stage 2
 # --nj N                jobs at a time
 # --processes N         processes that share a training; by default one, with a thread on each core

@@ -10,7 +10,7 @@
 # --tuxpaint FOLDER     the stamps of egs/tuxpaint, already unpacked (default: its stage 0 fetches them)
 # --klettres FOLDER     the package of egs/klettres, already unpacked (default: its stage 0 fetches it)
 # --ktuberling FOLDER   the package of egs/ktuberling, already unpacked (default: its stage 0 fetches it)
-# --lexicon FILE        own pronunciations, lines `word phone phone ...`, which go before any phonemiser's
+# --lexicon FILE        own pronunciations, `word phone phone ...` or `es:word ...` a line, which go before any phonemiser's
 # --nj N                jobs at a time
 # --processes N         processes that share a training; by default one, with a thread on each core
 # --device D            cpu, cuda, cuda:1 ... for what learns and what hears; auto (default): a GPU where there is one

@@ -88,12 +88,12 @@ def extract(args):
         # Training part and whether the task pools -> parts, in the order in which they are asked for.
         wanted: dict[tuple, dict] = {}
         for job in (job for job in jobs if job.conf and system.spec not in FEATURES):
-            _, cls, config = read_experiment(job.conf, [*args.set, *_habits(args, job)])
+            _, cls, config = read_experiment(job.conf, [*_habits(args, job), *args.set])
             train = DataFolder(job.parts[0])
             hearer, cache = Hearer(open_upstream(system.spec, train, dump), cls, config), Cache(dump / "layers", train, dump)
             parts = wanted.setdefault((train.path, hearer.pools), {})
-            parts |= {part: hearer.served and has_room(cache, hearer, DataFolder(part)) for part in job.parts
-                      if part not in parts}
+            parts |= {part: parts.get(part) or hearer.served and has_room(cache, hearer, DataFolder(part))
+                      for part in job.parts}
         # Means are made of the frames where those are there.
         for (train, mean), parts in sorted(wanted.items(), key=lambda item: item[0][1]):
             if any(parts.values()):
@@ -114,7 +114,7 @@ def train(args):
                 options = ["--conf", job.conf, "--upstream", system.spec, "--train", train_part, "--dev", dev_part,
                            "--dump", args.dump, "--cache", f"{args.dump}/layers", "--seed", system.seed,
                            "--device", args.device, "--exp", out]
-                options += [word for value in (*args.set, *_habits(args, job), *fold) for word in ("--set", value)]
+                options += [word for value in (*_habits(args, job), *args.set, *fold) for word in ("--set", value)]
                 if args.sweep or (out / "sweep.json").is_file():
                     runs.run("sweep", *options)
                 else:

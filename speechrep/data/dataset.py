@@ -35,9 +35,25 @@ from speechrep.data.folder import DataFolder
 from speechrep.data.inventory import Inventory
 from speechrep.data.picture import read_picture
 from speechrep.errors import SpeechrepError
+from speechrep.files import fingerprint
 
 STREAMS = ("feats", "audio", "phones", "prompt", "speaker", "text", "image")
 """And "units:NAME", as many of them as there are codebooks; a method takes one. And "label:STREAM", any number of them."""
+
+FILES = {"phones": "ali", "text": "text", "speaker": "utt2spk", "image": "image.scp"}
+"""Stream -> the file of the data folder behind it."""
+
+
+def stream_file(need: str) -> str:
+    """The file of a data folder behind a stream; "" where the dump or the audio has it."""
+    kind, _, name = need.partition(":")
+    return name if kind == "label" else f"units.{name}" if kind == "units" else FILES.get(need, "")
+
+
+def streams_digest(folders: Iterable[DataFolder], needs: Iterable[str]) -> str:
+    """What data folders say that is learned from: of which utterances, how long they are, and the files behind `needs`."""
+    names = sorted({"utt2dur", *filter(None, map(stream_file, needs))})
+    return fingerprint(*(word for folder in folders for name in names for word in (name, folder.path / name)))[:12]
 
 
 class SpeechDataset(torch.utils.data.Dataset):

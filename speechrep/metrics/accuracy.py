@@ -1,4 +1,5 @@
-"""Accuracy: the share of utterances (or frames) that are given their true class."""
+"""Accuracy: the share of utterances (or frames) that are given their true class, as SUPERB (Yang et al. 2021, arXiv
+2105.01051) scores its tasks of classes."""
 
 from collections.abc import Mapping
 

@@ -1,4 +1,8 @@
-"""Bootstrap intervals by utterance: how far a number would move if other utterances had been drawn."""
+"""Bootstrap intervals by utterance: how far a number would move if other utterances had been drawn.
+
+Percentile intervals (Efron and Tibshirani 1993, An Introduction to the Bootstrap, chapter 13), of ratios of sums as Bisani and
+Ney (ICASSP 2004) take them for word error rates. Values are in the units of what is given.
+"""
 
 from collections.abc import Callable
 

@@ -23,7 +23,7 @@ def error_rates(scores: np.ndarray, targets: np.ndarray) -> tuple[np.ndarray, np
 
 
 def eer(scores: np.ndarray, targets: np.ndarray) -> tuple[float, float]:
-    """The rate at which misses and false alarms are equal, and the threshold there.
+    """The rate in [0, 1] at which misses and false alarms are equal, and the threshold there.
 
     Between the two thresholds where their order changes both rates are taken to be linear, as along scikit-learn's ROC
     (what s3prl reports). Errors as of `error_rates`.

@@ -24,7 +24,8 @@ class PitchErrors:
 
 
 def pitch_errors(reference: np.ndarray, hypothesis: np.ndarray) -> PitchErrors:
-    """Compare paired F0 tracks in Hz, [P] each, 0 where unvoiced.
+    """Compare paired F0 tracks in Hz, [P] each, 0 where unvoiced. Differences of logarithms are natural ones, in ln Hz, and
+    of frames that both sides voice, as is usual in voice conversion; which frames are paired is for the caller to say.
 
     The log-F0 RMSE of a corpus is sqrt(sum square_log / sum voiced); its V/UV error is sum voicing_errors / sum frames.
     MSEP, which no source that we read expands, is taken as the mean square error of pitch: sum square_hz / sum voiced.
@@ -42,7 +43,7 @@ def pitch_errors(reference: np.ndarray, hypothesis: np.ndarray) -> PitchErrors:
 
 def duration_errors(reference: tuple[list[str], list[float]], hypothesis: tuple[list[str], list[float]]
                     ) -> np.ndarray | None:
-    """Absolute differences of the phones' durations in ms [U], silences left out.
+    """Absolute differences of the phones' durations in ms [U], silences left out; a definition of this project.
 
     Each side: phones and their end times in seconds. Phones are paired in order; where the two strings differ (stress
     and tone digits aside), None.

@@ -1,4 +1,5 @@
-"""Whose voice is it: cosines of speaker embeddings."""
+"""Whose voice is it: cosines of speaker embeddings, and a voice as the mean of its embeddings of length 1 (Wan et al. 2018,
+arXiv 1710.10467, whose encoder is resemblyzer's)."""
 
 import numpy as np
 

@@ -96,7 +96,8 @@ def corpus_edits(references: Mapping[str, str], hypotheses: Mapping[str, str],
 
 
 def error_rate(counts: Mapping[str, Edits]) -> float:
-    """Sum of errors over sum of reference symbols. Raises `SpeechrepError` if there are no reference symbols."""
+    """Sum of errors over sum of reference symbols, a share and not per cent. Raises `SpeechrepError` if there are no
+    reference symbols."""
     total = sum(count.reference for count in counts.values())
     if not total:
         raise SpeechrepError("no symbol in any reference", "texts", "look at the stream 'text'")

@@ -142,6 +142,9 @@ def score_abx(spec: str, train: DataFolder, test: DataFolder, dump: Path, out: P
         own = dict.fromkeys((True, False), read_items(dev.path / OWN_ITEMS)) if listed else \
             {triphones: tokens_of(dev, triphones) for triphones in (True, False)}
         _check_known(dev.path / (OWN_ITEMS if listed else "ali"), own[True], dev)
+        if cache is not None:
+            # All layers in one pass; what each look below asks for is then there.
+            extract(spec, dev, train, dump, cache, list(range(len(upstream.dims))), device=str(upstream.mean.device))
         means = [_mean_error(_errors(spec, dev, own, train, dump, cache, upstream, number, distance)[0])
                  for number in range(len(upstream.dims))]
         if not np.isfinite(means).any():

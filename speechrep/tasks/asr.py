@@ -2,8 +2,8 @@
 recognition (units phones, head linear) and speech recognition (units chars, head blstm).
 
 Units are phones, without stress or tone where not told otherwise, from the alignment; the characters of the transcript;
-or SentencePiece's pieces of it (Kudo 2018, arXiv 1804.10959), trained on the transcripts of the training part. Unlike
-with s3prl nothing is appended to a target, where `end_symbol` does not: neither an end nor a last space.
+or SentencePiece's pieces of it (Kudo 2018, arXiv 1804.10959), trained on the transcripts of the training part. To a
+target nothing is appended, unless `end_symbol` is set: s3prl appends an end, and to characters a space before it.
 
 With `minutes` it is low-resource recognition: so much of the training part, all voices in turn, is learned from; of a
 corpus that has them the published parts, such as Libri-light's train_10min (arXiv 1912.07875).
@@ -40,10 +40,11 @@ class Config(ctc.Config):
     """The head and what it spells in."""
 
     units: Literal["phones", "chars", "pieces"] = "phones"
-    """Phones from the alignment, without silences; the characters, or SentencePiece's pieces, of the transcript."""
+    """Phones, without silences; the characters, or SentencePiece's pieces, of the transcript."""
     phones_from: Literal["ali", "phones"] = "ali"
-    """The stream of the data folder that has the phones: the alignment, which lacks what the aligner rejected; or each
-    word's first pronunciation in the lexicon (`speechrep phonemize`), which every utterance has, as SUPERB's are."""
+    """The stream of the data folder that has the phones: the alignment, which lacks what the aligner rejected; or `phones`,
+    which every utterance has, as `speechrep phonemize` reads the text or the corpus brings them (SUPERB: each word's first
+    pronunciation in a lexicon)."""
     stress: bool = False
     """Keep the digits of stress and tone, as SUPERB's phones do."""
     pieces: int = 500
@@ -59,6 +60,8 @@ class Config(ctc.Config):
     def __post_init__(self):
         if self.units == "phones" and self.best_by == "words":
             raise ValueError("phones make no words: best_by must be symbols")
+        if self.units != "phones" and self.phones_from != "ali":
+            raise ValueError(f"phones_from says where phones are from, and units are {self.units}")
         if self.minutes < 0:
             raise ValueError("minutes must be 0 or more")
 
@@ -83,8 +86,8 @@ class Task(ctc.CTCTask):
     @classmethod
     def superb_of(cls, config: Config) -> dict[str, str]:
         """Of phones, which of them are meant; the end in any units."""
-        meant = {"model.phones_from=phones": "phones are those of each word's first pronunciation in the lexicon, of every "
-                                             "utterance, aligned or not"}
+        meant = {"model.phones_from=phones": "phones are those of the text, as stage 1 pronounced it (SUPERB: by a lexicon, "
+                                             "run.sh --lexicon), of every utterance, aligned or not"}
         return (meant if config.units == "phones" else {}) | cls.superb
 
     def __init__(self, config: Config, upstream: Upstream, labels: tuple[str, ...]):

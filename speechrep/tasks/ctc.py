@@ -44,8 +44,8 @@ class Config(HeadConfig):
     dim_width: int = 50
     """Below how many dimensions each of them is (s3prl: 50)."""
     end_symbol: bool = False
-    """Learn to spell an end behind each target, of characters a space before it, as s3prl does; what is read off the
-    head, and every score, is without it."""
+    """Learn to spell an end behind each target, behind a space in recognition of characters, as s3prl does; what is said
+    stops there, and every score is without it."""
 
 
 class CTCTask(BaseTask):
@@ -57,7 +57,7 @@ class CTCTask(BaseTask):
 
     losses = {"main": ("ctc",)}
     selects = "error_rate"
-    superb = {"model.end_symbol=true": "an end is learned behind each target, of characters a space before it"}
+    superb = {"model.end_symbol=true": "an end is learned behind each target, and what is said stops there"}
 
     def __init__(self, config: Config, upstream: Upstream, labels: tuple[str, ...]):
         super().__init__(config, upstream, labels)
@@ -120,12 +120,13 @@ class CTCTask(BaseTask):
 
     @torch.no_grad()
     def emissions(self, batch: Batch) -> list[torch.Tensor]:
-        """Log-probabilities of blank and symbols for each utterance [N, K], on the CPU. The end counts as a blank."""
+        """Log-probabilities of blank and symbols for each utterance [N, K], on the CPU, up to the frame whose most likely
+        symbol is the end, as s3prl stops there; before it, the end counts for nothing."""
         log_probs, lengths = self.log_probs(batch)
+        rows = [row[:length] for row, length in zip(log_probs.cpu(), lengths.tolist())]
         if self.config.end_symbol:
-            blank = torch.logaddexp(log_probs[..., 0], log_probs[..., -1])
-            log_probs = torch.cat([blank[..., None], log_probs[..., 1:-1]], -1)
-        return [row[:length] for row, length in zip(log_probs.cpu(), lengths.tolist())]
+            rows = [row[:int((row.argmax(-1) == row.shape[1] - 1).cumsum(0).eq(0).sum()), :-1] for row in rows]
+        return rows
 
     def transcribe(self, batch: Batch) -> list[list[str]]:
         """The best path's symbols, blanks and repetitions removed, for each utterance."""

@@ -31,8 +31,8 @@ class Config(utterance_class.Config):
     fold: int = 1
     """Which session is left out for the test, from 1."""
     reference_dev: bool = False
-    """Take as dev a fifth of all utterances that are not of the test, drawn at seed 0, as s3prl does: training then knows
-    dev's speakers."""
+    """Take as dev a fifth of all utterances that are not of the test, drawn at seed 0, as s3prl does (not the same
+    ones: torch draws there, numpy here): training then knows dev's speakers."""
 
     def __post_init__(self):
         if self.fold < 1:

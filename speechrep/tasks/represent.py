@@ -77,7 +77,8 @@ def score_recognition(hypotheses: Path, part: str, system: str, seed: int, out: 
                       (hypotheses / "decoding.json", hypotheses / "made.json"))
     config = {"hypotheses": str(hypotheses), "source": [made_from(hypotheses)], "units": units,
               "lr": learning_rates([hypotheses.parent])} | ({"decoding": searched} if searched else {}) | (
-        {"best": made["best"]} if "best" in made else {})
+        {"best": made["best"]} if "best" in made else {}) | (
+        {"model": made["config"], "upstream": made["upstream"]} if "config" in made else {})
     total = sum(row["reference"] for row in found.per_utt.values())
     return write_score(out / "score.json", task="recognition", part=part, system=system, seed=seed, metrics=found.metrics,
                        per_utt=found.per_utt, notes=[*found.notes, *unlabelled_note(made), *(notes or [])],

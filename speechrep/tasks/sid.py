@@ -23,7 +23,12 @@ class Config(utterance_class.Config):
     within: str = "utt2lang"
     """The stream by whose value the choice is restricted; none where empty."""
     crop_sec: float = 0.0
-    """Seconds of an utterance that training sees, drawn anew each time (s3prl: 8); 0 for all of it."""
+    """Seconds of an utterance that training sees, drawn anew each time; 0 for all of it. (s3prl: 8, cut from the audio, so
+    that its upstream hears no more; here from what the upstream makes of the whole.)"""
+
+    def __post_init__(self):
+        if self.crop_sec < 0:
+            raise ValueError("crop_sec must be 0 or more")
 
 
 class Task(utterance_class.UtteranceClassifier):
@@ -32,7 +37,7 @@ class Task(utterance_class.UtteranceClassifier):
     Config = Config
     closed = True
     superb = {"model.within=": "the choice is among all speakers, whatever language they speak",
-              "model.crop_sec=8": "training sees 8 s of a longer utterance, drawn anew each time"}
+              "model.crop_sec=8": "training sees what the upstream makes of 8 s of a longer utterance, drawn anew each time"}
 
     @classmethod
     def pools_of(cls, config: Config) -> bool:

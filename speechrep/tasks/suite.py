@@ -12,13 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from speechrep.config import read_yaml
+from speechrep.data.dataset import stream_file
 from speechrep.data.folder import DataFolder
 from speechrep.errors import SpeechrepError
 from speechrep.tasks.base import BaseTask, ZeroShot, zero_shot_tasks
 from speechrep.tasks.train import read_experiment
 
-FILES = {"phones": "ali", "text": "text", "speaker": "utt2spk", "image": "image.scp"}
-"""Stream of a batch -> the file of the data folder that it comes from."""
 PARTS = ("train", "dev", "test")
 LEFT_OUT = ("_superb", "h_finetuned")
 """What the names of configurations end in that `all` leaves out: the reference's own size; fine-tuning on hours of labelled
@@ -90,14 +89,14 @@ def find_jobs(data: Path, confs: list[Path], wanted: str = "all", overrides: lis
 def _trained(name: str, conf: Path, data: Path, overrides: list[str], superb: bool) -> Job | str:
     experiment, cls, config = read_experiment(conf, overrides)
     if superb:
-        _, _, config = read_experiment(conf, [*overrides, *cls.superb_of(config)])
+        _, _, config = read_experiment(conf, [*cls.superb_of(config), *overrides])
     return _first(_trained_on(parts, name, conf, experiment.task, cls, config, data) for parts in cls.parts_of(config))
 
 
 def _trained_on(names: tuple[str, str, str], name: str, conf: Path, task: str, cls: type[BaseTask], config: Any,
                 data: Path) -> Job | str:
     paths = {part: data / folder for part, folder in zip(PARTS, names)}
-    streams = [stream for need in cls.needs_of(config) if (stream := stream_of(need))]
+    streams = [stream for need in cls.needs_of(config) if (stream := stream_file(need))]
     for part, path in paths.items():
         why = _lacking(path, ("wav.scp", *streams, *cls.files.get(part, ())))
         if why:
@@ -135,12 +134,6 @@ def _first(found: Iterable[Job | str]) -> Job | str:
             return one
         reasons.append(one)
     return "; or ".join(dict.fromkeys(reasons))
-
-
-def stream_of(need: str) -> str:
-    """The file of a data folder behind a stream that a task needs; "" where the dump or the audio has it."""
-    kind, _, name = need.partition(":")
-    return name if kind == "label" else f"units.{name}" if kind == "units" else FILES.get(need, "")
 
 
 def _lacking(folder: Path, files: tuple[str, ...]) -> str:

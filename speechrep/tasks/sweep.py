@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from speechrep.config import plain, with_defaults
+from speechrep.data.dataset import streams_digest
 from speechrep.data.folder import DataFolder
 from speechrep.errors import Diverged, SpeechrepError
 from speechrep.extract import fingerprint
@@ -74,10 +75,11 @@ def sweep(conf: Path, upstream: str, train: Path, dev: Path, dump: Path, exp: Pa
         raise SpeechrepError(f"a grid of {grid} cut by {reduction}", "two rates or more above 0, cut by 2 or more")
     asked = {"experiment": plain(experiment) | {"model": plain(config)}, "upstream": upstream, "seed": seed,
              "grid": list(grid), "reduction": reduction, "by": cls.selects_of(config),
-             "upstream_digest": fingerprint(upstream, DataFolder(train), dump)}
+             "upstream_digest": fingerprint(upstream, DataFolder(train), dump),
+             "data_digest": streams_digest((DataFolder(train), DataFolder(dev)), cls.needs_of(config))}
     record = exp / "sweep.json"
-    if record.is_file() and _as_now(read_json(record)["asked"], experiment.train, config, asked["upstream_digest"]) != asked:
-        raise SpeechrepError(f"{record}: a sweep of another configuration, grid or seed, or of an upstream that has "
+    if record.is_file() and _as_now(read_json(record)["asked"], experiment.train, config, asked) != asked:
+        raise SpeechrepError(f"{record}: a sweep of another configuration, grid or seed, or of an upstream or data that have "
                              "changed since",
                              cure=f"{ANOTHER_EXP}, or remove the folder")
     if not record.is_file():
@@ -97,11 +99,11 @@ def sweep(conf: Path, upstream: str, train: Path, dev: Path, dump: Path, exp: Pa
     return found
 
 
-def _as_now(before: dict[str, Any], train: Any, model: Any, digest: str) -> dict[str, Any]:
-    """What an earlier version was asked, with what it did not know of the configuration and did not note of the upstream."""
+def _as_now(before: dict[str, Any], train: Any, model: Any, now: dict[str, Any]) -> dict[str, Any]:
+    """What an earlier version was asked, with what it did not know of the configuration and did not note of what it read."""
     known = before["experiment"]
     filled = {name: with_defaults(type(config), known[name]) for name, config in (("train", train), ("model", model))}
-    return {"upstream_digest": digest} | before | {"experiment": known | filled}
+    return {name: now[name] for name in ("upstream_digest", "data_digest")} | before | {"experiment": known | filled}
 
 
 def _study(train: dict[str, Any], reduction: int):

@@ -91,4 +91,4 @@ def train_task(conf: Path, upstream: str, train_path: Path, dev_path: Path, dump
         resolved |= {"init": str(init)}
     datasets = cached.opener(None if cache is None else cached.Cache(cache, train, dump))
     conduct(experiment.task, resolved, config, experiment.train, experiment.weights, make, train_path, dev_path,
-            dump / opened.kind, exp, seed, device, labelled, datasets, watch)
+            dump / opened.kind, exp, seed, device, labelled, datasets, watch, cls.needs_of(config))

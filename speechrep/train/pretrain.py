@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from speechrep.config import apply_overrides, build, plain, read_yaml, with_defaults, write_yaml
-from speechrep.data.dataset import SpeechDataset, take_inventory
+from speechrep.data.dataset import SpeechDataset, stream_file, streams_digest, take_inventory
 from speechrep.data.folder import DataFolder, read_table
 from speechrep.errors import SpeechrepError
 from speechrep.files import alone_in, remove_leftovers, write_json
@@ -59,20 +59,22 @@ def pretrain(conf: Path, train_path: Path, dev_path: Path, dump: Path, exp: Path
 
     resolved = plain(experiment) | {"model": plain(config)} | ({} if start is None else {"start": str(start)})
     conduct(experiment.method, resolved, config, experiment.train, experiment.weights, make,
-            train_path, dev_path, dump, exp, seed, device, labelled)
+            train_path, dev_path, dump, exp, seed, device, labelled,
+            needs=find_method(experiment.method).needs_of(config))
 
 
 def conduct(name: str, resolved: dict[str, Any], model: Any, config: TrainConfig, weights: dict[str, float],
             make: Callable[[], Method], train_path: Path, dev_path: Path, dump: Path, exp: Path, seed: int,
             device: str, labelled: Path | None = None,
             opened: Callable[..., SpeechDataset] | None = None,
-            watch: Callable[[int, dict[str, float]], None] | None = None) -> None:
+            watch: Callable[[int, dict[str, float]], None] | None = None, needs: tuple[str, ...] = ()) -> None:
     """Make, train and record; leaves config.yaml, log.jsonl, last.pt, best.pt and, when finished, done.json in `exp`.
 
     A finished run of the same configuration and seed is left alone, one that was stopped goes on; of another, or while
     another process is at work on it, refused.
     model: the config of what is trained. opened: what opens a part, given the method, "train" or "dev", and then the
-    arguments of `SpeechDataset`, where it is not that itself. watch: as of `speechrep.train.loop.fit`.
+    arguments of `SpeechDataset`, where it is not that itself. watch: as of `speechrep.train.loop.fit`. needs: the streams of
+    the data folders that are learned from; a run on others than there are now is refused too.
     """
     chosen = None if labelled is None else frozenset(read_table(labelled))
     if chosen is not None:
@@ -81,14 +83,17 @@ def conduct(name: str, resolved: dict[str, Any], model: Any, config: TrainConfig
             raise SpeechrepError(f"{labelled}: {len(unknown)} utterances that {train_path} lacks, such as {unknown[0]}",
                                  "utterances of the training part", "make it with `speechrep subset`")
         resolved = resolved | {"labelled": str(labelled), "labelled_utterances": len(chosen)}
-    resolved = resolved | {"seed": seed}
+    resolved = resolved | {"seed": seed, "data_digest": streams_digest((DataFolder(train_path), DataFolder(dev_path)), needs)}
     if (exp / "last.pt").is_file() and (exp / "config.yaml").is_file():
         before = read_yaml(exp / "config.yaml")
         before |= {name: with_defaults(cls, before.get(name) or {})
                    for name, cls in (("train", type(config)), ("model", type(model)))}
-        if "upstream_digest" in resolved:
-            # An earlier version did not note it.
-            before.setdefault("upstream_digest", resolved["upstream_digest"])
+        # An earlier version did not note them.
+        before |= {name: before.get(name, resolved[name]) for name in ("upstream_digest", "data_digest") if name in resolved}
+        if before["data_digest"] != resolved["data_digest"]:
+            files = ", ".join(sorted({"utt2dur", *filter(None, map(stream_file, needs))}))
+            raise SpeechrepError(f"{exp}: a run on other data: {files} in {train_path} or {dev_path} have changed since",
+                                 cure=f"{ANOTHER_EXP}, or remove the folder")
         if differing := _differing(before, resolved):
             raise SpeechrepError(f"{exp}: a run of another configuration or seed ({differing})",
                                  cure=f"{ANOTHER_EXP}, or remove the folder")

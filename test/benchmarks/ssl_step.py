@@ -1,4 +1,5 @@
-"""Throughput of a training step of HuBERT base and wav2vec 2.0 base against transformers and torchaudio, in one run.
+"""Throughput of a training step of HuBERT base and wav2vec 2.0 base against transformers, torchaudio, s3prl's port of fairseq and
+minimal-hubert, in one run.
 
   python test/benchmarks/ssl_step.py --threads 2
   python test/benchmarks/ssl_step.py --size tiny --seconds 30 --rounds 2      a look in a minute
@@ -7,8 +8,8 @@
 A step is forward, loss, backward and AdamW, with dropout and without layerdrop, on random samples of 2 to 16 s. "mixed"
 batches hold all lengths at once; "sorted" ones hold neighbours in length, as speechrep's sampler deals them. Every row
 counts seconds of speech, padding not counted. Our step draws its masks within the time measured; peers get theirs for
-nothing. torchaudio has no loss for wav2vec 2.0, so that its row is the encoder alone with the mean square of its output
-as the loss. Prints a Markdown table; with --profile, where the time of each step goes.
+nothing, save torchaudio's HuBERT and s3prl's, which draw their own. torchaudio has no loss for wav2vec 2.0, so that its row is
+the encoder alone with the mean square of its output as the loss; minimal-hubert has HuBERT of the base size alone. Prints a Markdown table; with --profile, where the time of each step goes.
 """
 
 import argparse
@@ -16,6 +17,7 @@ import gc
 import statistics
 import time
 from contextlib import nullcontext
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -121,6 +123,68 @@ def of_torchaudio(name: str, size: dict, device: torch.device):
     return model, loss
 
 
+def of_s3prl(name: str, size: dict, device: torch.device):
+    """fairseq's own models, as s3prl carries them."""
+    common = dict(encoder_layers=size["layers"], encoder_embed_dim=size["dim"], encoder_ffn_embed_dim=size["ffn_dim"],
+                  encoder_attention_heads=size["heads"], encoder_layerdrop=0.0, dropout_input=0.1, dropout_features=0.1,
+                  feature_grad_mult=0.1, final_dim=256,
+                  conv_feature_layers=str([(size["front_dim"], kernel, stride) for kernel, stride in zip(KERNELS, STRIDES)]))
+    if name == "hubert":
+        from s3prl.upstream.hubert.hubert_model import HubertConfig, HubertModel, HubertPretrainingConfig
+        model = HubertModel(HubertConfig(label_rate=50, mask_prob=0.8, skip_nomask=True, **common),
+                            HubertPretrainingConfig(label_rate=50), [range(CLASSES)])
+    else:
+        from s3prl.upstream.wav2vec2.wav2vec2_model import Wav2Vec2Config, Wav2Vec2Model
+        model = Wav2Vec2Model(Wav2Vec2Config(quantize_targets=True, latent_temp=(2.0, 0.5, 0.999995), **common))
+    model.to(device).train()
+
+    def loss(batch):
+        padding = batch["attention"] == 0
+        targets = dict(target_list=[batch["units"].repeat(1, 2)]) if name == "hubert" else {}
+        out = model(batch["audio"], padding_mask=padding, **targets)
+        logits = out["logit_m_list"][0] if name == "hubert" else model.get_logits(out)
+        truth = torch.zeros(len(logits), dtype=torch.long, device=logits.device)
+        value = F.cross_entropy(logits.float(), truth) + 10 * out["features_pen"]
+        return value if name == "hubert" else value + 0.1 * (out["num_vars"] - out["prob_perplexity"]) / out["num_vars"]
+
+    return model, loss
+
+
+def of_minimal_hubert(size: dict, device: torch.device):
+    from minimal_hubert import HuBERTPretrain
+    model = HuBERTPretrain(CLASSES)
+    model.encoder.layer_drop = 0.0
+    model.to(device).train()
+    drawn = hidden_of("hubert", size)
+
+    def loss(batch):
+        hidden, _ = drawn(batch)
+        frames = hidden.shape[1]
+        inside = torch.arange(frames, device=device) < hubert_frames(batch["audio_lengths"]).to(device)[:, None]
+        value, _ = model(batch["audio"], batch["units"].repeat(1, 2)[:, :frames], mask=hidden,
+                         attention_mask=inside[:, None, None, :].expand(-1, 1, frames, -1))
+        return value.mean()
+
+    return model, loss
+
+
+def lacks(who: str, name: str, size: dict) -> bool:
+    """Whether a peer has no such model."""
+    return who == "minimal-hubert" and (name != "hubert" or size != SIZES["base"])
+
+
+def of_peer(who: str, name: str, size: dict, device: torch.device):
+    """(model, loss of a batch) of what `--peers` names."""
+    family, _, attention = who.partition(" ")
+    if family == "torchaudio":
+        return of_torchaudio(name, size, device)
+    if family == "s3prl":
+        return of_s3prl(name, size, device)
+    if family == "minimal-hubert":
+        return of_minimal_hubert(size, device)
+    return of_transformers(name, size, device, attention)
+
+
 def hubert_frames(samples: torch.Tensor) -> torch.Tensor:
     for kernel, stride in zip(KERNELS, STRIDES):
         samples = (samples - kernel) // stride + 1
@@ -188,7 +252,8 @@ def main() -> None:
     parser.add_argument("--clock", choices=("wall", "processor"), default="wall",
                         help="processor: of processor time, for a machine that others work on too; with --threads 1")
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--peers", nargs="*", default=["transformers eager", "transformers sdpa", "torchaudio"])
+    parser.add_argument("--peers", nargs="*", default=["transformers eager", "transformers sdpa", "torchaudio", "s3prl",
+                                                          "minimal-hubert"])
     parser.add_argument("--profile", action="store_true", help="print where the time of each step goes instead of the table")
     args = parser.parse_args()
     if args.threads:
@@ -208,13 +273,10 @@ def main() -> None:
             speech = sum(float(batch["audio_lengths"].sum()) for batch in data) / RATE
             for precision in args.precision:
                 first = None
-                for who in ["speechrep", *args.peers]:
+                for who in ["speechrep", *(who for who in args.peers if not lacks(who, name, size))]:
                     torch.manual_seed(0)
                     try:
-                        family, _, attention = who.partition(" ")
-                        model, loss = ours(name, size, device) if who == "speechrep" else \
-                            of_torchaudio(name, size, device) if family == "torchaudio" else \
-                            of_transformers(name, size, device, attention)
+                        model, loss = (ours if who == "speechrep" else partial(of_peer, who))(name, size, device)
                     except ImportError as error:
                         print(f"| {name} | {kind} | {precision} | {who} | not installed: {error.name} | |", flush=True)
                         continue
@@ -224,7 +286,11 @@ def main() -> None:
                         cells = " | ".join(f"{value:.2f}" for value in (*spent.values(), sum(spent.values())))
                         print(f"| {name} | {kind} | {precision} | {who} | {cells} |", flush=True)
                         continue
-                    speed = speech / median_time(step, args.rounds, clock)
+                    try:
+                        speed = speech / median_time(step, args.rounds, clock)
+                    except (RuntimeError, IndexError) as error:  # a peer may not know a precision
+                        print(f"| {name} | {kind} | {precision} | {who} | fails: {str(error).splitlines()[0][:60]} | |", flush=True)
+                        continue
                     first = first or speed
                     print(f"| {name} | {kind} | {precision} | {who} | {speed:.1f} | "
                           f"{'' if who == 'speechrep' else f'{first / speed:.2f} x'} |", flush=True)

@@ -115,6 +115,15 @@ def test_lexicon_goes_first(tmp_path, espeak):
     assert phonemizer.oov["it:dog"] == 1 and "it:gatto" not in phonemizer.oov
 
 
+def test_words_as_they_are_written_go_before_what_is_said(tmp_path):
+    path = tmp_path / "lexicon.txt"
+    path.write_text("'EM AH0 M\nEM EH1 M\nBOYS' B X\nBOYS B Y\nMR M R\n", encoding="utf-8")
+    phonemizer = Phonemizer(lexicon=path)
+    assert flat(phonemizer.phones("'em em, Em! boys' boys mr", "en")) == "AH0 M | EH1 M | EH1 M | B X | B Y | M R"
+    assert flat(phonemizer.phones("20 boys'", "en")).endswith("| B X")
+    assert flat(Phonemizer().phones("mr", "en")) == "M IH1 S T ER0"
+
+
 @pytest.mark.parametrize("line, found", [("word", ":2: 'word' has no phones"), ("word A | B", "'|' among"),
                                          ("word SIL A", "'SIL' among")])
 def test_bad_lexicon(tmp_path, line, found):

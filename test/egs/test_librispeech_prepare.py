@@ -3,8 +3,9 @@
 import shutil
 
 import pytest
-from recipe_tree import folders, load, tasks_of, tone, write
+from recipe_tree import folders, load, run_recipe, tasks_of, tone, write
 
+from speechrep.align.textgrid import Interval, write_textgrid
 from speechrep.errors import SpeechrepError
 
 PARTS = {"train-clean-100": ("19", "103", "27"), "dev-clean": ("84",), "dev-other": ("116",), "test-clean": ("61",),
@@ -60,6 +61,26 @@ def test_parts(published, counted, tmp_path):
     assert found["test_other"].read("wav.scp")["367-1001-0000"].endswith(
         "LibriSpeech/test-other/367/1001/367-1001-0000.flac")
     assert set(found["dev_other"].read("utt2lang").values()) == {"en"}
+
+
+def test_a_lexicon_and_times_of_another_aligner(published, tmp_path, monkeypatch):
+    """TextGrids laid out as those of Lugosch et al. for LibriSpeech; the phones are the lexicon's, as it spells words."""
+    lexicon = write(tmp_path / "lexicon.txt", "IT'S IH1 T S", "IT'S IH0 T S", "NUMBER N AH1 M B ER0")
+    for sound in (published / "LibriSpeech").rglob("*.flac"):
+        part = sound.relative_to(published / "LibriSpeech").parent
+        write_textgrid(tmp_path / "times" / part / f"{sound.stem}.TextGrid", {
+            "words": [Interval(0.1, 0.3, "it's")],
+            "phones": [Interval(0.1, 0.2, "IH1"), Interval(0.2, 0.25, "T"), Interval(0.25, 0.3, "S"), Interval(0.3, 0.4, "sil")]})
+    shutil.copytree(published / "LibriSpeech", tmp_path / "corpus/LibriSpeech")
+    made = run_recipe("librispeech", tmp_path, "--corpus", str(tmp_path / "corpus"), "--partial", "true", "--nj", "1",
+                      "--lexicon", str(lexicon), "--textgrids", str(tmp_path / "times"), "--stop-stage", "2")
+    monkeypatch.chdir(made)
+    found = folders(made / "data")
+    assert set(found) == {"train", "dev", "dev_other", "test", "test_other"}
+    for folder in found.values():
+        assert set(folder.read("ali")) == set(folder.utts)
+        assert set(folder.read("ali").values()) == {"SIL 0.1000 IH1 0.2000 T 0.2500 S 0.3000 SIL 0.4000"}
+        assert all(line.startswith("IH1 T S | N AH1 M B ER0 | ") for line in folder.read("phones").values())
 
 
 def test_limited_sets(published, counted, tmp_path):

@@ -10,7 +10,7 @@ VOICES = ("Aditi Amy Brian Emma Geraint Ivy Joanna Joey Justin Kendra Kimberly M
           "Salli").split()
 SENTENCES = {
     "train": ["ADD BJÖRK TO MY \"NO SLEEP\" LIST\tO O B-artist O B-playlist_owner B-playlist I-playlist O AddToPlaylist",
-              "PLAY SOMETHING\tO O O PlayMusic"],
+              "PLAY SOMETHING , ROCK & ROLL !\tO O O O B-genre I-genre I-genre O PlayMusic"],
     "valid": ["BOOK SEVEN SEATS AT NOON\tO O B-party_size_number O O B-timeRange BookRestaurant"],
     "test": ["WEATHER IN OSLO NORWAY TOMORROW\tO O O B-city B-country B-timeRange GetWeather"]}
 
@@ -47,7 +47,8 @@ def test_speakers_slots_and_intents(recipe, tree, tmp_path):
     assert train.read("text")["Ivy-snips-train-0"] == "add bjork to my no sleep list"
     assert train.read("slots")["Ivy-snips-train-0"] == (
         "add B-artist bjork E-artist to B-playlist_owner my E-playlist_owner B-playlist no sleep E-playlist list")
-    assert train.read("slots")["Ivy-snips-train-1"] == train.read("text")["Ivy-snips-train-1"] == "play something"
+    assert train.read("slots")["Ivy-snips-train-1"] == "play something B-genre rock and roll E-genre"
+    assert train.read("text")["Ivy-snips-train-1"] == "play something rock and roll"
     assert train.read("intent")["Ivy-snips-train-1"] == "PlayMusic"
     assert parts["dev"].read("slots")["Amy-snips-valid-0"] == (
         "book B-party_size_number seven E-party_size_number seats at B-timeRange noon E-timeRange")

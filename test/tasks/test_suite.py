@@ -9,11 +9,12 @@ from suite_corpus import make_recipe, write_conf
 from toy_corpus import folder
 
 from speechrep.bin import main
+from speechrep.data.dataset import stream_file
 from speechrep.errors import SpeechrepError
 from speechrep.files import read_json
 from speechrep.tasks import sid, suite
 from speechrep.tasks.base import ZeroShot, find_task, load_task, task_names, zero_shot_tasks
-from speechrep.tasks.suite import find_jobs, stream_of, task_confs
+from speechrep.tasks.suite import find_jobs, task_confs
 from speechrep.tasks.systems import find_systems, name_of
 from speechrep.tasks.train import train_task
 
@@ -165,12 +166,20 @@ def test_tasks_say_what_they_need(recipe, monkeypatch):
     assert find(recipe, "qbe").options == ("--q", str(recipe / "data/test"))
     (recipe / "data/test/trials").unlink()
     assert runnable(recipe)[1]["qbe"] == f"no relevance in {recipe / 'data/queries'}; or no trials in {recipe / 'data/test'}"
-    assert [stream_of(need) for need in ("phones", "label:ali", "units:x", "feats", "text")] == ["ali", "ali", "units.x", "", "text"]
+    assert [stream_file(need) for need in ("phones", "label:ali", "units:x", "feats", "text")] == ["ali", "ali", "units.x", "", "text"]
 
 
 def test_what_tasks_that_train_nothing_are_compared_by():
     found = {name: {(task.main_metrics, task.frame_level) for task in tasks} for name, tasks in zero_shot_tasks().items()}
     assert found == {"abx": {(("abx_within", "abx_across"), True)}, "qbe": {(("mtwv",), True)}, "ssimi": {((), False)}}
+
+
+def test_what_is_set_goes_before_a_habit(made, recipe, tmp_path):
+    options = ["--upstream", "logmel", "--task", "sid", "--data", recipe / "data", "--conf", recipe / "conf", "--dump",
+               made / "dump", "--exp", tmp_path, "--superb-compatible", "--set", "model.crop_sec=0.25"]
+    assert main([str(word) for word in ("suite", "train", *options)]) == 0
+    config = load_task(tmp_path / "tasks/logmel-0/sid.superb/best.pt").config
+    assert config.crop_sec == 0.25 and config.within == ""
 
 
 def test_habits_are_named_in_the_help(capsys):

@@ -152,7 +152,7 @@ def test_what_is_refused(recipe, quiet, tmp_path):
     record = read_json(quiet / "sweep.json")
     (tmp_path / "changed").mkdir()
     write_json(tmp_path / "changed/sweep.json", record | {"asked": record["asked"] | {"upstream_digest": "of another"}})
-    with pytest.raises(SpeechrepError, match="an upstream that has changed since"):
+    with pytest.raises(SpeechrepError, match="an upstream or data that have changed since"):
         run(recipe, tmp_path / "changed")
     shutil.copytree(quiet, tmp_path / "plain", ignore=shutil.ignore_patterns("sweep.json"))
     with pytest.raises(SpeechrepError, match="a run, made without a sweep"):

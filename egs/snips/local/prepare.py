@@ -29,6 +29,8 @@ SOURCE = "13,084, 700 and 700 sentences, Coucke et al. 2018, by 8, 4 and 4 voice
 LETTERS = str.maketrans({"æ": "a", "ø": "o", "ð": "d", "ł": "l", '"': " "})
 """What has no accent to take off; as s3prl maps them."""
 
+UNSAID = set("?!.,;-")
+
 
 def prepare(corpus_dir: Path, data_dir: Path, partial: bool = False) -> None:
     """Make the data folders. Raises `SpeechrepError` for another layout and, unless `partial`, an incomplete corpus."""
@@ -66,7 +68,12 @@ def read_line(line: str, path: Path) -> tuple[str, list[str], list[str], str]:
 
 
 def plain(word: str) -> str:
-    """A word in small letters without accents and quotation marks."""
+    """A word in small letters without accents and quotation marks, "and" for "&", nothing for a mark that stands alone: as
+    SUPERB spells it (s3prl, downstream/ctc/text.py)."""
+    if word in UNSAID:
+        return ""
+    if word == "&":
+        return "and"
     small = unicodedata.normalize("NFD", word.lower().translate(LETTERS))
     return "".join(char for char in small if not unicodedata.combining(char)).strip()
 

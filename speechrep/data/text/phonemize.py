@@ -92,8 +92,9 @@ class Phonemizer:
         words = normalise(text, lang).split()
         result = self._read(words, lang, name)
         counts_absent = name.startswith("espeak") and bool({"", lang} & self._covered)
-        for index, word in enumerate(words):
-            own = self._lexicon.get((lang, word)) or self._lexicon.get(("", word))
+        for index, (word, written) in enumerate(zip(words, _as_written(text, lang, words) if self._lexicon else words)):
+            own = next((self._lexicon[key] for key in ((lang, written), ("", written), (lang, word), ("", word))
+                        if key in self._lexicon), None)
             phones, known = (list(own), True) if own else result[index]
             if not known or counts_absent and not own:
                 self.oov[f"{lang}:{word}"] += 1
@@ -125,6 +126,16 @@ class Phonemizer:
                 phones += [phone for part in self._read([run], "en", self.name("en")) for phone in part[0]]
                 known = False
         return phones, known
+
+
+def _as_written(text: str, lang: str, words: list[str]) -> list[str]:
+    """Each of the words that `normalise` makes of a text as it stands there, in small letters: 'em for em, mr for mister.
+    The words themselves where one hangs on its neighbours, or several are written as one."""
+    tokens = text.lower().split()
+    pieces = [normalise(token, lang).split() for token in tokens]
+    if [piece for own in pieces for piece in own] != words:
+        return words
+    return [token if len(own) == 1 else piece for token, own in zip(tokens, pieces) for piece in own]
 
 
 def _espeak(words: list[str], voice: str) -> list[tuple[list[str], bool]]:
