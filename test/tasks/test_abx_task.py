@@ -5,6 +5,7 @@ import shutil
 
 import numpy as np
 import pytest
+import torch
 from toy_corpus import folder, make_corpus
 
 from speechrep.bin import main
@@ -12,9 +13,12 @@ from speechrep.data.ark import read_scp
 from speechrep.data.dataset import take_inventory
 from speechrep.data.folder import read_table, write_folder, write_table
 from speechrep.errors import SpeechrepError
+from speechrep.methods import apc
 from speechrep.metrics.score import read_score
 from speechrep.tasks import abx
 from speechrep.tasks.predict import score_predictions
+from speechrep.train import checkpoint
+from speechrep.upstream import Upstream
 
 
 @pytest.fixture(scope="module")
@@ -216,3 +220,21 @@ def test_the_same_cells_have_the_same_bytes(root, tmp_path):
     for name in ("a", "b"):
         score(root, tmp_path / name)
     assert (tmp_path / "a" / abx.CELLS).read_bytes() == (tmp_path / "b" / abx.CELLS).read_bytes()
+
+
+def test_a_part_is_heard_once_for_all_layers(root, tmp_path, capsys):
+    """The layer is chosen on dev among those that one pass has left; of the test one is heard."""
+    torch.manual_seed(0)
+    inventory = take_inventory(folder(root, "train"), root / "dump/logmel/train")
+    method = apc.Method(apc.Config(dim=12, layers=2), inventory)
+    checkpoint.save(tmp_path / "apc.pt", checkpoint.content_of("apc", method, method.state_dict()))
+    dev = folder(root, "train").subset(folder(root, "train").utts, tmp_path / "dev")
+    shutil.copytree(root / "dump/logmel", tmp_path / "dump/logmel")
+    (tmp_path / "dump/logmel/dev").symlink_to(tmp_path / "dump/logmel/train")
+    found = abx.score_abx(str(tmp_path / "apc.pt"), folder(root, "train"), folder(root, "test"), tmp_path / "dump",
+                          tmp_path / "out", "apc", 0, dev=dev, cache=tmp_path / "layers")
+    passes = [line for line in capsys.readouterr().err.splitlines() if " layer(s) of " in line]
+    count = len(Upstream.open(str(tmp_path / "apc.pt"), inventory).dims)
+    assert count > 1 and [line.split(": ")[1] for line in passes] == [f"{count} layer(s) of 30 utterances",
+                                                                      "1 layer(s) of 30 utterances"]
+    assert 0 <= found["provenance"]["config"]["layer"] < count
