@@ -15,7 +15,10 @@ Codebooks follow by exponential moving average (the paper's section 3.2, decay 0
 Where this file goes its own way. Norms are over the channels of a frame, and over groups of channels of a picture,
 instead of batch norm: features must not depend on the batch. The contrast is softmax by default, which needs fewer
 steps. The vector of each side is projected to the joint space; in the paper the stages are as wide as the space.
-Pictures are varied in training (flip, shift, zoom). `layers` repeats the frames of the coarser stages, so that all
+Both means are
+centred and scaled by what they are, before training, on some of the train part, and codebooks begin as frames of it (a
+data-dependent beginning, Salimans and Kingma 2016, arXiv 1602.07868): an untrained network gives nearly the same vector for
+everything, and what is learned first would be to make all of them one. Pictures are varied in training (flip, shift, zoom). `layers` repeats the frames of the coarser stages, so that all
 layers have the rate of the first stage, half that of the features. The paper begins with a picture network trained to
 classify: give its weights as `image_weights`; without, it begins from nothing.
 """
@@ -29,6 +32,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from speechrep.data.dataset import SpeechDataset, spread, to_device
 from speechrep.data.inventory import Inventory
 from speechrep.errors import SpeechrepError
 from speechrep.methods.base import Batch, Method as BaseMethod
@@ -41,6 +45,9 @@ from speechrep.nn.triplet import triplet_ranking
 
 IMAGE_MEAN, IMAGE_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 """Of ImageNet, which released picture networks expect."""
+
+BEGUN_SEC = 600.0
+"""Seconds of the train part, with their pictures, whose means are looked at before training."""
 
 GUARD_FROM = 500
 """Steps before which nothing counts as collapse."""
@@ -138,6 +145,9 @@ class Method(BaseMethod):
         self.pictures = ResNet(c.image_layout, c.image_width, "frozen" if c.image_weights else "group",
                                small=c.image_px < 128 and not c.image_weights)
         self.image_out = nn.Linear(self.pictures.dim, c.joint_dim)
+        # Mean and standard deviation of what is projected, before training.
+        self.register_buffer("speech_begun", torch.stack([torch.zeros(c.widths[-1]), torch.ones(c.widths[-1])]))
+        self.register_buffer("image_begun", torch.stack([torch.zeros(self.pictures.dim), torch.ones(self.pictures.dim)]))
         self.log_scale = nn.Parameter(torch.tensor(math.log(1 / 0.07)), requires_grad=c.loss == "infonce")
         # A checkpoint holds the weights; the file is wanted only where training begins.
         self.register_buffer("pretrained", torch.tensor(False))
@@ -150,6 +160,33 @@ class Method(BaseMethod):
         return {"main": ("contrast", *(f"commitment_{stage}" for stage in config.quantized))}
 
     # Training
+
+    @torch.no_grad()
+    def take_train(self, part: SpeechDataset) -> None:
+        """Begin codebooks as frames, and centre and scale both means; those of an earlier beginning are kept."""
+        if self.speech_begun[0].any():
+            return
+        training = self.training
+        self.eval()
+        batches = [to_device(batch, self.mean.device) for batch in spread(part, BEGUN_SEC)]
+        # A codebook as it is drawn makes all frames of its stage nearly zero, and the next norm their gradient huge.
+        for codebook in self.codebooks.values():
+            reached: list[torch.Tensor] = []
+            hook = codebook.register_forward_pre_hook(lambda _, inputs: reached.append(inputs[0][~inputs[1]]))
+            for batch in batches:
+                self.encode(batch["feats"], batch["feats_lengths"])
+            hook.remove()
+            frames = torch.cat(reached)
+            chosen = torch.randperm(len(frames), generator=torch.Generator().manual_seed(0))[:codebook.codes]
+            codebook.begin(frames[chosen.to(frames.device)])
+        means: tuple[list[torch.Tensor], list[torch.Tensor]] = [], []
+        for batch in batches:
+            stages, lengths, _, _ = self.encode(batch["feats"], batch["feats_lengths"])
+            means[0].append(_mean(stages[-1], lengths[-1])), means[1].append(self._picture_mean(batch["image"]))
+        for begun, found in zip((self.speech_begun, self.image_begun), map(torch.cat, means)):
+            deviation = found.std(0)
+            begun.copy_(torch.stack([found.mean(0), deviation.clamp(min=0.1 * float(deviation.mean()) + 1e-8)]))
+        self.train(training)
 
     def prepare(self, batch: Batch, generator: torch.Generator) -> Batch:
         """Draw which frames restart dead codes, the impostors of the ranking, and how pictures vary in training."""
@@ -261,16 +298,20 @@ class Method(BaseMethod):
 
     def speech_vector(self, x: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
         """The last stage's output [B, N, C], zero in padding -> joint space [B, J]."""
-        pooled = F.dropout(x.sum(1) / lengths[:, None], self.config.dropout, self.training)
-        return self.speech_out(pooled)
+        return self._projected(_mean(x, lengths), self.speech_begun, self.speech_out)
+
+    def _projected(self, mean: torch.Tensor, begun: torch.Tensor, out: nn.Linear) -> torch.Tensor:
+        return out(F.dropout((mean - begun[0]) / begun[1], self.config.dropout, self.training))
 
     def image_vector(self, image: torch.Tensor) -> torch.Tensor:
         """image [B, 3, H, W] in [0, 1] -> joint space [B, J]."""
+        return self._projected(self._picture_mean(image), self.image_begun, self.image_out)
+
+    def _picture_mean(self, image: torch.Tensor) -> torch.Tensor:
         size = self.config.image_px
         if image.shape[-1] != size:
             image = F.interpolate(image, (size, size), mode="bilinear", antialias=True, align_corners=False)
-        pooled = self.pictures((image - self.image_mean) / self.image_std).mean((2, 3))
-        return self.image_out(F.dropout(pooled, self.config.dropout, self.training))
+        return self.pictures((image - self.image_mean) / self.image_std).mean((2, 3))
 
     def utterance(self, batch: Batch) -> torch.Tensor:
         """One unit vector an utterance [B, J], in the space of pictures."""
@@ -293,6 +334,11 @@ class Method(BaseMethod):
         first = self._first(feats, lengths)[:, ::2]
         repeated = [x.repeat_interleave(2 ** number, 1)[:, :size] for number, x in enumerate(stages)]
         return [x.masked_fill(pad, 0) for x in (first, *repeated)], fine
+
+
+def _mean(x: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
+    """x [B, N, C], zero in padding -> its mean over time [B, C]."""
+    return x.sum(1) / lengths[:, None]
 
 
 def vary_pictures(image: torch.Tensor, shift: torch.Tensor, zoom: torch.Tensor, flip: torch.Tensor,

@@ -165,6 +165,12 @@ class EMAQuantizer(nn.Module):
         self._gathered = [counts, sums, frames[best], priority[best]]
 
     @torch.no_grad()
+    def begin(self, frames: torch.Tensor) -> None:
+        """Take frames [F, D], the same in all processes, as codes, the first ones; of fewer some twice."""
+        codes = frames.float().repeat(-(-self.codes // len(frames)), 1)[:self.codes]
+        self.codebook.copy_(codes), self.sums.copy_(codes), self.counts.fill_(1.0), self.idle.fill_(0)
+
+    @torch.no_grad()
     def update(self) -> None:
         """Move the codes by what was gathered since the last call; all processes must call."""
         if self._gathered is None:

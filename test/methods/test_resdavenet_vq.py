@@ -187,3 +187,36 @@ def test_a_pretrained_picture_network(batch_and_inventory, tmp_path):
 def test_impossible_sizes_are_refused(wrong):
     with pytest.raises(ValueError):
         dataclasses.replace(SMALL, **wrong)
+
+
+def test_it_begins_with_vectors_that_differ(batch_and_inventory, tmp_path):
+    """As it is drawn, codes are nearly zero, which makes gradients huge, and vectors nearly alike; not behind a look at the
+    train part, whose frames are codes then, and which is not looked at again."""
+    root = make_corpus(tmp_path, {"train": 24})
+    part = SpeechDataset(folder(root, "train"), root / "dump/logmel/train", batch_and_inventory[1], Method.needs)
+    batch = collate([part[i] for i in range(24)])
+    found = {}
+    for begun in (False, True):
+        method = make(batch_and_inventory[1], widths=(8, 12, 12, 16, 16), quantized=(2, 3), codes=64)
+        if begun:
+            method.take_train(part)
+        found[f"spread {begun}"], count = method.metrics(batch)["spread_speech"]
+        found[f"spread {begun}"] /= count
+        (run(method.train(), batch)[0]["contrast"] / 24).backward()
+        found[f"gradient {begun}"] = max(float(p.grad.norm()) for p in method.parameters() if p.grad is not None)
+    assert found["spread False"] < 0.1 and found["spread True"] > 0.3
+    assert found["gradient False"] > 100 * found["gradient True"]
+    method.eval()
+    speech, image = [], []
+    for i in range(24):
+        one = collate([part[i]])
+        stages, lengths, _, _ = method.encode(one["feats"], one["feats_lengths"])
+        speech.append(stages[-1].sum(1) / lengths[-1]), image.append(method._picture_mean(one["image"]))
+    for begun, vectors in ((method.speech_begun, speech), (method.image_begun, image)):
+        assert torch.allclose(begun[0], torch.cat(vectors).mean(0), atol=1e-4)
+        deviation = torch.cat(vectors).std(0)
+        assert torch.allclose(begun[1], deviation.clamp(min=0.1 * float(deviation.mean())), atol=1e-4)
+    codes = method.codebooks["2"].codebook
+    method.codebooks["2"].begin(torch.ones(2, 12))
+    method.take_train(part)
+    assert bool((method.codebooks["2"].codebook == 1).all()) and codes.shape == (64, 12)
