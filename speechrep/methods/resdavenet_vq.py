@@ -15,12 +15,11 @@ Codebooks follow by exponential moving average (the paper's section 3.2, decay 0
 Where this file goes its own way. Norms are over the channels of a frame, and over groups of channels of a picture,
 instead of batch norm: features must not depend on the batch. The contrast is softmax by default, which needs fewer
 steps. The vector of each side is projected to the joint space; in the paper the stages are as wide as the space.
-Both means are
-centred and scaled by what they are, before training, on some of the train part, and codebooks begin as frames of it (a
-data-dependent beginning, Salimans and Kingma 2016, arXiv 1602.07868): an untrained network gives nearly the same vector for
-everything, and what is learned first would be to make all of them one. Pictures are varied in training (flip, shift, zoom). `layers` repeats the frames of the coarser stages, so that all
-layers have the rate of the first stage, half that of the features. The paper begins with a picture network trained to
-classify: give its weights as `image_weights`; without, it begins from nothing.
+Before that, both means pass a batch norm, of which no layer depends, and codebooks begin as frames of the train part: an
+untrained network gives nearly the same vector for everything, and what is learned first would be to make all of them one.
+Pictures are varied in training (flip, shift, zoom). `layers` repeats the frames of the coarser stages, so that all layers have
+the rate of the first stage, half that of the features. The paper begins with a picture network trained to classify: give its
+weights as `image_weights`; without, it begins from nothing.
 """
 
 import math
@@ -37,6 +36,7 @@ from speechrep.data.inventory import Inventory
 from speechrep.errors import SpeechrepError
 from speechrep.methods.base import Batch, Method as BaseMethod
 from speechrep.metrics.retrieval import recall_ranks
+from speechrep.nn.batch_norm import BatchNorm
 from speechrep.nn.contrastive import symmetric_contrast
 from speechrep.nn.masking import pad_mask
 from speechrep.nn.quantizers import EMAQuantizer, code_counts, perplexity
@@ -141,13 +141,10 @@ class Method(BaseMethod):
             nn.ModuleList(Block(a if number == 0 else b, b, c.kernel, 2 if number == 0 else 1)
                           for number in range(c.blocks)) for a, b in zip(c.widths, c.widths[1:]))
         self.codebooks = nn.ModuleDict({str(i): EMAQuantizer(c.codes, c.widths[i], c.decay) for i in c.quantized})
-        self.speech_out = nn.Linear(c.widths[-1], c.joint_dim)
+        self.speech_norm, self.speech_out = BatchNorm(c.widths[-1]), nn.Linear(c.widths[-1], c.joint_dim)
         self.pictures = ResNet(c.image_layout, c.image_width, "frozen" if c.image_weights else "group",
                                small=c.image_px < 128 and not c.image_weights)
-        self.image_out = nn.Linear(self.pictures.dim, c.joint_dim)
-        # Mean and standard deviation of what is projected, before training.
-        self.register_buffer("speech_begun", torch.stack([torch.zeros(c.widths[-1]), torch.ones(c.widths[-1])]))
-        self.register_buffer("image_begun", torch.stack([torch.zeros(self.pictures.dim), torch.ones(self.pictures.dim)]))
+        self.image_norm, self.image_out = BatchNorm(self.pictures.dim), nn.Linear(self.pictures.dim, c.joint_dim)
         self.log_scale = nn.Parameter(torch.tensor(math.log(1 / 0.07)), requires_grad=c.loss == "infonce")
         # A checkpoint holds the weights; the file is wanted only where training begins.
         self.register_buffer("pretrained", torch.tensor(False))
@@ -163,8 +160,8 @@ class Method(BaseMethod):
 
     @torch.no_grad()
     def take_train(self, part: SpeechDataset) -> None:
-        """Begin codebooks as frames, and centre and scale both means; those of an earlier beginning are kept."""
-        if self.speech_begun[0].any():
+        """Begin codebooks as frames, and the norms' estimates; those of an earlier training are kept."""
+        if self.speech_norm.mean.any():
             return
         training = self.training
         self.eval()
@@ -179,13 +176,11 @@ class Method(BaseMethod):
             frames = torch.cat(reached)
             chosen = torch.randperm(len(frames), generator=torch.Generator().manual_seed(0))[:codebook.codes]
             codebook.begin(frames[chosen.to(frames.device)])
-        means: tuple[list[torch.Tensor], list[torch.Tensor]] = [], []
+        speech, image = [], []
         for batch in batches:
             stages, lengths, _, _ = self.encode(batch["feats"], batch["feats_lengths"])
-            means[0].append(_mean(stages[-1], lengths[-1])), means[1].append(self._picture_mean(batch["image"]))
-        for begun, found in zip((self.speech_begun, self.image_begun), map(torch.cat, means)):
-            deviation = found.std(0)
-            begun.copy_(torch.stack([found.mean(0), deviation.clamp(min=0.1 * float(deviation.mean()) + 1e-8)]))
+            speech.append(_mean(stages[-1], lengths[-1])), image.append(self._picture_mean(batch["image"]))
+        self.speech_norm.begin(torch.cat(speech)), self.image_norm.begin(torch.cat(image))
         self.train(training)
 
     def prepare(self, batch: Batch, generator: torch.Generator) -> Batch:
@@ -298,14 +293,11 @@ class Method(BaseMethod):
 
     def speech_vector(self, x: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
         """The last stage's output [B, N, C], zero in padding -> joint space [B, J]."""
-        return self._projected(_mean(x, lengths), self.speech_begun, self.speech_out)
-
-    def _projected(self, mean: torch.Tensor, begun: torch.Tensor, out: nn.Linear) -> torch.Tensor:
-        return out(F.dropout((mean - begun[0]) / begun[1], self.config.dropout, self.training))
+        return self.speech_out(F.dropout(self.speech_norm(_mean(x, lengths)), self.config.dropout, self.training))
 
     def image_vector(self, image: torch.Tensor) -> torch.Tensor:
         """image [B, 3, H, W] in [0, 1] -> joint space [B, J]."""
-        return self._projected(self._picture_mean(image), self.image_begun, self.image_out)
+        return self.image_out(F.dropout(self.image_norm(self._picture_mean(image)), self.config.dropout, self.training))
 
     def _picture_mean(self, image: torch.Tensor) -> torch.Tensor:
         size = self.config.image_px

@@ -206,16 +206,16 @@ def test_it_begins_with_vectors_that_differ(batch_and_inventory, tmp_path):
         found[f"gradient {begun}"] = max(float(p.grad.norm()) for p in method.parameters() if p.grad is not None)
     assert found["spread False"] < 0.1 and found["spread True"] > 0.3
     assert found["gradient False"] > 100 * found["gradient True"]
-    method.eval()
+    method = make(batch_and_inventory[1], widths=(8, 12, 12, 16, 16), quantized=(2, 3), codes=64)
+    method.take_train(part)
     speech, image = [], []
     for i in range(24):
         one = collate([part[i]])
         stages, lengths, _, _ = method.encode(one["feats"], one["feats_lengths"])
         speech.append(stages[-1].sum(1) / lengths[-1]), image.append(method._picture_mean(one["image"]))
-    for begun, vectors in ((method.speech_begun, speech), (method.image_begun, image)):
-        assert torch.allclose(begun[0], torch.cat(vectors).mean(0), atol=1e-4)
-        deviation = torch.cat(vectors).std(0)
-        assert torch.allclose(begun[1], deviation.clamp(min=0.1 * float(deviation.mean())), atol=1e-4)
+    for norm, vectors in ((method.speech_norm, speech), (method.image_norm, image)):
+        assert torch.allclose(norm.mean, torch.cat(vectors).mean(0), atol=1e-4)
+        assert torch.allclose(norm.variance, torch.cat(vectors).var(0, unbiased=False), atol=1e-4)
     codes = method.codebooks["2"].codebook
     method.codebooks["2"].begin(torch.ones(2, 12))
     method.take_train(part)
