@@ -144,7 +144,9 @@ def test_own_pronunciations_and_own_times(top, tones, tmp_path):
     phones = {utt: line for part in ("train", "dev", "test") for utt, line in lines(recipe / f"data/{part}/phones").items()}
     assert phones["bert_000"].startswith("D EH1 | OW1 L D | ") and not any("DH AH0" in line for line in phones.values())
     for utt in phones:
-        write_textgrid(tmp_path / f"times/{utt[:4]}/{utt}.TextGrid", {"phones": [
+        # Half of them as the Montreal Forced Aligner names them beside <speaker>/<utt>.wav.
+        name = utt if int(utt[-3:]) % 2 else utt[5:]
+        write_textgrid(tmp_path / f"times/{utt[:4]}/{name}.TextGrid", {"phones": [
             Interval(0.0, 0.5, "sil"), Interval(0.5, 1.25, "D"), Interval(1.25, 2.0, "EH1")]})
     times = recipe / "run.sh", "--stage", "2", "--stop-stage", "2", "--textgrids", "times"
     answer = run(*times, cwd=tmp_path)

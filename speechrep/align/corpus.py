@@ -142,7 +142,8 @@ def write_utterance_textgrid(path: Path, result: Aligned, ends: list[float], wor
 
 
 def import_textgrids(folder: DataFolder, textgrids: str | Path) -> tuple[int, list[str]]:
-    """Write the stream `ali` from the tiers `phones` of DIR/UTT.TextGrid or DIR/SPEAKER/UTT.TextGrid.
+    """Write the stream `ali` from the tiers `phones` of DIR/UTT.TextGrid or DIR/SPEAKER/UTT.TextGrid, of an utterance
+    SPEAKER_NAME also of DIR/SPEAKER/NAME.TextGrid.
 
     That is how the Montreal Forced Aligner writes them; empty labels, spn, sil and sp become SIL. Returns how many were
     read and the utterances without a file.
@@ -150,7 +151,8 @@ def import_textgrids(folder: DataFolder, textgrids: str | Path) -> tuple[int, li
     Raises `SpeechrepError` if there are none, or one ends more than 50 ms away from its audio.
     """
     root = Path(textgrids)
-    found = {path.stem: path for path in sorted(root.rglob("*.TextGrid"))}
+    paths = sorted(root.rglob("*.TextGrid"))
+    found = {f"{path.parent.name}_{path.stem}": path for path in paths} | {path.stem: path for path in paths}
     seconds, lines, missing = folder.seconds, {}, []
     for utt in folder.utts:
         if utt not in found:

@@ -1,6 +1,9 @@
 """Checkpoints: tensors and plain values only, so that loading one never runs code from it."""
 
+import errno
+import os
 import random
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -14,13 +17,21 @@ from speechrep.errors import SpeechrepError
 from speechrep.files import atomic_path
 
 FORMAT = "speechrep-1"
+FULL_BELOW = 2 ** 20
+"""Free bytes of a disk that is full: a rest smaller than what was to be written next stays."""
 
 
 def save(path: str | Path, content: dict[str, Any]) -> None:
     """Write a checkpoint atomically; `content` holds tensors and plain values."""
     # Given a path, torch.save writes its name into the file, which would then differ from run to run.
     with atomic_path(path) as tmp, open(tmp, "wb") as file:
-        torch.save({"format": FORMAT, **_unshared(content)}, file)
+        try:
+            torch.save({"format": FORMAT, **_unshared(content)}, file)
+        except RuntimeError:
+            # All that torch says of a full disk is "unexpected pos".
+            if shutil.disk_usage(tmp.parent).free < FULL_BELOW:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path)) from None
+            raise
 
 
 def _unshared(value: Any) -> Any:
@@ -46,6 +57,9 @@ def load(path: str | Path, device: str | torch.device = "cpu", mapped: bool = Fa
         content = torch.load(path, map_location=device, weights_only=True, mmap=mapped or None)
     except Exception as error:  # torch raises half a dozen types for a bad file
         first_line = str(error).partition("\n")[0]
+        # Torch advises to load it all the same, which would run what it holds.
+        if "load failed" in first_line or "weights_only" in first_line:
+            first_line = "it holds more than that"
         raise SpeechrepError(f"{path}: not readable as a checkpoint of tensors and plain values ({first_line})",
                              "a file that speechrep wrote", "copy it again, or train it again") from None
     if not isinstance(content, dict) or content.get("format") != FORMAT:

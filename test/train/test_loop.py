@@ -55,7 +55,8 @@ def trained_in_two(corpus: Path, exp: Path, conf: Path, cut_at: int | None = Non
     processes = start_ranks(2, arguments(corpus, exp, conf), corpus, logs)
     if cut_at:
         wait_for_lines(exp, cut_at, processes[0])
-        assert all([kill(process) for process in processes])
+        # The second may have ended by itself, once the first no longer answers.
+        assert any([kill(process) for process in processes])
     else:
         finish(processes, logs)
     return torch.load(exp / "last.pt", weights_only=True)
