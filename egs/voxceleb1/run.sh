@@ -18,7 +18,8 @@
 # --upstream SPEC       what is evaluated: mfcc, logmel, a checkpoint, random:CHECKPOINT, or a folder in transformers' format;
 #                       several by commas, each SPEC or NAME=SPEC, paths as from this folder
 # --task TASK           by what: names by commas, or all that the corpus can run; sid, or for verification asv, where not given
-# --superb-compatible B true: take on the reference's habits that change numbers, each of which is named
+# --superb-compatible B true: take on the reference's habits that change numbers, each of which is named; verification is then
+#                       of speech with its silences cut out, and trained on what is longer than 2 s (stage 1)
 # --sweep B             true: choose each task's learning rate on dev
 # --conf FILE           the features of stage 3 beside MFCC: conf/logmel.yaml
 # --seed N              seed of everything that is drawn; several by commas: one after another, into one table
@@ -44,7 +45,11 @@ case $protocol in
   verification) task=${task:-asv} ;;
   *) echo "run.sh: --protocol $protocol; wanted: identification or verification" >&2; exit 2 ;;
 esac
-folders=(--data "data/$protocol" --exp "exp/$protocol")
+data=$protocol
+[ "$protocol-$superb_compatible" != verification-true ] || data=verification_trimmed
+[ "$data" = "$protocol" ] || command -v sox >/dev/null ||
+  { echo "run.sh: no program 'sox', which stage 1 needs (Debian: apt-get install sox)" >&2; exit 1; }
+folders=(--data "data/$data" --exp "exp/$data")
 
 # What utils/evaluate.sh reads.
 export upstream task superb_compatible sweep seed nj device processes
@@ -60,29 +65,38 @@ if stage 1 "prepare: data folders with speakers, and trials, checked"; then
   partially=()
   [ "$partial" = false ] || partially=(--partial)
   python local/prepare.py --dev-speakers "$dev_speakers" "${partially[@]}" downloads/corpus data
-  speechrep check "${skip_args[@]}" --rate 16000 --nj "$nj" data/*/*/
+  speechrep check "${skip_args[@]}" --rate 16000 --nj "$nj" data/{identification,verification}/*/
+  if [ "$data" = verification_trimmed ]; then
+    for part in train dev test; do
+      above_sec=2
+      # All trials are scored, however little remains.
+      [ "$part" != test ] || above_sec=0
+      [ ! -d "data/verification/$part" ] ||
+        speechrep trim --nj "$nj" --above-sec "$above_sec" "data/verification/$part" "data/$data/$part"
+    done
+  fi
 fi
 
 if stage 3 "dump: log-mel and MFCC features"; then
   for features in "$conf" conf/mfcc.yaml; do
     kind=$(basename "$features" .yaml)
-    speechrep dump --conf "$features" --nj "$nj" --cmvn "data/$protocol/train" "dump/$protocol/$kind/train"
+    speechrep dump --conf "$features" --nj "$nj" --cmvn "data/$data/train" "dump/$data/$kind/train"
     for part in dev test; do
-      [ ! -d "data/$protocol/$part" ] ||
-        speechrep dump --conf "$features" --nj "$nj" "data/$protocol/$part" "dump/$protocol/$kind/$part"
+      [ ! -d "data/$data/$part" ] ||
+        speechrep dump --conf "$features" --nj "$nj" "data/$data/$part" "dump/$data/$kind/$part"
     done
   done
 fi
 
 if stage 6 "downstream: the tasks, on frozen features"; then
-  "$root/utils/evaluate.sh" train "${folders[@]}" --dump "dump/$protocol" "${set_args[@]}"
+  "$root/utils/evaluate.sh" train "${folders[@]}" --dump "dump/$data" "${set_args[@]}"
 fi
 
 if stage 7 "decode and score"; then
-  "$root/utils/evaluate.sh" score "${folders[@]}" --dump "dump/$protocol"
+  "$root/utils/evaluate.sh" score "${folders[@]}" --dump "dump/$data"
 fi
 
 if stage 8 "report: the table" "1 min"; then
-  cat "exp/$protocol/METHODS.md"
+  cat "exp/$data/METHODS.md"
   speechrep suite report "${folders[@]}"
 fi

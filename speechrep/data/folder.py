@@ -6,7 +6,7 @@ and other scp files are kept as they are written and, as in Kaldi, read relative
 
 import errno
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 
 from speechrep.data import audio
@@ -238,9 +238,9 @@ class DataFolder:
         return {utt: float(text) for utt, text in durations.items()}
 
     def subset(self, utts: Iterable[str], out_path: str | Path,
-               more: Mapping[str, Mapping[str, str]] | None = None) -> "DataFolder":
-        """Write a data folder with only these utterances, every stream cut to them, and return it; `more` are streams
-        to be in it too.
+               more: Mapping[str, Mapping[str, str]] | None = None, without: Collection[str] = ()) -> "DataFolder":
+        """Write a data folder with only these utterances, every stream and list cut to them but those in `without`, and
+        return it; `more` are streams to be in it too, or in place of its own.
 
         Streams that hold none of the utterances are left out. Raises `SpeechrepError` for an unknown utterance.
         """
@@ -257,12 +257,13 @@ class DataFolder:
         if self.has("utt2spk"):
             keys["speaker"] = {spk for utt, spk in self.read("utt2spk").items() if utt in wanted}
         cut = {}
-        for stream in self.streams():
+        for stream in (name for name in self.streams() if name not in without):
             kept = keys.get(key_kind(stream, self.has("segments")), set())
             table = {key: rest for key, rest in self.read(stream).items() if key in kept}
             if table and stream != "spk2utt":
                 cut[stream] = table
-        lists = {name: cut_list(name, read_list(self.path / name), wanted) for name in OWN_COLUMNS if self.has(name)}
+        lists = {name: cut_list(name, read_list(self.path / name), wanted) for name in OWN_COLUMNS
+                 if self.has(name) and name not in without}
         return write_folder(out_path, cut | dict(more or {}), {name: rows for name, rows in lists.items() if rows})
 
 
