@@ -328,8 +328,8 @@ def test_shell_is_sound():
     for path in scripts:
         answer = subprocess.run(["bash", "-n", str(path)], capture_output=True, text=True)
         assert answer.returncode == 0, answer.stderr
-        sourced = path.name in ("path.sh", "cmd.sh", "parse_options.sh", "stage.sh", "stop.sh", "jobs.sh", "debian_packages.sh",
-                                "corpus_folder.sh", "archives.sh")
+        sourced = path.name in ("path.sh", "cmd.sh", "parse_options.sh", "stage.sh", "check_options.sh", "stop.sh", "jobs.sh",
+                                "debian_packages.sh", "corpus_folder.sh", "archives.sh")
         assert sourced != os.access(path, os.X_OK), f"{path}: executable, save what is sourced"
 
 

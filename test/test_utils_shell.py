@@ -8,6 +8,9 @@ import time
 from pathlib import Path
 
 import pytest
+import yaml
+
+from speechrep.bin import main as speechrep
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -105,7 +108,7 @@ def test_stages_that_run(recipe, options, ran):
 
 @pytest.mark.parametrize("tag, taken", [("lr_2e-3.a", True), ("", True), ("a b", False), ("a/b", False), ("a=b", False)])
 def test_a_tag_is_part_of_a_name(tag, taken):
-    script = f"stage=0 stop_stage=1 tag=$1; . {ROOT}/utils/stage.sh; echo went on"
+    script = f"stage=0 stop_stage=1 tag=$1; . {ROOT}/utils/stage.sh; plan; echo went on"
     answer = subprocess.run(["bash", "-c", script, "x", tag], capture_output=True, text=True)
     assert ("went on" in answer.stdout) == taken == (answer.returncode == 0) and ("wanted: letters" in answer.stderr) != taken
 
@@ -140,7 +143,7 @@ if stage 3 "the long one"; then bash -c 'bash inner.sh; touch outer'; fi
 
 def test_plan_lists_the_stages_of_the_script(tmp_path):
     script = tmp_path / "run.sh"
-    script.write_text(SCRIPT.replace("ROOT", str(ROOT)).replace('if stage 0', 'plan\nif stage 0', 1))
+    script.write_text(SCRIPT.replace("ROOT", str(ROOT)).replace('if stage 0', 'plan\nif stage 0', 1).replace("conf/x.yaml", ""))
     lines = subprocess.run(["bash", str(script), "--stage", "1"], capture_output=True, text=True).stdout.splitlines()
     assert [line.split() for line in lines[1:4]] == [
         ["0", "first", "(not", "now)"], ["1", "second", "10", "min"], ["2", "third,", "no", "estimate"]]
@@ -254,3 +257,26 @@ def test_a_script_that_stops_takes_its_jobs_with_it(tmp_path):
     assert answer.returncode == 1
     time.sleep(1.5)
     assert not (tmp_path / "late").exists()
+
+
+@pytest.mark.parametrize("options, refused", [
+    (["--nj", "0"], "--nj 0; wanted: 1 or more"), (["--device", "gpu"], "--device gpu; wanted: auto, cpu, cuda"),
+    (["--vocoder", "hifigan"], "--vocoder hifigan; wanted: griffin-lim or neural"),
+    (["--conf", "conf/none.yaml"], "--conf conf/none.yaml; wanted: a file"),
+    (["--conf", "conf/asr.yaml"], "--conf conf/asr.yaml; wanted: the configuration of ctap"),
+    (["--method", "hubert,hubret"], "--method hubret; wanted: ctap, all, or a method"),
+    (["--method", "hubert2,apc", "--set", "model.dims=3"], "unknown key 'dims'"),
+    (["--set", "train.steps=many"], "train.steps"), (["--stage", "3", "--set", "trian.steps=3"], "did you mean 'train'")])
+def test_what_a_later_stage_would_refuse_is_refused_before_any(options, refused):
+    answer = subprocess.run([ROOT / "egs/mini/run.sh", *options], capture_output=True, text=True)
+    assert answer.returncode in (1, 2) and refused in answer.stderr and "== stage" not in answer.stdout
+
+
+def test_a_configuration_is_shown_whole(capsys):
+    assert speechrep(["config", "--conf", str(ROOT / "egs/mini/conf/hubert.yaml"), str(ROOT / "egs/mini/conf/asv.yaml"), "--set",
+                      "train.steps=7"]) == 0
+    method, task = yaml.safe_load_all(capsys.readouterr().out)
+    assert (method["method"], method["train"]["steps"], method["model"]["mask_span"]) == ("hubert", 7, 10)
+    assert (task["task"], task["train"]["steps"], task["model"]["scale"]) == ("asv", 7, 30.0)
+    assert speechrep(["config", "--conf", str(ROOT / "egs/mini/conf/mfcc.yaml")]) == 1
+    assert "neither method nor task" in capsys.readouterr().err

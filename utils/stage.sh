@@ -1,6 +1,7 @@
 # Source this in a recipe's run.sh, once $stage and $stop_stage are set. It gives
 #
-#   plan                              what will run: the stages of this script from $stage to $stop_stage
+#   plan                              what will run: the stages of this script from $stage to $stop_stage; stops here for a
+#                                     value of an option that one of them would refuse (see check_options.sh)
 #   if stage N TITLE [ESTIMATE]       true when stage N is to run; prints a heading
 #                                     (where $upstream says what is compared, nothing is pretrained: not the stages 4 and 5)
 #   check_disk MB [FOLDER]            stops here when less than that is free
@@ -11,15 +12,8 @@
 
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/stop.sh"
+. "$(dirname "${BASH_SOURCE[0]}")/check_options.sh"
 _stage_now="" _stage_title="" _stage_began=0
-if ! [[ ${tag:-} =~ ^[A-Za-z0-9_.-]*$ ]]; then
-  echo "${0##*/}: --tag $tag; wanted: letters, digits and _ . - alone, since folders are named by it" >&2
-  exit 2
-fi
-if [ "${iteration:-1}" != 1 ] && { [[ $iteration != [2-9] || -n ${upstream:-} ]] || [[ ,$method, != *,hubert,* && $method != all ]]; }; then
-  echo "${0##*/}: --iteration $iteration; wanted: 1 to 9, above 1 with hubert among the methods and without --upstream" >&2
-  exit 2
-fi
 skip_args=()
 [ "${skip_bad:-false}" = false ] || skip_args=(--skip-bad)
 
@@ -46,6 +40,7 @@ stage() {
 
 # The list is read from the script itself, so that it cannot differ from what runs.
 plan() {
+  check_options
   echo "Stages of ${0##*/}, with what each takes:"
   local number title estimate
   while IFS='|' read -r number title estimate; do
