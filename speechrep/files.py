@@ -110,9 +110,9 @@ def _alive(pid: int) -> bool:
     return True
 
 
-def write_text(path: str | Path, text: str) -> None:
-    """Write `text` as UTF-8, atomically."""
-    with atomic_path(path) as tmp:
+def write_text(path: str | Path, text: str, sync: bool = True) -> None:
+    """Write `text` as UTF-8, atomically. sync: see `atomic_path`."""
+    with atomic_path(path, sync) as tmp:
         tmp.write_text(text, encoding="utf-8")
 
 

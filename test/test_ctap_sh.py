@@ -117,3 +117,13 @@ def test_scores_of_minimal_supervision_say_so(ask):
     scored = {value(line, "--out"): "--note" in line for line in made if line.startswith("score synthesis --keep")}
     assert scored == {f"{run}/{name}/test/score": True for name in ("tts", "tts_regression", "vc")} | {
         f"exp/{name}/test/score": False for name in ("natural", "vocoded/neural-0", "vocoded/griffin-lim")}
+
+
+def test_another_vocoder_stands_beside_the_usual_one(ask):
+    trained, = (line for line in ask("pretrain", vocoder_conf="conf/vocoder_full.yaml") if "vocoder" in line)
+    assert (value(trained, "--conf"), value(trained, "--exp")) == ("conf/vocoder_full.yaml", "exp/vocoder/vocoder_full-0")
+    scored = ask("score", vocoder_conf="conf/vocoder_full.yaml", vocoder="neural")
+    heard = {value(line, "--out"): value(line, "--vocoder") for line in scored if line.startswith(("decode tts", "decode vocoded"))}
+    assert heard == {"exp/vocoded/griffin-lim/test": None, "exp/vocoded/vocoder_full-0/test": "exp/vocoder/vocoder_full-0/best.pt",
+                     "exp/ctap/quick-0/tts/test": "exp/vocoder/vocoder_full-0/best.pt",
+                     "exp/ctap/quick-0/tts_regression/test": "exp/vocoder/vocoder_full-0/best.pt"}

@@ -2,7 +2,7 @@
 #
 #   check_options     stops here for a value of an option that recipes share which a later stage would refuse, hours on
 #
-# It looks at those that are set among $nj, $processes, $device, $vocoder, $tag, $method, $iteration and $conf, and where
+# It looks at those that are set among $nj, $processes, $device, $vocoder, $vocoder_conf, $tag, $method, $iteration and $conf, and where
 # something is to be learned behind other stages, at the configurations with "${set_args[@]}".
 
 _wrong() { # FOUND WANTED
@@ -34,6 +34,7 @@ check_options() {
   if [ "${iteration:-1}" != 1 ] && { [[ $iteration != [2-9] || -n ${upstream:-} ]] || [[ ,$method, != *,hubert,* && $method != all ]]; }; then
     _wrong "--iteration $iteration" "1 to 9, above 1 with hubert among the methods and without --upstream"
   fi
+  [ -z "${vocoder_conf:-}" ] || [ -f "$vocoder_conf" ] || _wrong "--vocoder-conf $vocoder_conf" "a file, as seen from $PWD"
   [ -z "${conf:-}" ] || [ -f "$conf" ] || _wrong "--conf $conf" "a file, as seen from $PWD"
   [ -z "${conf:-}" ] || ! grep -qE '^(method|task):' "$conf" || confs=("$conf")
   if [ "${method:-}" = ctap ] && [ -z "${upstream:-}" ] && ! grep -q '^method: ctap$' "$conf"; then

@@ -5,7 +5,7 @@
 #
 # STAGE is units, pretrain (MORE: --set KEY=VALUE), train, score or report (MORE: its options). run.sh exports conf, seed
 # (or several by commas), nj, processes, labelled_min; tag, which names a training apart from others of its size; vocoder,
-# which makes the speech of CTAP: griffin-lim or neural; count, how many utterances of the test part are spoken and judged;
+# which makes the speech of CTAP: griffin-lim or neural, and vocoder_conf, of which the latter is (conf/vocoder.yaml); count, how many utterances of the test part are spoken and judged;
 # pair_count, how many for each pair of speakers; device, what learns and decodes on (auto).
 set -euo pipefail
 . "$(dirname "$0")/jobs.sh"
@@ -36,7 +36,11 @@ run=$size${tag:+-$tag}-$seed
 exp=exp/ctap/$run
 name=ctap-$run
 best=$exp/best.pt
-neural=exp/vocoder/$seed/best.pt
+# Another vocoder than the usual one stands beside it.
+vocoder_conf=${vocoder_conf:-conf/vocoder.yaml}
+kind=$(basename "$vocoder_conf" .yaml)
+if [ "$kind" = vocoder ]; then kind=neural own_vocoder=$seed; else own_vocoder=$kind-$seed; fi
+neural=exp/vocoder/$own_vocoder/best.pt
 [ "$vocoder" != neural ] || vocoder=$neural
 
 case $stage in
@@ -52,7 +56,7 @@ case $stage in
       speechrep pretrain --conf conf/duration.yaml "${parts[@]}" "${labelled[@]}" --exp "exp/duration/diffusion-$own"
       speechrep pretrain --conf conf/duration.yaml "${parts[@]}" "${labelled[@]}" --exp "exp/duration/regression-$own" \
         --set model.kind=regression
-      speechrep pretrain --conf conf/vocoder.yaml "${parts[@]}" --exp "exp/vocoder/$seed"
+      speechrep pretrain --conf "$vocoder_conf" "${parts[@]}" --exp "exp/vocoder/$own_vocoder"
     }
     nj=2
     background "others-$seed" others
@@ -111,7 +115,7 @@ case $stage in
     # Conversion needs two speakers.
     [ "$(wc -l <data/test/spk2utt)" -lt 2 ] ||
       background vc speak "$name vc" "$exp/vc/test" vc "${voices[@]}" --count "$pair_count" --checkpoint "$best"
-    background vocoded-neural speak "natural, neural vocoder" "exp/vocoded/neural-$seed/test" vocoded --count "$count" \
+    background vocoded-neural speak "natural, ${kind/neural/neural vocoder}" "exp/vocoded/$kind-$seed/test" vocoded --count "$count" \
       --vocoder "$neural"
     background vocoded-griffin-lim speak "natural, Griffin-Lim" exp/vocoded/griffin-lim/test vocoded --count "$count"
     for folder in "$exp/asr_frozen" "$exp/asr_finetuned" "exp/mfcc/asr_frozen-$own"; do

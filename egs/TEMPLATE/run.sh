@@ -25,6 +25,7 @@
 # --sweep B             true: choose each task's learning rate on dev
 # --conf FILE           its configuration: conf/quick.yaml
 # --vocoder VOCODER     what speech is made with: griffin-lim, or neural, the one that stage 5 trains
+# --vocoder-conf FILE   the configuration of that one: conf/vocoder.yaml
 # --labelled-min N      learn from the phones of only so many minutes of one voice (minimal supervision), in rows of its own
 # --seed N              seed of everything that is drawn; several by commas: one after another, into one table
 # --set KEY=VALUE       override a value of --conf; may be repeated
@@ -37,7 +38,7 @@ lang=en
 method=ctap upstream= task=all
 superb_compatible=false sweep=false skip_bad=false
 conf=conf/quick.yaml tag=
-vocoder=griffin-lim
+vocoder=griffin-lim vocoder_conf=conf/vocoder.yaml
 . "$(dirname "$0")/../../utils/parse_options.sh"
 [ -z "$corpus" ] || corpus=$(cd "$corpus" && pwd)
 [ -z "$lexicon" ] || lexicon=$(realpath "$lexicon")
@@ -48,7 +49,7 @@ cd "$(dirname "$0")"
 . "$root/utils/stage.sh"
 
 # What the scripts of the stages 4 to 8 read.
-export method iteration upstream task superb_compatible sweep conf tag seed nj device processes vocoder labelled_min count=30 pair_count=1
+export method iteration upstream task superb_compatible sweep conf tag seed nj device processes vocoder vocoder_conf labelled_min count=30 pair_count=1
 methods=$root/utils/ctap.sh
 [ "$method" = ctap ] || methods=$root/utils/compare_methods.sh
 evaluate=$methods
@@ -72,7 +73,7 @@ if stage 1 "prepare: data folders with text, checked, and phones" "1 min an hour
 fi
 
 if stage 2 "align: when each phone is said" "2 min an hour of speech"; then
-  times=(--exp exp/align --nj "$nj")
+  times=(--exp exp/align --nj "$nj" --textgrids)
   [ -z "$textgrids" ] || times=(--from-textgrids "$textgrids")
   speechrep align "${times[@]}" data/train data/dev data/test
 fi

@@ -3,7 +3,7 @@
 # conversion and recognition with CTAP, their scores and a page to listen to.
 #
 #   ./run.sh                        everything, at the quick size
-#   ./run.sh --conf conf/full.yaml  the full size: a GPU, or about two hours on two cores
+#   ./run.sh --conf conf/full.yaml  the full size: a GPU, or about two hours on two cores, of which one is busy
 #   ./run.sh --stage 5              from pretraining on
 #
 # --corpus FOLDER       the packages' files, already unpacked (default: stage 0 fetches them)
@@ -24,6 +24,7 @@
 # --sweep B             true: choose each task's learning rate on dev
 # --conf FILE           its configuration: conf/quick.yaml or conf/full.yaml
 # --vocoder VOCODER     what speech is made with: griffin-lim, or neural, the one that stage 5 trains
+# --vocoder-conf FILE   the configuration of that one: conf/vocoder.yaml
 # --labelled-min N      learn from the phones of only so many minutes of one voice (minimal supervision), in rows of its own
 # --seed N              seed of everything that is drawn; several by commas: one after another, into one table
 # --set KEY=VALUE       override a value of --conf; may be repeated
@@ -35,7 +36,7 @@ corpus= lexicon=
 method=ctap upstream= task=all
 superb_compatible=false sweep=false skip_bad=false
 conf=conf/quick.yaml tag=
-vocoder=griffin-lim
+vocoder=griffin-lim vocoder_conf=conf/vocoder.yaml
 . "$(dirname "$0")/../../utils/parse_options.sh"
 [ -z "$corpus" ] || corpus=$(cd "$corpus" && pwd)
 [ -z "$lexicon" ] || lexicon=$(realpath "$lexicon")
@@ -45,7 +46,7 @@ cd "$(dirname "$0")"
 . "$root/utils/stage.sh"
 
 # What the scripts of the stages 4 to 8 read.
-export method iteration upstream task superb_compatible sweep conf tag seed nj device processes vocoder labelled_min count=30 pair_count=2
+export method iteration upstream task superb_compatible sweep conf tag seed nj device processes vocoder vocoder_conf labelled_min count=30 pair_count=2
 methods=$root/utils/ctap.sh
 [ "$method" = ctap ] || methods=$root/utils/compare_methods.sh
 evaluate=$methods
@@ -67,7 +68,7 @@ if stage 1 "prepare: data folders, checked, and phones" "10 s"; then
 fi
 
 if stage 2 "align: when each phone is said" "75 s"; then
-  speechrep align --exp exp/align --nj "$nj" data/train data/dev data/test
+  speechrep align --exp exp/align --nj "$nj" --textgrids data/train data/dev data/test
 fi
 
 if stage 3 "dump: log-mel and MFCC features" "20 s"; then

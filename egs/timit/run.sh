@@ -26,6 +26,7 @@
 # --sweep B             true: choose each task's learning rate on dev
 # --conf FILE           its configuration: conf/quick.yaml
 # --vocoder VOCODER     what speech is made with: griffin-lim, or neural, the one that stage 5 trains
+# --vocoder-conf FILE   the configuration of that one: conf/vocoder.yaml
 # --labelled-min N      learn from the phones of only so many minutes of one voice (minimal supervision), in rows of its own
 # --seed N              seed of everything that is drawn; several by commas: one after another, into one table
 # --set KEY=VALUE       override a value of --conf; may be repeated
@@ -38,7 +39,7 @@ phones=48 keep_silences=false times=hand
 method=ctap upstream= task=all
 superb_compatible=false sweep=false skip_bad=false
 conf=conf/quick.yaml tag=
-vocoder=griffin-lim
+vocoder=griffin-lim vocoder_conf=conf/vocoder.yaml
 . "$(dirname "$0")/../../utils/parse_options.sh"
 [ -z "$corpus" ] || corpus=$(cd "$corpus" && pwd)
 cd "$(dirname "$0")"
@@ -47,7 +48,7 @@ cd "$(dirname "$0")"
 . "$root/utils/stage.sh"
 
 # What the scripts of the stages 4 to 8 read.
-export method iteration upstream task superb_compatible sweep conf tag seed nj device processes vocoder labelled_min count=30 pair_count=1
+export method iteration upstream task superb_compatible sweep conf tag seed nj device processes vocoder vocoder_conf labelled_min count=30 pair_count=1
 methods=$root/utils/ctap.sh
 [ "$method" = ctap ] || methods=$root/utils/compare_methods.sh
 evaluate=$methods
@@ -76,7 +77,7 @@ fi
 if stage 2 "align: when each phone is said, set by hand or found"; then
   case $times in
     hand) for folder in data/train $(others); do cp "$folder/ali.true" "$folder/ali"; done ;;
-    aligned) speechrep align --exp exp/align --nj "$nj" data/train $(others) ;;
+    aligned) speechrep align --exp exp/align --nj "$nj" --textgrids data/train $(others) ;;
     *) echo "run.sh: --times $times; wanted: hand or aligned" >&2; exit 2 ;;
   esac
 fi

@@ -1,5 +1,6 @@
 """Aligning whole data folders in parallel jobs, and what it leaves behind."""
 
+import os
 import sys
 from pathlib import Path
 
@@ -65,6 +66,7 @@ def align_folders(folders: list[DataFolder], exp: str | Path, config: AlignConfi
         folder.write("ali", lines)
         rejected += [f"{folder.path}\t{utt}\t{score}\t{reason}" for utt, score, reason in refused]
         counts[str(folder.path)] = len(lines), len(refused)
+    os.sync()
     write_text(exp / "rejected.tsv", "\n".join(rejected) + "\n")
     write_json(exp / "done.json", {"source": source, "outputs": _outputs(exp, folders, textgrids), "counts": counts})
     return counts
@@ -138,7 +140,7 @@ def write_utterance_textgrid(path: Path, result: Aligned, ends: list[float], wor
         else:
             spoken.append(Interval(a, b, "" if word < 0 else words[word] if len(words) == count else phone))
         last = word
-    write_textgrid(path, {"words": spoken, "phones": phones})
+    write_textgrid(path, {"words": spoken, "phones": phones}, sync=False)
 
 
 def import_textgrids(folder: DataFolder, textgrids: str | Path) -> tuple[int, list[str]]:

@@ -18,8 +18,9 @@ class Interval(NamedTuple):
     label: str
 
 
-def write_textgrid(path: str | Path, tiers: dict[str, list[Interval]]) -> None:
-    """Write interval tiers by name. The intervals of a tier must follow each other; gaps are filled with empty ones."""
+def write_textgrid(path: str | Path, tiers: dict[str, list[Interval]], sync: bool = True) -> None:
+    """Write interval tiers by name. The intervals of a tier must follow each other; gaps are filled with empty ones. sync: as
+    of `speechrep.files.atomic_path`."""
     end = max((items[-1].end for items in tiers.values() if items), default=0.0)
     lines = ['File type = "ooTextFile"', 'Object class = "TextGrid"', "", "xmin = 0", f"xmax = {end:.6f}",
              "tiers? <exists>", f"size = {len(tiers)}", "item []:"]
@@ -30,7 +31,7 @@ def write_textgrid(path: str | Path, tiers: dict[str, list[Interval]]) -> None:
         for index, item in enumerate(filled, 1):
             lines += [f"        intervals [{index}]:", f"            xmin = {item.start:.6f}",
                       f"            xmax = {item.end:.6f}", f"            text = {_quoted(item.label)}"]
-    write_text(path, "\n".join(lines) + "\n")
+    write_text(path, "\n".join(lines) + "\n", sync)
 
 
 def read_textgrid(path: str | Path) -> dict[str, list[Interval]]:
