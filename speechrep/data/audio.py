@@ -230,7 +230,7 @@ def refuse_pipe(entry: str) -> None:
     """Raise `SpeechrepError` if the entry is a command."""
     if is_pipe(entry):
         raise SpeechrepError(f"wav.scp holds a command: {entry}", "the name of a sound file",
-                             "write the sounds to files, or allow commands to be run: --allow-pipes")
+                             "write the sounds to files; check, align and dump run commands too, with --allow-pipes")
 
 
 class AudioReader:
