@@ -116,7 +116,10 @@ def test_scores_of_minimal_supervision_say_so(ask):
         "ctap-quick-15min-0"}, "what learnt nothing has no such note"
     scored = {value(line, "--out"): "--note" in line for line in made if line.startswith("score synthesis --keep")}
     assert scored == {f"{run}/{name}/test/score": True for name in ("tts", "tts_regression", "vc")} | {
-        f"exp/{name}/test/score": False for name in ("natural", "vocoded/neural-0", "vocoded/griffin-lim")}
+        f"exp/{name}/test/score": False for name in ("natural", "vocoded/neural-0", "vocoded/griffin-lim", "sources/natural",
+                                                     "sources/griffin-lim")}
+    ceilings = [line for line in made if value(line, "--out") in ("exp/sources/natural/test", "exp/sources/griffin-lim/test")]
+    assert len(ceilings) == 2 and all("--sources --count 1" in line for line in ceilings)
 
 
 def test_another_vocoder_stands_beside_the_usual_one(ask):
@@ -124,6 +127,7 @@ def test_another_vocoder_stands_beside_the_usual_one(ask):
     assert (value(trained, "--conf"), value(trained, "--exp")) == ("conf/vocoder_full.yaml", "exp/vocoder/vocoder_full-0")
     scored = ask("score", vocoder_conf="conf/vocoder_full.yaml", vocoder="neural")
     heard = {value(line, "--out"): value(line, "--vocoder") for line in scored if line.startswith(("decode tts", "decode vocoded"))}
-    assert heard == {"exp/vocoded/griffin-lim/test": None, "exp/vocoded/vocoder_full-0/test": "exp/vocoder/vocoder_full-0/best.pt",
+    assert heard == {"exp/vocoded/griffin-lim/test": None, "exp/sources/griffin-lim/test": None,
+                     "exp/vocoded/vocoder_full-0/test": "exp/vocoder/vocoder_full-0/best.pt",
                      "exp/ctap/quick-0/tts/test": "exp/vocoder/vocoder_full-0/best.pt",
                      "exp/ctap/quick-0/tts_regression/test": "exp/vocoder/vocoder_full-0/best.pt"}

@@ -112,9 +112,13 @@ case $stage in
     background tts speak "$name tts" "$exp/tts/test" "${tts[@]}" --duration "exp/duration/diffusion-$own/best.pt"
     background tts_regression speak "$name tts, regressed durations" "$exp/tts_regression/test" "${tts[@]}" \
       --duration "exp/duration/regression-$own/best.pt"
-    # Conversion needs two speakers.
-    [ "$(wc -l <data/test/spk2utt)" -lt 2 ] ||
+    # Conversion needs two speakers. It says other utterances than text-to-speech, whose ceilings are their own.
+    if [ "$(wc -l <data/test/spk2utt)" -ge 2 ]; then
       background vc speak "$name vc" "$exp/vc/test" vc "${voices[@]}" --count "$pair_count" --checkpoint "$best"
+      sources=(--sources --count "$pair_count")
+      background sources speak "natural, sources of vc" exp/sources/natural/test natural "${sources[@]}"
+      background sources-griffin-lim speak "natural, sources of vc, Griffin-Lim" exp/sources/griffin-lim/test vocoded "${sources[@]}"
+    fi
     background vocoded-neural speak "natural, ${kind/neural/neural vocoder}" "exp/vocoded/$kind-$seed/test" vocoded --count "$count" \
       --vocoder "$neural"
     background vocoded-griffin-lim speak "natural, Griffin-Lim" exp/vocoded/griffin-lim/test vocoded --count "$count"

@@ -95,7 +95,7 @@ if stage 3 "dump: log-mel and MFCC features" "10 s an hour of speech"; then
   done
 fi
 
-if stage 4 "units: clusters of MFCC, for the methods that guess them" "1 min"; then
+if stage 4 "units: clusters of MFCC, for the methods that guess them" "1 min; CTAP none"; then
   "$methods" units
 fi
 

@@ -78,7 +78,7 @@ if stage 3 "dump: log-mel and MFCC features" "15 s"; then
   done
 fi
 
-if stage 4 "units: clusters of MFCC, for the methods that guess them" "1 min"; then
+if stage 4 "units: clusters of MFCC, for the methods that guess them" "1 min; CTAP none"; then
   "$methods" units
 fi
 

@@ -47,6 +47,8 @@ def add_arguments(parser):
                         "the speaker's pauses, a ceiling (default: %(default)s)")
     parser.add_argument("--features", default="logmel", help="vocoded: which dump to read")
     parser.add_argument("--count", type=int, default=0, help="tts, vocoded, natural: utterances; vc: utterances a pair; 0: all")
+    parser.add_argument("--sources", action="store_true", help="natural, vocoded: the utterances that vc takes words from with "
+                        "the same --count and --min-sec, conversion's ceiling")
     parser.add_argument("--min-sec", type=float, default=0.0, help="only utterances of at least this length")
     parser.add_argument("--seed", type=int, default=0, help="of the durations that are drawn")
     parser.add_argument("--device", default="cpu", help="cpu (default), cuda, cuda:1 ...; auto takes a GPU where there is "
@@ -75,6 +77,8 @@ def main(args):
             raise SpeechrepError(f"decode {args.task} without --{name}", cure=f"name it with --{name}")
     if args.labelled and args.task not in ("tts", "prototype"):
         raise SpeechrepError(f"decode {args.task} with --labelled", "it for tts and prototype alone")
+    if args.sources and args.task not in ("natural", "vocoded"):
+        raise SpeechrepError(f"decode {args.task} with --sources", "it for natural and vocoded alone")
     if args.task != "asr" and (args.beam or args.lm):
         raise SpeechrepError(f"decode {args.task} with --beam or --lm", "them for asr alone")
     if args.task == "asr" and args.dev and not args.lm:
@@ -85,7 +89,8 @@ def main(args):
         done.unlink()
     if args.task == "natural":
         from speechrep.tasks import generate
-        generate.natural_speech(out, data, generate.tts_items(data, data, args.count, args.min_sec))
+        chosen = generate.source_items if args.sources else generate.tts_items
+        generate.natural_speech(out, data, chosen(data, data, args.count, args.min_sec))
     elif args.task == "asr":
         from speechrep.tasks.base import load_task
         from speechrep.tasks.beam import Search
@@ -134,6 +139,8 @@ def _source(args) -> str:
     if args.labelled is None:
         # What was made before there was such an option stays as it is.
         del values["labelled"]
+    if not args.sources:
+        del values["sources"]
     if args.task != "tts":
         del values["pauses"]
     for name in MODELS:
@@ -178,7 +185,8 @@ def _speak(args, data, dump, out):
     if args.task == "vocoded":
         settings = read_yaml(dump / args.features / data.path.name / "feats.yaml")
         prompts = DataFolder(args.prompts) if args.prompts else data
-        items = generate.tts_items(data, prompts, args.count, args.min_sec)
+        chosen = generate.source_items if args.sources else generate.tts_items
+        items = chosen(data, prompts, args.count, args.min_sec)
         mels = generate.natural_mels(data, dump / args.features, items)
     else:
         method, prompts = load_method(args.checkpoint, args.device), DataFolder(args.prompts)

@@ -132,6 +132,13 @@ def vc_items(data: DataFolder, prompts: DataFolder, count: int, min_sec: float =
     return items
 
 
+def source_items(data: DataFolder, prompts: DataFolder, count: int, min_sec: float = 0.0) -> list[Item]:
+    """What `vc_items` takes words from, each utterance once, by its own speaker: the ceiling of conversion."""
+    speakers = data.read("utt2spk")
+    sources = sorted({item.content for item in vc_items(data, prompts, count, min_sec)})
+    return [Item(utt, utt, prompt_for(speakers[utt], prompts), speakers[utt], {"utt2parallel": utt}) for utt in sources]
+
+
 def write_speech(out: Path, data: DataFolder, items: list[Item], mels: dict[str, np.ndarray], vocoder: Vocoder,
                  rate_hz: int, alignments: dict[str, str] | None = None, notes: list[str] | None = None) -> DataFolder:
     """Vocode `mels` (utt -> [N, D]) into a data folder at `out`, complete or not at all. `notes`: sentences that scores of

@@ -145,6 +145,8 @@ def test_speech_is_left_as_a_data_folder(root):
         content = vc.read("utt2content")[utt]
         assert vc.read("utt2spk")[utt] != vc.read("utt2source")[utt] == source.read("utt2spk")[content]
         assert vc.seconds[utt] == pytest.approx(source.seconds[content], abs=0.011)
+    sources = [DataFolder(decode(root, kind, "--count", "2", "--sources") / "data") for kind in ("natural", "vocoded")]
+    assert all(found.utts == sorted(set(vc.read("utt2content").values())) for found in sources)
     natural = decode(root, "natural", "--count", "3") / "data"
     assert len(DataFolder(natural).utts) == 3
     arguments = "decode", "natural", "--data", "data/test", "--dump", "dump", "--out", "out/natural"
