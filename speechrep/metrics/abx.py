@@ -12,8 +12,9 @@ speakers, then over ordered pairs of phones; without context over both speakers 
 import functools
 import math
 import zlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from types import ModuleType
 
 import numpy as np
 import torch
@@ -28,7 +29,7 @@ MAX_GROUP = 10
 """Tokens of a phone in a context by a speaker, at the most (ZeroSpeech 2021)."""
 MAX_X_SPEAKERS = 5
 """Speakers of X for an A and B, at the most (ZeroSpeech 2021)."""
-AT_ONCE = 2 ** 22
+AT_ONCE = 2 ** 20
 """Numbers in a batch, of frames and of costs, at the most."""
 BIN = 256
 """Frames of a bin (see `_distances`), up to the end of an item."""
@@ -195,7 +196,7 @@ def _costs(x: torch.Tensor, y: torch.Tensor, distance: str) -> torch.Tensor:
         log_x, log_y = log_x - log_x.mean(-1, keepdim=True), log_y - log_y.mean(-1, keepdim=True)
         own = (x * log_x).sum(-1)[:, :, None] + (y * log_y).sum(-1)[:, None, :]
         return 0.5 * (own - x @ log_y.transpose(1, 2) - log_x @ y.transpose(1, 2))
-    return (x @ y.transpose(1, 2)).clamp(-1, 1).acos() / math.pi
+    return (x @ y.transpose(1, 2)).clamp_(-1, 1).acos_().div_(math.pi)
 
 
 def _pairs_of_items(groups: list[np.ndarray], sizes: np.ndarray, first: np.ndarray, second: np.ndarray,
@@ -231,7 +232,9 @@ def _distances(frames: torch.Tensor, starts: np.ndarray, lengths: np.ndarray, ke
     of two groups' pairs one way round is enough, and with it of two bins; every frame of a bin is compared with every
     frame of another by one matrix product, out of which the pairs take theirs.
     """
-    used = np.unique(np.concatenate([own, other]))
+    used = np.zeros(len(lengths), dtype=bool)
+    used[own] = used[other] = True
+    used = np.flatnonzero(used)
     blocks = {key: number for number, key in enumerate(sorted({keys[i] for i in used.tolist()}))}
     block = np.array([blocks[keys[i]] for i in used.tolist()])
     order = np.lexsort((group[used], block))
@@ -250,23 +253,34 @@ def _distances(frames: torch.Tensor, starts: np.ndarray, lengths: np.ndarray, ke
     step = np.arange(behind[-1]) - np.repeat(before, lengths[used])
     frames = frames[torch.from_numpy(np.repeat(starts[used], lengths[used]) + step).to(frames.device)]
 
-    both, meeting = np.unique(bins[own] * len(widths) + bins[other], return_inverse=True)
+    both, meeting = _numbered(bins[own] * len(widths) + bins[other], len(widths) ** 2)
     rows, columns = both // len(widths), both % len(widths)
     found = np.empty(len(own), dtype=np.float32 if frames.dtype == torch.float32 else np.float64)
     order = np.lexsort((widths[columns], widths[rows]))
     rank = np.empty_like(order)
     rank[order] = np.arange(len(order))
-    pairs = np.argsort(rank[meeting], kind="stable")
-    ends = np.concatenate([[0], np.cumsum(np.bincount(rank[meeting], minlength=len(order)))])
+    ranks = rank[meeting]
+    # Of 16 bits numpy sorts by counting.
+    pairs = np.argsort(ranks.astype(np.uint16) if len(order) <= 2 ** 16 else ranks, kind="stable")
+    ends = np.concatenate([[0], np.cumsum(np.bincount(ranks, minlength=len(order)))])
     for begin, end in _batches(widths[rows[order]], widths[columns[order]], frames.shape[1]):
         now = order[begin:end]
         sides = [frames[torch.from_numpy(np.minimum(begins[side[now]][:, None] + np.arange(widths[side[now]].max()),
                                                     len(frames) - 1)).to(frames.device)] for side in (rows, columns)]
         cost = _costs(*sides, distance)
         some = pairs[ends[begin]:ends[end]]
-        corner = ((rank[meeting[some]] - begin) * cost.shape[1] + place[own[some]]) * cost.shape[2] + place[other[some]]
+        corner = ((ranks[some] - begin) * cost.shape[1] + place[own[some]]) * cost.shape[2] + place[other[some]]
         found[some] = _aligned(cost, corner, lengths[own[some]], lengths[other[some]])
     return found
+
+
+def _numbered(values: np.ndarray, bound: int) -> tuple[np.ndarray, np.ndarray]:
+    """The different ones of values [T] below `bound`, sorted, and which of them each is [T]."""
+    if bound > 4 * len(values):
+        return np.unique(values, return_inverse=True)
+    there = np.zeros(bound, dtype=bool)
+    there[values] = True
+    return np.flatnonzero(there), (np.cumsum(there) - 1)[values]
 
 
 def _batches(rows: np.ndarray, columns: np.ndarray, dim: int) -> Iterator[tuple[int, int]]:
@@ -286,7 +300,7 @@ def _aligned(cost: torch.Tensor, corner: np.ndarray, rows: np.ndarray, columns: 
     found = np.empty(len(corner), dtype=np.float32 if cost.dtype == torch.float32 else np.float64)
     compiled = _compiled() if cost.device.type == "cpu" else None
     if compiled:
-        compiled(cost.reshape(-1).numpy(), cost.shape[2], corner, rows, columns, found)
+        compiled.mean_costs(cost.reshape(-1).numpy(), cost.shape[2], corner, rows, columns, found)
         return found
     order, width, flat, begin = np.lexsort((columns, rows)), cost.shape[2], cost.reshape(-1), 0
     corners = torch.from_numpy(corner).to(cost.device)
@@ -305,17 +319,24 @@ def _aligned(cost: torch.Tensor, corner: np.ndarray, rows: np.ndarray, columns: 
 
 
 @functools.cache
-def _compiled() -> Callable[..., None] | None:
-    """Several times as fast as what torch does side by side, where numba is installed."""
+def _compiled() -> ModuleType | None:
+    """Several times as fast as what torch and numpy do side by side, where numba is installed."""
     try:
-        from speechrep.metrics.compiled_dtw import mean_costs
+        from speechrep.metrics import compiled_dtw
     except ImportError:
         return None
-    return mean_costs
+    return compiled_dtw
 
 
 def _errors(cells: Cells, found: np.ndarray, at_a: np.ndarray, at_b: np.ndarray, sizes: np.ndarray) -> np.ndarray:
-    """The error of each cell [C], cells of the same sizes together; at_a, at_b: where its distances are in `found`."""
+    """The error of each cell [C]; at_a, at_b: where its distances are in `found`."""
+    if compiled := _compiled():
+        right = np.empty(len(cells))
+        counts = sizes[cells.x], sizes[cells.a], sizes[cells.b]
+        compiled.count_nearer(found, at_a, at_b, *counts, right)
+        triplets = counts[0] * counts[2] * np.where(cells.x == cells.a, counts[1] - 1, counts[1])
+        return 1 - right / triplets
+    # Cells of the same sizes together.
     shape = np.stack([sizes[cells.x], sizes[cells.a], sizes[cells.b], cells.x == cells.a], 1)
     kinds, kind = np.unique(shape, axis=0, return_inverse=True)
     errors = np.empty(len(cells))

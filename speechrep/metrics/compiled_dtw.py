@@ -1,4 +1,5 @@
-"""Dynamic time warping of many pairs one after another, compiled for the processor. Needs numba (the extra `suite`)."""
+"""Dynamic time warping of many pairs one after another, and the comparison of what it gives, compiled for the processor.
+Needs numba (the extra `suite`)."""
 
 import numba
 import numpy as np
@@ -32,3 +33,26 @@ def mean_costs(cost: np.ndarray, width: int, corners: np.ndarray, rows: np.ndarr
                 sums[j], sizes[j] = left, left_size
                 diagonal, diagonal_size = up, up_size
         found[pair] = left / left_size
+
+
+@numba.njit(nogil=True, cache=True)
+def count_nearer(found: np.ndarray, at_a: np.ndarray, at_b: np.ndarray, x_sizes: np.ndarray, a_sizes: np.ndarray,
+                 b_sizes: np.ndarray, right: np.ndarray) -> None:
+    """In how many triplets of each cell X is nearer to A than to B, ties counting one half, into `right` [C].
+
+    found: flat; the distances of a cell's Xs to its As begin at at_a, x_sizes rows of a_sizes, those to its Bs at at_b. One that
+    is infinite is nearer to nothing.
+    """
+    for cell in range(len(at_a)):
+        nearer, no_farther = 0, 0
+        for x in range(x_sizes[cell]):
+            to_b = found[at_b[cell] + x * b_sizes[cell]:at_b[cell] + (x + 1) * b_sizes[cell]]
+            for a in range(a_sizes[cell]):
+                to_a = found[at_a[cell] + x * a_sizes[cell] + a]
+                own, equal = 0, 0
+                for distance in to_b:
+                    own += to_a < distance
+                    equal += to_a <= distance
+                nearer += own
+                no_farther += equal
+        right[cell] = 0.5 * (nearer + no_farther)
