@@ -237,7 +237,8 @@ def test_a_new_recipe_from_nothing_to_the_page_and_again(top, tmp_path_factory):
         f"{number}:" for number in range(9)]
     results = (recipe / "exp/RESULTS.md").read_text()
     rows = {line.split("|")[1].strip() for line in results.splitlines() if line.startswith("| ")} - {"system"}
-    assert rows == {"natural", "natural, Griffin-Lim", "natural, neural vocoder", "ctap-quick-0", "ctap-quick-0 tts",
+    assert rows == {"natural", "natural, Griffin-Lim", "natural, neural vocoder", "natural, sources of vc",
+                    "natural, sources of vc, Griffin-Lim", "ctap-quick-0", "ctap-quick-0 tts",
                     "ctap-quick-0 tts, regressed durations", "ctap-quick-0 vc", "random-quick", "logmel", "mfcc",
                     "ctap/quick-0/prototype", "ctap/quick-0/asr_frozen", "ctap/quick-0/asr_finetuned",
                     "mfcc/asr_frozen-0"}

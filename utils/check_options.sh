@@ -34,10 +34,12 @@ check_options() {
   if [ "${iteration:-1}" != 1 ] && { [[ $iteration != [2-9] || -n ${upstream:-} ]] || [[ ,$method, != *,hubert,* && $method != all ]]; }; then
     _wrong "--iteration $iteration" "1 to 9, above 1 with hubert among the methods and without --upstream"
   fi
-  [ -z "${vocoder_conf:-}" ] || [ -f "$vocoder_conf" ] || _wrong "--vocoder-conf $vocoder_conf" "a file, as seen from $PWD"
-  [ -z "${conf:-}" ] || [ -f "$conf" ] || _wrong "--conf $conf" "a file, as seen from $PWD"
-  [ -z "${conf:-}" ] || ! grep -qE '^(method|task):' "$conf" || confs=("$conf")
-  if [ "${method:-}" = ctap ] && [ -z "${upstream:-}" ] && ! grep -q '^method: ctap$' "$conf"; then
+  # A recipe that only scores upstreams has none of the usual ones.
+  for name in vocoder_conf conf; do
+    [[ ${!name:-} =~ ^(conf/(vocoder|quick)\.yaml)?$ || -f ${!name} ]] || _wrong "--${name/_/-} ${!name}" "a file, as seen from $PWD"
+  done
+  [ -z "${conf:-}" ] || ! grep -qsE '^(method|task):' "$conf" || confs=("$conf")
+  if [ "${method:-}" = ctap ] && [ -z "${upstream:-}" ] && ! grep -qs '^method: ctap$' "$conf"; then
     _wrong "--conf $conf" "the configuration of ctap, with a line 'method: ctap'"
   fi
   if [ -n "${method:-}" ] && [[ $method != ctap && $method != all ]]; then

@@ -40,8 +40,8 @@ def count_nearer(found: np.ndarray, at_a: np.ndarray, at_b: np.ndarray, x_sizes:
                  b_sizes: np.ndarray, right: np.ndarray) -> None:
     """In how many triplets of each cell X is nearer to A than to B, ties counting one half, into `right` [C].
 
-    found: flat; the distances of a cell's Xs to its As begin at at_a, x_sizes rows of a_sizes, those to its Bs at at_b. One that
-    is infinite is nearer to nothing.
+    found: flat; the distances of a cell's Xs to its As begin at at_a, x_sizes rows of a_sizes, those to its Bs at at_b.
+    One that is infinite is nearer to nothing.
     """
     for cell in range(len(at_a)):
         nearer, no_farther = 0, 0
