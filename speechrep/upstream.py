@@ -29,11 +29,14 @@ LONG = 2 ** 24
 
 
 def load_method(path: str | Path, device: str | torch.device = "cpu", untrained: bool = False) -> Method:
-    """The method in a checkpoint, in eval mode; `untrained` gives the same network with fresh weights."""
+    """The method in a checkpoint, in eval mode; `untrained` gives the same network with fresh weights, which are others for
+    the checkpoint of another seed, as a floor over seeds has to be."""
     content = checkpoint.load(path, device)
     if "upstream" in content:
         raise SpeechrepError(f"{path}: the checkpoint of a task, {content['method']}", "the checkpoint of a method")
-    method = _make(content["method"], content["config"], checkpoint.load_inventory(content))
+    # Checkpoints of earlier versions do not tell their seed.
+    seed = UNTRAINED_SEED + content.get("seed", 0)
+    method = _make(content["method"], content["config"], checkpoint.load_inventory(content), seed)
     if not untrained:
         try:
             method.load_state_dict(content["model"])
@@ -44,10 +47,10 @@ def load_method(path: str | Path, device: str | torch.device = "cpu", untrained:
     return method.to(device).eval()
 
 
-def _make(name: str, config: dict[str, Any], inventory: Inventory) -> Method:
+def _make(name: str, config: dict[str, Any], inventory: Inventory, seed: int = UNTRAINED_SEED) -> Method:
     cls = find_method(name)
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(UNTRAINED_SEED)
+        torch.manual_seed(seed)
         return cls(build(cls.Config, config, f"config of {name}"), inventory)
 
 

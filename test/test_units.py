@@ -27,6 +27,7 @@ from speechrep.metrics.score import read_score
 from speechrep.released import export
 from speechrep.train import checkpoint
 from speechrep.units import FeatureStream, UnitsConfig, make_units
+from speechrep.upstream import load_method
 
 CTAP = {"kind": "tdnn", "dim": 24, "joint_dim": 16, "prompt_dim": 8, "prompt_frames": 40, "speech_layers": 2,
         "token_layers": 1, "frame_layers": 1, "decoder_layers": 1}
@@ -154,6 +155,19 @@ def test_layers_are_extracted_once(root):
     assert not np.allclose(extract(*named)[-1][dataset.utts[3]], one)
     with pytest.raises(SpeechrepError, match="from 0 to"):
         extract(spec, train, train, root / "dump", root / "cache", [99])
+
+
+def test_the_untrained_network_of_another_seed_is_another(root, tmp_path):
+    """Else the interval over seeds of a floor would be that of the heads alone."""
+    content = checkpoint.load(root / "exp/best.pt")
+    weights = {}
+    for name, kept in (("earlier", content), ("zero", content | {"seed": 0}), ("one", content | {"seed": 1})):
+        checkpoint.save(tmp_path / f"{name}.pt", kept)
+        weights[name] = torch.cat([weight.flatten() for weight in load_method(tmp_path / f"{name}.pt", untrained=True).parameters()])
+    assert torch.equal(weights["zero"], weights["earlier"])
+    assert (weights["zero"] != weights["one"]).float().mean() > 0.5
+    before = torch.cat([weight.flatten() for weight in load_method(tmp_path / "one.pt").parameters()])
+    assert not torch.allclose(before, weights["one"])
 
 
 def test_units_of_a_layer_at_its_frame_rate(root):

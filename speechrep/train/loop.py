@@ -332,7 +332,7 @@ class _Run:
             state = shard.whole(self.average if self.average is not None else self.method.state_dict())
             if self.world.first:
                 checkpoint.save(self.folder / "best.pt", checkpoint.content_of(self.name, self.method, state)
-                                | {"step": self.step, "dev": values, "best": self.best})
+                                | {"step": self.step, "dev": values, "best": self.best, "seed": self.seed})
 
     def save(self, loader) -> None:
         """`last.pt`: all that the next process needs to go on as if nothing had happened."""

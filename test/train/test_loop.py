@@ -17,7 +17,7 @@ from verb_process import finish, kill, start_ranks
 from speechrep.config import read_yaml, write_yaml
 from speechrep.errors import Diverged, SpeechrepError
 from speechrep.files import alone_in
-from speechrep.train import loop
+from speechrep.train import checkpoint, loop
 from speechrep.train.pretrain import pretrain
 
 MODEL = {"kind": "tdnn", "dim": 24, "joint_dim": 16, "prompt_dim": 8, "prompt_frames": 40, "speech_layers": 2,
@@ -307,6 +307,8 @@ def test_wrong_weights_a_foreign_folder_and_a_bad_gradient_are_refused(corpus, t
         run(corpus, tmp_path / "b", write_conf(tmp_path, steps=3))
     with pytest.raises(SpeechrepError, match=r"another configuration or seed \(seed was 0, is now 1\)"):
         run(corpus, tmp_path / "b", write_conf(tmp_path, steps=2), seed=1)
+    run(corpus, tmp_path / "b1", write_conf(tmp_path, steps=2), seed=1)
+    assert [checkpoint.load(tmp_path / name / "best.pt")["seed"] for name in ("b", "b1")] == [0, 1]
     with pytest.raises(SpeechrepError, match="gradient of phase main is not finite"):
         run(corpus, tmp_path / "c", write_conf(tmp_path, weights=WEIGHTS | {"mel_phone": float("inf")}))
     (tmp_path / "d").mkdir()
