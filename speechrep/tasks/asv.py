@@ -262,7 +262,8 @@ def _trials_eer(trials: list[Trial], vectors: Mapping[str, np.ndarray]) -> float
     unheard = sorted({utt for trial in trials for utt in trial[:2]} - set(vectors))
     if unheard:
         raise SpeechrepError(f"dev: {len(unheard)} utterances of trials are not heard, such as '{unheard[0]}'",
-                             "features of all, none too long", "dump this part, or raise train.max_sec")
+                             "features of all, of 0.3 s or more and no more than train.max_sec",
+                             "dump this part, raise train.max_sec, or leave shorter ones out of the trials")
     sides = [np.stack([vectors[trial[i]] for trial in trials]) for i in (0, 1)]
     return eer(cosine(*sides), np.array([target for _, _, target in trials]))[0]
 
