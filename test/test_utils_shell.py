@@ -263,6 +263,7 @@ def test_a_script_that_stops_takes_its_jobs_with_it(tmp_path):
     (["--nj", "0"], "--nj 0; wanted: 1 or more"), (["--device", "gpu"], "--device gpu; wanted: auto, cpu, cuda"),
     (["--vocoder", "hifigan"], "--vocoder hifigan; wanted: griffin-lim or neural"),
     (["--conf", "conf/none.yaml"], "--conf conf/none.yaml; wanted: a file"),
+    (["--vocoder-conf", "conf/none.yaml"], "--vocoder-conf conf/none.yaml; wanted: a file"),
     (["--conf", "conf/asr.yaml"], "--conf conf/asr.yaml; wanted: the configuration of ctap"),
     (["--method", "hubert,hubret"], "--method hubret; wanted: ctap, all, or a method"),
     (["--method", "hubert2,apc", "--set", "model.dims=3"], "unknown key 'dims'"),
