@@ -66,7 +66,12 @@ def most_at_once(number, folder):
     mine = Path(folder, f"running.{number}")
     mine.touch()
     time.sleep(0.2)
-    seen = len(list(Path(folder).glob("running.*")))
+    # On a busy machine a second job may begin later than that; once two have met there is no need to wait for another.
+    met, end = Path(folder, "met"), time.monotonic() + 100
+    while (seen := len(list(Path(folder).glob("running.*")))) < 2 and not met.exists() and time.monotonic() < end:
+        time.sleep(0.05)
+    if seen >= 2:
+        met.touch()
     mine.unlink()
     return seen
 
