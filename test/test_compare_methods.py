@@ -100,6 +100,8 @@ def test_iterations_follow_one_another(tmp_path):
     assert [line.split("--exp ")[1].split()[0] if line.startswith("pretrain") else line.split("--name ")[1].split()[0]
             for line in steps] == ["exp/hubert/small-0", "hubert1-0", "exp/hubert2/small-0", "hubert2-0", "exp/hubert3/small-0"]
     assert "--upstream exp/hubert2/small-0/best.pt" in steps[3] and "model.units=hubert2-0" in steps[4]
+    assert all("--set clusters=200" in line for line in (steps[1], steps[3]))
+    assert ["--set model.codes=200" in line for line in steps] == [False, False, True, False, True]
     assert "hubert3-small=" in ask(tmp_path, "compare_methods.sh", "train", method="hubert,apc", iteration="3")
 
 

@@ -90,8 +90,9 @@ case $stage in
         hubert[2-9])
           from=$(before "$1")
           made=hubert$((${1#hubert} - 1))$tagged-$seed
-          units "$made" "exp/$from/$(size "$from")-$seed/best.pt" --conf "$(conf units)" --set layer=-2
-          pretrain "$1" "$(conf hubert)" --set "model.units=$made" --set model.unit_rate_hz=50 "${@:2}"
+          # Learnt features hold more clusters than MFCC does: HuBERT's paper too has several times as many (100, then 500).
+          units "$made" "exp/$from/$(size "$from")-$seed/best.pt" --conf "$(conf units)" --set layer=-2 --set clusters=200
+          pretrain "$1" "$(conf hubert)" --set "model.units=$made" --set model.unit_rate_hz=50 --set model.codes=200 "${@:2}"
           ;;
         discrete_bert)
           units "vq$tagged-$seed" "exp/vq_wav2vec/$(size vq_wav2vec)-$seed/best.pt" --set clusters=499

@@ -39,6 +39,7 @@ OURS = {
     "speechrep logmel": FeatureConfig(kind="logmel", n_fft=512),
     "speechrep logmel, 1024 points": FeatureConfig(kind="logmel", n_fft=1024, win_samples=800),
     "speechrep fbank": FeatureConfig(kind="fbank"),
+    "speechrep mfcc (13)": FeatureConfig(kind="mfcc", deltas=0),
     "speechrep mfcc (39)": FeatureConfig(kind="mfcc", deltas=2),
 }
 
@@ -69,6 +70,17 @@ def peers() -> dict[str, Callable[[np.ndarray], np.ndarray]]:
     found["torchaudio.compliance.kaldi.fbank"] = lambda x: kaldi.fbank(
         torch.from_numpy(x)[None], num_mel_bins=80).numpy()
     found["torchaudio.compliance.kaldi.mfcc"] = lambda x: kaldi.mfcc(torch.from_numpy(x)[None]).numpy()
+    cepstra = torchaudio.transforms.MFCC(RATE_HZ, n_mfcc=13, melkwargs=dict(n_fft=512, win_length=400, hop_length=160,
+                                                                            n_mels=40))
+    found["torchaudio MFCC (13)"] = lambda x: cepstra(torch.from_numpy(x)).T.numpy()
+    try:
+        import librosa
+        options = dict(sr=RATE_HZ, n_fft=512, win_length=400, hop_length=160)
+        found["librosa melspectrogram + log"] = lambda x: np.log(np.maximum(
+            librosa.feature.melspectrogram(y=x, n_mels=80, **options), 1e-5)).T
+        found["librosa mfcc (13)"] = lambda x: librosa.feature.mfcc(y=x, n_mfcc=13, n_mels=40, **options).T
+    except ImportError:
+        pass
     try:
         import lhotse
         extractor = lhotse.Fbank(lhotse.FbankConfig(num_filters=80))
@@ -77,11 +89,11 @@ def peers() -> dict[str, Callable[[np.ndarray], np.ndarray]]:
         pass
     try:
         import kaldi_native_fbank as knf
-        options = knf.FbankOptions()
-        options.frame_opts.dither, options.mel_opts.num_bins = 0, 80
+        bands = knf.FbankOptions()
+        bands.frame_opts.dither, bands.mel_opts.num_bins = 0, 80
 
         def native(x: np.ndarray) -> np.ndarray:
-            online = knf.OnlineFbank(options)
+            online = knf.OnlineFbank(bands)
             online.accept_waveform(RATE_HZ, x)
             online.input_finished()
             return np.stack([online.get_frame(i) for i in range(online.num_frames_ready)])
