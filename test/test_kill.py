@@ -13,7 +13,7 @@ import pytest
 import yaml
 from suite_corpus import make_recipe
 from toy_corpus import make_corpus
-from verb_process import finish, kill, start
+from verb_process import contents, finish, kill, start
 
 from speechrep.bin import main
 from speechrep.data.folder import write_folder
@@ -29,24 +29,6 @@ CTAP = {"method": "ctap", "weights": {"contrast": 1.0, "mel_speech": 1.0, "mel_p
                   "token_layers": 1, "frame_layers": 1, "decoder_layers": 1, "dropout": 0.1},
         "train": {"steps": 24, "batch_sec": 4, "lr": 0.003, "warmup": 3, "dev_every": 6, "save_every": 3,
                   "log_every": 1, "precision": "fp32", "ema": 0.9}}
-FINAL = {"score.json", "done.json"}
-
-
-def contents(folder: Path) -> dict[str, bytes]:
-    """What every file says, less the time and place at which a score or a run was made, and how long it took; logs of
-    jobs and events aside."""
-    found = {}
-    for path in sorted(folder.rglob("*")):
-        name = path.relative_to(folder)
-        if not path.is_file() or "tensorboard" in name.parts or "log" in name.parts or path.suffix == ".log" \
-                or path.name == "time.json":
-            continue
-        found[str(name)] = path.read_bytes()
-        if path.name in FINAL:
-            values = json.loads(found[str(name)])
-            values.pop("provenance", None), values.pop("train_sec", None)
-            found[str(name)] = json.dumps(values).encode()
-    return found
 
 
 def disturb(root: Path, make, commands: list[list], seed: int, moments: int = MOMENTS) -> None:

@@ -1,6 +1,7 @@
 """Verbs as processes that begin at once: forks of a server that has the packages loaded. For tests that kill them, or that
 need several of them to train together."""
 
+import json
 import multiprocessing
 import os
 import signal
@@ -11,6 +12,8 @@ from pathlib import Path
 LOADED = ["torch", "torch.utils.tensorboard", "torchdata.stateful_dataloader", "speechrep.train.pretrain",
           "speechrep.align.corpus", "speechrep.tasks.represent", "speechrep.tasks.generate", "speechrep.tasks.synthesis_score",
           "speechrep.report.page"]
+
+FINAL = {"score.json", "done.json"}
 
 
 def start(arguments: list, cwd: Path, log: Path, env: dict[str, str] | None = None):
@@ -47,6 +50,23 @@ def kill(process) -> bool:
     os.kill(process.pid, signal.SIGKILL) if process.is_alive() else None
     process.join()
     return process.exitcode == -signal.SIGKILL
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """What every file says, less the time and place at which a score or a run was made, and how long it took; logs of
+    jobs and events aside."""
+    found = {}
+    for path in sorted(folder.rglob("*")):
+        name = path.relative_to(folder)
+        if not path.is_file() or "tensorboard" in name.parts or "log" in name.parts or path.suffix == ".log" \
+                or path.name == "time.json":
+            continue
+        found[str(name)] = path.read_bytes()
+        if path.name in FINAL:
+            values = json.loads(found[str(name)])
+            values.pop("provenance", None), values.pop("train_sec", None)
+            found[str(name)] = json.dumps(values).encode()
+    return found
 
 
 def start_ranks(count: int, arguments: list, cwd: Path, logs: list[Path]) -> list:

@@ -4,6 +4,7 @@
 #
 #   ./run.sh                        everything, at the quick size
 #   ./run.sh --speakers 3 --texts 20    on a corpus of a minute or two
+#   ./run.sh --conf conf/full.yaml  the full size: a GPU, or about an hour and a quarter on two cores
 #   ./run.sh --stage 5              from pretraining on
 #
 # --speakers N          speakers of the corpus; 10 and 2 held out where not given
@@ -22,7 +23,7 @@
 # --task TASK           what --upstream, and methods of speech alone, are compared by: asr,sid,abx ...; all: what the corpus has
 # --superb-compatible B true: take on the reference's habits that change numbers, each of which is named
 # --sweep B             true: choose each task's learning rate on dev
-# --conf FILE           its configuration: conf/quick.yaml
+# --conf FILE           its configuration: conf/quick.yaml or conf/full.yaml
 # --vocoder VOCODER     what speech is made with: griffin-lim, or neural, the one that stage 5 trains
 # --vocoder-conf FILE   the configuration of that one: conf/vocoder.yaml
 # --labelled-min N      learn from the phones of only so many minutes of one voice (minimal supervision), in rows of its own
