@@ -15,6 +15,8 @@ interrupted goes on; what was decoded and scored from a checkpoint that has chan
 on one refused. A task that fails does not keep the others from running: it is named at the end. They leave
 EXP/tasks/SYSTEM-SEED/TASK, and `score` and `table` that of all systems, EXP/METHODS.md and EXP/METHODS.json.
 `report` leaves EXP/report/methods.html and, as pictures for a README, EXP/report/bars.svg and layers.svg.
+--earlier METHODS.json of `table` and `report` adds the rows of a table that was kept: of another day, or of a recipe that
+publishes its own, to compare a new system with.
 
 An upstream is mfcc, fbank, logmel, a checkpoint, random:CHECKPOINT or a folder in transformers' format, or mean: and one
 of these for its means over utterances, with a name of its own as NAME=SPEC; `{seed}` in it stands for the seed. Tasks of
@@ -31,6 +33,9 @@ def add_arguments(parser):
                        ("table", "make the table of what was scored"), ("report", "make the page")):
         made[kind] = own = kinds.add_parser(kind, help=what)
         own.add_argument("--exp", default="exp", help="everything trained and scored (default: %(default)s)")
+        if kind in ("table", "report"):
+            own.add_argument("--earlier", metavar="FILE", help="METHODS.json whose systems and seeds stand in the table too, "
+                             "marked; what EXP has scored itself goes before")
         if kind != "table":
             own.add_argument("--data", default="data", help="folder of data folders (default: %(default)s)")
         if kind not in ("table", "report"):
@@ -125,6 +130,8 @@ def train(args):
 
 def score(args):
     """Decode and score every task of every system, then the table."""
+    from pathlib import Path
+
     from speechrep.provenance import made_from
     runs = _Runs()
     for system, jobs in _rows(args):
@@ -147,17 +154,14 @@ def score(args):
                 kind = "predictions" if (made[0] / "made.json").is_file() else "recognition"
                 runs.run("score", kind, "--part", folder.name, *named, "--out", folder, *made)
         _forget(args, system, jobs)
-    table(args)
+    _table(Path(args.exp))
     runs.end()
 
 
 def table(args):
     """Make the table of all systems that were scored."""
     from pathlib import Path
-
-    from speechrep.report.methods import write_table
-    path = write_table(Path(args.exp))
-    print(path.read_text(encoding="utf-8"), end="")
+    _table(Path(args.exp), _earlier(args))
 
 
 def report(args):
@@ -166,13 +170,24 @@ def report(args):
 
     from speechrep.report.methods_page import make_methods_page
     from speechrep.report.pictures import write_pictures
-    exp = Path(args.exp)
+    exp, earlier = Path(args.exp), _earlier(args)
     if (exp / "METHODS.md").is_file():
         print((exp / "METHODS.md").read_text(encoding="utf-8"), end="")
-    print(make_methods_page(exp, Path(args.data), exp / "report", args.title, [Path(path) for path in args.credits]))
-    if any((exp / "tasks").rglob("score.json")):
-        for path in write_pictures(exp, exp / "report"):
+    print(make_methods_page(exp, Path(args.data), exp / "report", args.title, [Path(path) for path in args.credits],
+                            earlier))
+    if earlier is not None or any((exp / "tasks").rglob("score.json")):
+        for path in write_pictures(exp, exp / "report", earlier):
             print(path)
+
+
+def _table(exp, earlier=None) -> None:
+    from speechrep.report.methods import write_table
+    print(write_table(exp, earlier).read_text(encoding="utf-8"), end="")
+
+
+def _earlier(args):
+    from pathlib import Path
+    return Path(args.earlier) if args.earlier else None
 
 
 class _Runs:

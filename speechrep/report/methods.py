@@ -15,6 +15,7 @@ from speechrep.errors import SpeechrepError
 from speechrep.files import read_json, remove_leftovers, write_json, write_text
 from speechrep.metrics.score import read_score
 from speechrep.metrics.seeds import t_interval
+from speechrep.report.earlier import join_earlier
 from speechrep.report.results import number, role_of
 from speechrep.tasks.base import find_task, task_names, zero_shot_tasks
 from speechrep.tasks.predict import learning_rates
@@ -34,8 +35,9 @@ def main_metrics(score: dict[str, Any]) -> list[str]:
     return [metric for metric in wanted if metric in score["metrics"]] or list(score["metrics"])[:1]
 
 
-def collect_methods(exp: Path) -> dict[str, Any]:
-    """Everything below EXP/tasks as plain values.
+def collect_methods(exp: Path, earlier: Path | None = None) -> dict[str, Any]:
+    """Everything below EXP/tasks as plain values; with it, where `earlier` names one, what stands in a kept METHODS.json
+    (`speechrep.report.earlier`), whose rows say `earlier`.
 
     `columns`: {key, task, part, label, metric, unit, better, conditions}, in which label is the task, with the part where a
     task has several, and conditions are those that the scores state; `systems`: {system, seeds, floor, upstreams,
@@ -67,9 +69,11 @@ def collect_methods(exp: Path) -> dict[str, Any]:
                 stated.append(entry["conditions"])
             system["found"].setdefault(key, {})[score["seed"]] = entry | {
                 "lr": learning_rates(runs), "path": path.relative_to(exp).as_posix(), "run": run}
-    if not columns:
+    if not columns and earlier is None:
         raise SpeechrepError(f"{exp}/tasks: no scores", "score.json of some systems", "run utils/evaluate.sh score first")
     rows = [_system(name, found["found"], found["upstreams"]) for name, found in systems.items()]
+    if earlier is not None:
+        join_earlier(columns, rows, earlier)
     rows.sort(key=lambda row: (row["floor"], row["system"]))
     for row in rows:
         row["beats"] = _beats(row, rows, columns)
@@ -185,7 +189,7 @@ def methods_markdown(found: dict[str, Any], title: str = "Systems by tasks") -> 
     lines = [f"# {title}", "", "| " + " | ".join(heads) + " |", "|---|" + "---:|" * (len(heads) - 1)]
     best = best_of(found)
     for row in rows:
-        cells = [row["system"] + (f" ({len(row['seeds'])} seeds)" if len(row["seeds"]) > 1 else "")]
+        cells = [row["system"] + (f" ({len(row['seeds'])} seeds)" if len(row["seeds"]) > 1 else "") + " †" * ("earlier" in row)]
         cells += [verdict(row["beats"].get(kind)) for kind in floors]
         cells += [_cell(row, column["key"], best) for column in columns]
         cells += costs(row)
@@ -204,6 +208,8 @@ def legend(found: dict[str, Any]) -> list[str]:
              "heard: steps times the batch; training: seconds over all sessions of the run."]
     lines += [f"{' '.join(heading(column)).removesuffix(' ↓').removesuffix(' ↑')}: {' or '.join(column['conditions'])}."
               for column in found["columns"] if column["conditions"]]
+    if names := sorted({row["earlier"] for row in found["systems"] if "earlier" in row}):
+        lines.append(f"†: wholly or in part of an earlier run, from {', '.join(names)}.")
     tasks = dict.fromkeys(column["task"] for column in found["columns"])
     told = [f"{task} {rates}" for task in tasks if (rates := _rates(found, task))]
     return lines + ([f"Learning rates: {'; '.join(told)}."] if told else [])
@@ -278,9 +284,9 @@ def _cell(row: dict[str, Any], key: str, best: dict[str, float]) -> str:
     return " ".join(word for word in (value, interval, mark, told) if word)
 
 
-def write_table(exp: Path) -> Path:
-    """EXP/METHODS.md, whose path is returned, and EXP/METHODS.json beside it."""
-    found = collect_methods(exp)
+def write_table(exp: Path, earlier: Path | None = None) -> Path:
+    """EXP/METHODS.md, whose path is returned, and EXP/METHODS.json beside it; earlier as of `collect_methods`."""
+    found = collect_methods(exp, earlier)
     remove_leftovers(exp, of="METHODS")
     write_json(exp / "METHODS.json", found)
     write_text(exp / "METHODS.md", methods_markdown(found))
