@@ -15,8 +15,10 @@ Codebooks follow by exponential moving average (the paper's section 3.2, decay 0
 Where this file goes its own way. Norms are over the channels of a frame, and over groups of channels of a picture,
 instead of batch norm: features must not depend on the batch. The contrast is softmax by default, which needs fewer
 steps. The vector of each side is projected to the joint space; in the paper the stages are as wide as the space.
-Before that, both means pass a batch norm, of which no layer depends, and codebooks begin as frames of the train part: an
-untrained network gives nearly the same vector for everything, and what is learned first would be to make all of them one.
+Before that, both means pass a batch norm, of which no layer depends, the projections have no bias, and codebooks begin as
+frames of the train part: an untrained network gives nearly the same vector for everything, and what is learned first would
+be to make all of them one. The weights kept are the last: the contrast on dev rises soon, since it grows surer of what it
+gets wrong, while as much or more is found.
 Pictures are varied in training (flip, shift, zoom). `layers` repeats the frames of the coarser stages, so that all layers have
 the rate of the first stage, half that of the features. The paper begins with a picture network trained to classify: give its
 weights as `image_weights`; without, it begins from nothing.
@@ -34,7 +36,7 @@ from torch import nn
 from speechrep.data.dataset import SpeechDataset, spread, to_device
 from speechrep.data.inventory import Inventory
 from speechrep.errors import SpeechrepError
-from speechrep.methods.base import Batch, Method as BaseMethod
+from speechrep.methods.base import LAST, Batch, Method as BaseMethod
 from speechrep.metrics.retrieval import recall_ranks
 from speechrep.nn.batch_norm import BatchNorm
 from speechrep.nn.contrastive import symmetric_contrast
@@ -127,6 +129,7 @@ class Method(BaseMethod):
     needs = ("feats", "image")
     losses = {"main": ("contrast", "commitment_2", "commitment_3")}
     across_batch = frozenset({"contrast"})
+    selects = LAST
 
     def __init__(self, config: Config, inventory: Inventory):
         super().__init__(config, inventory)
@@ -141,10 +144,11 @@ class Method(BaseMethod):
             nn.ModuleList(Block(a if number == 0 else b, b, c.kernel, 2 if number == 0 else 1)
                           for number in range(c.blocks)) for a, b in zip(c.widths, c.widths[1:]))
         self.codebooks = nn.ModuleDict({str(i): EMAQuantizer(c.codes, c.widths[i], c.decay) for i in c.quantized})
-        self.speech_norm, self.speech_out = BatchNorm(c.widths[-1]), nn.Linear(c.widths[-1], c.joint_dim)
+        self.speech_norm, self.speech_out = BatchNorm(c.widths[-1]), nn.Linear(c.widths[-1], c.joint_dim, bias=False)
         self.pictures = ResNet(c.image_layout, c.image_width, "frozen" if c.image_weights else "group",
                                small=c.image_px < 128 and not c.image_weights)
-        self.image_norm, self.image_out = BatchNorm(self.pictures.dim), nn.Linear(self.pictures.dim, c.joint_dim)
+        self.image_norm = BatchNorm(self.pictures.dim)
+        self.image_out = nn.Linear(self.pictures.dim, c.joint_dim, bias=False)
         self.log_scale = nn.Parameter(torch.tensor(math.log(1 / 0.07)), requires_grad=c.loss == "infonce")
         # A checkpoint holds the weights; the file is wanted only where training begins.
         self.register_buffer("pretrained", torch.tensor(False))

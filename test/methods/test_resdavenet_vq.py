@@ -154,6 +154,15 @@ def test_metrics_know_chance(batch_and_inventory):
     assert 1 <= values["perplexity_2"] <= 6 and 0 <= values["spread_speech"] <= 1
 
 
+def test_projected_vectors_have_no_mean_in_common(batch_and_inventory):
+    """In training, so that not all can become one."""
+    batch, inventory = batch_and_inventory
+    method = make(inventory).train()
+    stages, lengths, _, _ = method.encode(batch["feats"], batch["feats_lengths"])
+    for vectors in (method.speech_vector(stages[-1], lengths[-1]), method.image_vector(batch["image"])):
+        assert float(vectors.mean(0).detach().abs().max()) < 1e-5 < float(vectors.std(0).detach().max())
+
+
 def test_collapse_is_seen(batch_and_inventory):
     method = make(batch_and_inventory[1])
     healthy = {"spread_speech": 0.7, "spread_image": 0.6, "perplexity_2": 4.0}
