@@ -17,15 +17,15 @@ def make_methods_page(exp: Path, data: Path, out: Path, title: str = "", credits
     """Write OUT/methods.html, of all that stands in EXP/tasks and of the runs in EXP, and return its path.
 
     One file that needs no network; what is missing is named with the command that makes it. credits: text files that
-    must go with the corpus's audio. earlier: as of `collect_methods`. Raises `SpeechrepError` for a missing `exp`, an unreadable file of credits, and a
-    score file that is none.
+    must go with the corpus's audio. earlier: as of `collect_methods`. Raises `SpeechrepError` for a missing `exp`, an
+    unreadable file of credits, and a score file that is none.
     """
     if not exp.is_dir():
         raise SpeechrepError(f"{exp}: no such folder", "an experiment folder", "run the earlier stages")
     said, runs = credits_of(credits), collect.find_runs(exp)
     pretrained = [run for run in runs if not run.name.startswith("tasks/")]
-    sections = [*_table(exp, earlier), _layers(exp), _overview(pretrained), curves_section(pretrained, closed=True), runs_section(runs),
-                data_section(data, said)]
+    sections = [*_table(exp, earlier), _layers(exp), _overview(pretrained), curves_section(pretrained, closed=True),
+                runs_section(runs), data_section(data, said)]
     return render(sections, title or f"{exp.resolve().parent.name}: methods", out / "methods.html")
 
 
@@ -42,7 +42,8 @@ def _table(exp: Path, earlier: Path | None) -> list[Section]:
     for row in found["systems"]:
         cells = [(*methods.cell_parts(row, column["key"]), not row["floor"] and column["key"] in row["scores"]
                   and best.get(column["key"]) == row["scores"][column["key"]]["value"]) for column in found["columns"]]
-        rows.append({"system": row["system"] + " †" * ("earlier" in row), "floor": row["floor"], "seeds": len(row["seeds"]), "cells": cells,
+        rows.append({"system": row["system"] + " †" * ("earlier" in row), "floor": row["floor"],
+                     "seeds": len(row["seeds"]), "cells": cells,
                      "verdicts": [methods.verdict(row["beats"].get(kind)) for kind in floors], "costs": methods.costs(row),
                      "upstreams": row["upstreams"], "paths": _paths(row)})
     table.content = {"heads": [methods.heading(column) for column in found["columns"]], "rows": rows, "floors": floors,

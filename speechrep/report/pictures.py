@@ -10,7 +10,8 @@ from speechrep.report.methods_page import find_weights
 
 def write_pictures(exp: Path, out: Path, earlier: Path | None = None) -> list[Path]:
     """OUT/bars.svg and, where tasks have learned weights of several layers, OUT/layers.svg, of all that stands in EXP/tasks,
-    in the first with what `earlier` has (see `collect_methods`); their paths. The same scores give the same bytes. Raises `SpeechrepError` if nothing is scored."""
+    in the first with what `earlier` has (see `collect_methods`); their paths. The same scores give the same bytes. Raises
+    `SpeechrepError` if nothing is scored."""
     figures = {"bars.svg": methods_plots.bars(collect_methods(exp, earlier))}
     weights = find_weights(exp)
     if weights:
