@@ -10,6 +10,7 @@ import torch
 from suite_corpus import TRAIN, make_recipe, write_conf
 from verb_server import speechrep_at_once
 
+from speechrep.config import read_yaml
 from speechrep.files import read_json
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -103,6 +104,14 @@ def test_iterations_follow_one_another(tmp_path):
     assert all("--set clusters=200" in line for line in (steps[1], steps[3]))
     assert ["--set model.codes=200" in line for line in steps] == [False, False, True, False, True]
     assert "hubert3-small=" in ask(tmp_path, "compare_methods.sh", "train", method="hubert,apc", iteration="3")
+
+
+def test_all_is_every_small_configuration_and_the_second_iteration(tmp_path):
+    said = ask(tmp_path, "compare_methods.sh", "pretrain", method="all").splitlines()
+    trained = [line.split("--exp exp/")[1].split("/")[0] for line in said if line.startswith("pretrain")]
+    small = {path.stem for path in (ROOT / "egs/mini/conf").glob("*.yaml") if "method" in read_yaml(path)
+             and not path.stem.endswith("_base")} - {"full", "quick", "duration", "vocoder"}
+    assert sorted(trained) == sorted(small | {"hubert2", "ctap"})
 
 
 @pytest.mark.parametrize("method, iteration, upstream", [

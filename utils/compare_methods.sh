@@ -18,8 +18,8 @@ set -euo pipefail
 stage=$1 names=$method device=${device:-auto}
 shift
 if [ "$names" = all ]; then
-  names=apc,vq_apc,mockingjay,tera,decoar2,pase,vqvae,cpc,vq_wav2vec,discrete_bert,wav2vec2,hubert,hubert2
-  names+=,wavlm,data2vec,mt4ssl,ctap
+  names=apc,vq_apc,mockingjay,tera,decoar2,pase,vqvae,cpc,vq_wav2vec,vq_wav2vec_kmeans,discrete_bert,wav2vec2,hubert
+  names+=,hubert2,wavlm,data2vec,mt4ssl,ctap
   # Pictures are in some corpora only.
   [ ! -f conf/resdavenet_vq.yaml ] || names+=,resdavenet_vq
 fi
