@@ -279,7 +279,8 @@ def _cell(row: dict[str, Any], key: str, best: dict[str, float]) -> str:
         return value
     if not row["floor"] and best.get(key) == entry["value"]:
         value = f"**{value}**"
-    count = len(entry["by_seed"])
+    # A kept mean may stand without its seeds, which are then the row's.
+    count = len(entry["by_seed"]) or len(row["seeds"])
     told = f"({count} seed{'s' * (count > 1)})" if count != len(row["seeds"]) else ""
     return " ".join(word for word in (value, interval, mark, told) if word)
 
