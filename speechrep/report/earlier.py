@@ -68,7 +68,8 @@ def _join_row(own: dict[str, Any], kept: dict[str, Any]) -> bool:
         joined = entry if mine is None else _joined(mine, entry)
         if joined is not mine:
             own["scores"][key], added = joined, True
-    own["seeds"] = sorted({*own["seeds"], *kept["seeds"]}, key=str)
+    if added:
+        own["seeds"] = sorted({*own["seeds"], *kept["seeds"]}, key=str)
     for name in COSTS:
         if own[name] is None:
             own[name] = kept[name]

@@ -62,13 +62,15 @@ def test_a_kept_row_of_a_mean_alone_stands_as_it_is(exp, kept):
     table = read_json(kept)
     cpc = next(row for row in table["systems"] if row["system"] == "cpc")
     cpc["scores"][KEY] |= {"value": 51.0, "low": 49.0, "high": 53.0, "over": "seeds", "by_seed": {}}
+    cpc["seeds"] = [0, 1, 2]
     write_json(kept, table)
     rows = {row["system"]: row for row in collect_methods(exp, kept)["systems"]}
     assert [rows["cpc"]["scores"][KEY][name] for name in ("value", "low", "high")] == [51, 49, 53]
     assert "seed)" not in write_table(exp, kept).read_text()
     put(exp, "cpc", 0, 58.0)
     cpc = next(row for row in collect_methods(exp, kept)["systems"] if row["system"] == "cpc")
-    assert cpc["scores"][KEY]["value"] == 58 and "earlier" not in cpc, "of what has no seeds nothing can be joined"
+    assert cpc["scores"][KEY]["value"] == 58, "of what has no seeds nothing can be joined"
+    assert cpc["seeds"] == [0] and "earlier" not in cpc
 
 
 def test_the_commands(exp, kept, capsys, monkeypatch):
