@@ -11,7 +11,7 @@ import hashlib
 import math
 import shutil
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -35,6 +35,8 @@ MOST_AT_ONCE = 40
 """Utterances in a batch, at the most."""
 MEAN = ".mean"
 """What the folder of a layer's means ends in."""
+LEAST_DEVIATION = 1e-5
+"""A dimension that varies less is divided by this: what is constant stays near 0."""
 
 
 def open_upstream(spec: str, train: DataFolder, dump: Path, device: str = "cpu") -> Upstream:
@@ -156,6 +158,52 @@ class Means(Mapping[str, np.ndarray]):
 
     def __len__(self) -> int:
         return len(self._frames)
+
+
+class Standardised(Mapping[str, np.ndarray]):
+    """Utterance -> features [N, D], each dimension less its mean and over its deviation within the utterance's group, which
+    takes out much of what tells voices and rooms (van Niekerk et al. 2021, arXiv 2108.00917).
+
+    groups: utterance -> group, such as its speaker; an utterance without one stands alone. What a group's frames are like is
+    worked out when first asked for, from one utterance after another.
+    """
+
+    def __init__(self, frames: Mapping[str, np.ndarray], groups: Mapping[str, str]):
+        self._frames, self._group, self._members = frames, dict(groups), dict[str, list[str]]()
+        for utt in frames:
+            if utt in self._group:
+                self._members.setdefault(self._group[utt], []).append(utt)
+        self._found = dict[str, tuple[np.ndarray, np.ndarray]]()
+
+    def __getitem__(self, utt: str) -> np.ndarray:
+        frames = self._frames[utt]
+        group = self._group.get(utt)
+        if group is None:
+            mean, deviation = _moments([frames])
+        else:
+            if group not in self._found:
+                self._found[group] = _moments(self._frames[member] for member in self._members[group])
+            mean, deviation = self._found[group]
+        return (frames - mean) / deviation
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._frames)
+
+    def __len__(self) -> int:
+        return len(self._frames)
+
+
+def _moments(parts: Iterable[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """The mean [D] and deviation [D], `LEAST_DEVIATION` at the least, of all frames of the parts [N, D]."""
+    count, mean, squares = 0, np.zeros(1), np.zeros(1)
+    for part in parts:
+        if len(part):
+            part = part.astype(np.float64)
+            own = part.mean(0)
+            step, total = own - mean, count + len(part)
+            squares = squares + ((part - own) ** 2).sum(0) + step ** 2 * (count * len(part) / total)
+            mean, count = mean + step * (len(part) / total), total
+    return mean.astype(np.float32), np.maximum(np.sqrt(squares / max(count, 1)), LEAST_DEVIATION).astype(np.float32)
 
 
 def mean_of(frames: np.ndarray) -> np.ndarray:

@@ -64,6 +64,8 @@ def add_arguments(parser) -> None:
     apart.add_argument("--dev", type=Path, help="data folder on which the layer is chosen, in place of --layer")
     apart.add_argument("--distance", default="angular", help="of frames (%(default)s)",
                        choices=("angular", "cosine", "euclidean", "kl_symmetric", "identical"))
+    apart.add_argument("--standardise", choices=("utterance", "speaker"), help="frames less the mean and over the deviation "
+                       "of their utterance, or of all their speaker's, in each dimension (default: as they are)")
     apart.add_argument("--cache", type=Path, help="folder where the layers of upstreams are kept, such as dump/layers")
     asked = kinds.add_parser("qbe", help="in which recordings a spoken query is said (query by example)")
     asked.add_argument("--queries", type=Path, required=True, help="data folder of queries for --test, with relevance")
@@ -145,7 +147,7 @@ def abx(args) -> None:
     from speechrep.tasks.abx import score_abx
     score = score_abx(args.upstream, DataFolder(args.train), DataFolder(args.test), args.dump, args.out, args.system,
                       args.seed, args.layer, args.distance, args.items, args.cache,
-                      args.device, DataFolder(args.dev) if args.dev else None)
+                      args.device, DataFolder(args.dev) if args.dev else None, args.standardise)
     print(results_markdown([score], ""), end="")
 
 

@@ -15,7 +15,7 @@ import torch
 from speechrep.data.alignment import read_ali
 from speechrep.data.folder import DataFolder, tables_digest
 from speechrep.errors import SpeechrepError
-from speechrep.extract import extract, fingerprint, layer_features, layer_number, open_dataset, open_upstream
+from speechrep.extract import Standardised, extract, fingerprint, layer_features, layer_number, open_dataset, open_upstream
 from speechrep.files import read_json, write_text
 from speechrep.metrics.abx import (MAX_GROUP, MAX_X_SPEAKERS, Abx, Cells, Item, abx, cell_names, collapse, frame_range,
                                    make_cells)
@@ -31,6 +31,8 @@ CONDITIONS = {"abx_within": (False, True), "abx_across": (True, True), "abx_with
 OWN_ITEMS = "items.item"
 """The item file that a data folder may have, as ZeroSpeech 2021's phonetic parts do."""
 MAIN = ("abx_within", "abx_across")
+STANDARDISED = ("utterance", "speaker")
+"""Within what frames may be standardised."""
 PARTS = {"--train": "train", "--dev": "dev", "--test": "test"}
 CLEAN = "phonetic_dev_clean"
 
@@ -112,7 +114,7 @@ def read_items(path: Path) -> list[Token]:
 
 def score_abx(spec: str, train: DataFolder, test: DataFolder, dump: Path, out: Path, system: str, seed: int,
               layer: int = -1, distance: str = "angular", items: Path | None = None, cache: Path | None = None,
-              device: str = "cpu", dev: DataFolder | None = None) -> dict:
+              device: str = "cpu", dev: DataFolder | None = None, standardise: str | None = None) -> dict:
     """ABX errors of a layer of `spec` on `test`, into out/score.json, with the tokens (triphones.item, phones.item), the
     error of every cell (cells.tsv.gz), of which alone the score is made (`score_files`), and that of every pair of phones
     (pairs.tsv) beside it.
@@ -122,6 +124,8 @@ def score_abx(spec: str, train: DataFolder, test: DataFolder, dump: Path, out: P
     cache: where layers are kept for several tasks.
     dev: a part on which the layer is chosen, that of the least mean error; `layer` is then not looked at. Its tokens are
     made as those of `test` are: from its own items.item, where it has one and `items` is given, or from `ali`.
+    standardise: one of `STANDARDISED`: each dimension less the mean and over the deviation of the frames of its utterance, or
+    of all of its speaker in that part; None compares frames as they are.
     The intervals are over unordered pairs of phones. Raises `SpeechrepError`, of `test` and of `dev`, where there is nothing
     to compare, for tokens of unknown utterances, for those of utterances that have no features, and for an upstream of one
     vector an utterance.
@@ -145,19 +149,19 @@ def score_abx(spec: str, train: DataFolder, test: DataFolder, dump: Path, out: P
         if cache is not None:
             # All layers in one pass; what each look below asks for is then there.
             extract(spec, dev, train, dump, cache, list(range(len(upstream.dims))), device=str(upstream.mean.device))
-        means = [_mean_error(_errors(spec, dev, own, train, dump, cache, upstream, number, distance)[0])
+        means = [_mean_error(_errors(spec, dev, own, train, dump, cache, upstream, number, distance, standardise)[0])
                  for number in range(len(upstream.dims))]
         if not np.isfinite(means).any():
             raise _nothing_to_compare(dev)
         layer = int(np.argmin(means))
-    found, notes = _errors(spec, test, made, train, dump, cache, upstream, layer, distance)
+    found, notes = _errors(spec, test, made, train, dump, cache, upstream, layer, distance, standardise)
     if not found:
         raise _nothing_to_compare(test)
     settings = {"upstream": spec, "upstream_digest": fingerprint(spec, train, dump),
                 "data_digest": tables_digest(test.path, *([dev.path] if dev else []), *([items] if items else [])),
                 "layer": layer_number(upstream, layer), "distance": distance, "max_group": MAX_GROUP,
                 "max_x_speakers": MAX_X_SPEAKERS, "items": str(items) if items else None,
-                "dev": str(dev.path) if dev else None}
+                "dev": str(dev.path) if dev else None, "standardise": standardise}
     data = {test.path.name: {name: {"cells": len(result.cells), "triplets": result.triplets}
                              for name, (_, result) in found.items()}}
     pairs = {name: result.pairs for name, (_, result) in found.items()}
@@ -182,7 +186,7 @@ def score_files(folder: Path) -> Scored:
         triplets = sum(int(value_of(path, row[-1])) for row in rows)
         check_count(path, f"triplets of {condition}", triplets, counts["triplets"])
         pairs = collapse([tuple(row[:-2]) for row in rows], [value_of(path, row[-2]) for row in rows])
-        metrics[condition] = _metric(pairs, triplets)
+        metrics[condition] = _metric(pairs, triplets, made["config"].get("standardise"))
     chosen = ["each system's layer is the one of least error on dev"] if made["config"]["dev"] else []
     return Scored(metrics, {}, [*made["notes"], *chosen, "the intervals are over pairs of phones"])
 
@@ -204,8 +208,8 @@ def _mean_error(found: Mapping[str, tuple[Cells, Abx]]) -> float:
 
 
 def _errors(spec: str, test: DataFolder, made: Mapping[bool, list[Token]], train: DataFolder, dump: Path,
-            cache: Path | None, upstream, layer: int,
-            distance: str) -> tuple[dict[str, tuple[Cells, Abx]], list[str]]:
+            cache: Path | None, upstream, layer: int, distance: str,
+            standardise: str | None) -> tuple[dict[str, tuple[Cells, Abx]], list[str]]:
     """The cells and their result of every condition that has something to compare, and notes. Raises `SpeechrepError` for
     tokens of utterances without features: hard ones that are left out must not make a system better."""
     languages = test.read("utt2lang") if test.has("utt2lang") else {}
@@ -217,6 +221,8 @@ def _errors(spec: str, test: DataFolder, made: Mapping[bool, list[Token]], train
                              f"features, such as {', '.join(missing[:3])}", "features of every utterance with a token",
                              "run stage 3 (dump) again")
     lengths = {utt: len(features[utt]) for utt in utts}
+    if standardise is not None:
+        features = Standardised(features, test.labels("utt2spk") if standardise == "speaker" else {})
     found, notes, left_out = {}, [], 0
     for name, (across, in_context) in CONDITIONS.items():
         tokens = made[in_context]
@@ -264,14 +270,15 @@ def _frames(features: Mapping[str, np.ndarray], tokens: list[Token], spans: list
     return torch.from_numpy(np.concatenate(rows)).float(), placed
 
 
-def _metric(pairs: Mapping[tuple[str, str], float], triplets: int) -> dict:
+def _metric(pairs: Mapping[tuple[str, str], float], triplets: int, standardised: str | None) -> dict:
     """The error with an interval over unordered pairs of phones."""
     both: dict[tuple[str, ...], list[float]] = {}
     for pair, error in pairs.items():
         both.setdefault(tuple(sorted(pair)), []).append(error)
     sums, counts = np.array([(sum(errors), len(errors)) for errors in both.values()]).T
     value = ratio_interval(sums, counts)
-    return metric(*(100 * v for v in value), n=triplets, unit="%", better="lower")
+    how = f"frames less the mean and over the deviation of their {standardised}" if standardised else ""
+    return metric(*(100 * v for v in value), n=triplets, unit="%", better="lower", conditions=how)
 
 
 def _pairs_table(found: Mapping[str, Mapping[tuple[str, str], float]]) -> str:

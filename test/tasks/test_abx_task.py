@@ -13,6 +13,7 @@ from speechrep.data.ark import read_scp
 from speechrep.data.dataset import take_inventory
 from speechrep.data.folder import read_table, write_folder, write_table
 from speechrep.errors import SpeechrepError
+from speechrep.extract import Standardised
 from speechrep.methods import apc
 from speechrep.metrics.score import read_score
 from speechrep.tasks import abx
@@ -90,6 +91,46 @@ def test_frames_are_those_of_the_token(root, tmp_path):
         inside = (centres >= token.onset - 1e-9) & (centres <= token.offset + 1e-9)
         np.testing.assert_allclose(frames[slice(*placed[i].frames)].numpy(), features[token.utt][inside], rtol=1e-5,
                                    atol=1e-5)
+
+
+@pytest.mark.parametrize("within", abx.STANDARDISED)
+def test_standardised_frames_do_not_tell_channels(root, tmp_path, monkeypatch, within):
+    """What scales and shifts each dimension of an utterance, or of a speaker, changes scores, but not those of standardised
+    frames."""
+    plain, standardised = score(root, tmp_path / "plain"), score(root, tmp_path / "own", standardise=within)
+    speakers, real = folder(root, "test").labels("utt2spk"), abx._features
+
+    def through_channels(*arguments):
+        found = {}
+        for utt, frames in real(*arguments).items():
+            rng = np.random.default_rng(int.from_bytes((utt if within == "utterance" else speakers[utt]).encode(), "big"))
+            found[utt] = frames * rng.uniform(0.2, 5, frames.shape[1]) + rng.normal(0, 9, frames.shape[1])
+        return found
+
+    monkeypatch.setattr(abx, "_features", through_channels)
+    spoilt, mended = score(root, tmp_path / "spoilt"), score(root, tmp_path / "mended", standardise=within)
+    assert any(abs(entry["value"] - plain["metrics"][name]["value"]) > 1 for name, entry in spoilt["metrics"].items())
+    for name, entry in standardised["metrics"].items():
+        assert mended["metrics"][name]["value"] == pytest.approx(entry["value"], abs=0.3)
+        assert entry["conditions"] == f"frames less the mean and over the deviation of their {within}"
+        assert "conditions" not in plain["metrics"][name]
+    assert standardised["provenance"]["config"]["standardise"] == within
+
+
+def test_frames_are_standardised_by_group():
+    """By hand, and for frames of many utterances as for all in one; one without a group stands alone."""
+    rng = np.random.default_rng(0)
+    frames = {name: rng.normal(3, 2, (count, 4)).astype(np.float32) for name, count in zip("abcd", (5, 9, 0, 7))}
+    frames["a"][:, 2] = frames["b"][:, 2] = 1.5
+    found = Standardised(frames, {"a": "s", "b": "s", "c": "s"})
+    assert list(found) == list("abcd") and len(found) == 4
+    together = np.concatenate([frames["a"], frames["b"]])
+    deviation = together.std(0)
+    assert deviation[2] == 0
+    deviation[2] = 1
+    np.testing.assert_allclose(found["b"], (frames["b"] - together.mean(0)) / deviation, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(found["d"], (frames["d"] - frames["d"].mean(0)) / frames["d"].std(0), rtol=1e-4, atol=1e-5)
+    assert found["c"].shape == (0, 4)
 
 
 def test_languages_are_kept_apart(root, tmp_path):
