@@ -11,7 +11,7 @@ import hashlib
 import math
 import shutil
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -21,7 +21,7 @@ import torch
 from speechrep.bundles import is_bundle
 from speechrep.data.ark import ArkWriter, read_scp
 from speechrep.data.dataset import SpeechDataset, collate, take_inventory, to_device
-from speechrep.data.dump import MAX_ARK_SEC, MIN_ARK_SEC, MIN_ARKS
+from speechrep.data.dump import MAX_ARK_SEC, MIN_ARK_SEC, MIN_ARKS, Moments
 from speechrep.data.folder import DataFolder, split, write_table
 from speechrep.errors import SpeechrepError
 from speechrep.files import alone_in, read_json, write_json
@@ -35,8 +35,6 @@ MOST_AT_ONCE = 40
 """Utterances in a batch, at the most."""
 MEAN = ".mean"
 """What the folder of a layer's means ends in."""
-LEAST_DEVIATION = 1e-5
-"""A dimension that varies less is divided by this: what is constant stays near 0."""
 
 
 def open_upstream(spec: str, train: DataFolder, dump: Path, device: str = "cpu") -> Upstream:
@@ -176,34 +174,28 @@ class Standardised(Mapping[str, np.ndarray]):
         self._found = dict[str, tuple[np.ndarray, np.ndarray]]()
 
     def __getitem__(self, utt: str) -> np.ndarray:
-        frames = self._frames[utt]
-        group = self._group.get(utt)
+        frames, group = self._frames[utt], self._group.get(utt)
+        if not len(frames):
+            return frames
         if group is None:
-            mean, deviation = _moments([frames])
+            mean, std = self._statistics([utt])
         else:
             if group not in self._found:
-                self._found[group] = _moments(self._frames[member] for member in self._members[group])
-            mean, deviation = self._found[group]
-        return (frames - mean) / deviation
+                self._found[group] = self._statistics(self._members[group])
+            mean, std = self._found[group]
+        return ((frames - mean) / std).astype(np.float32)
+
+    def _statistics(self, utts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+        moments = Moments(self._frames[utts[0]].shape[1])
+        for utt in utts:
+            moments.add(self._frames[utt])
+        return moments.mean_std()
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._frames)
 
     def __len__(self) -> int:
         return len(self._frames)
-
-
-def _moments(parts: Iterable[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-    """The mean [D] and deviation [D], `LEAST_DEVIATION` at the least, of all frames of the parts [N, D]."""
-    count, mean, squares = 0, np.zeros(1), np.zeros(1)
-    for part in parts:
-        if len(part):
-            part = part.astype(np.float64)
-            own = part.mean(0)
-            step, total = own - mean, count + len(part)
-            squares = squares + ((part - own) ** 2).sum(0) + step ** 2 * (count * len(part) / total)
-            mean, count = mean + step * (len(part) / total), total
-    return mean.astype(np.float32), np.maximum(np.sqrt(squares / max(count, 1)), LEAST_DEVIATION).astype(np.float32)
 
 
 def mean_of(frames: np.ndarray) -> np.ndarray:
