@@ -3,6 +3,8 @@
 import pytest
 import torch
 import torch.nn.functional as F
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from speechrep.nn.front import MelFront, WaveFront, scale_gradient, unit_audio
 from speechrep.nn.strided_conv import strided_conv
@@ -97,3 +99,45 @@ def test_scale_gradient():
     x = torch.ones(3, requires_grad=True)
     (scale_gradient(x, 0.1) * 2).sum().backward()
     torch.testing.assert_close(x.grad, torch.full((3,), 0.2))
+
+
+class Touched(TorchDispatchMode):
+    """Counts the elements that operators read and write, which is what a front end's time goes into."""
+
+    count = 0
+
+    def __torch_dispatch__(self, function, types, arguments=(), named=None):
+        result = function(*arguments, **(named or {}))
+        if not function.is_view:
+            self.count += sum(leaf.numel() for leaf in tree_leaves((arguments, named, result)) if torch.is_tensor(leaf))
+        return result
+
+
+def costs(front, *lengths: int) -> tuple[int, int]:
+    """Elements touched in a step, forward and backward, and elements kept between the two."""
+    kept = {}
+
+    def keep(tensor):
+        kept[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().size() // tensor.element_size()
+        return tensor
+
+    shape = (len(lengths), max(lengths)) + (() if isinstance(front, WaveFront) else (8,))
+    with Touched() as touched, torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        heard = front.rows if isinstance(front, WaveFront) else front
+        heard(torch.randn(shape), torch.tensor(lengths))[0].sum().backward()
+    return touched.count, sum(kept.values())
+
+
+@pytest.mark.parametrize("norm", ["group", "layer", "mel"])
+def test_a_step_costs_in_proportion_to_the_audio(norm):
+    """Work and memory grow by as much from three units of length to four as from one to two, and a waveform's padding costs
+    next to nothing."""
+    front = MelFront(8, 8, 2) if norm == "mel" else WaveFront(8, KERNELS, STRIDES, norm)
+    unit = 1024 if norm == "mel" else 5 * 2048
+    one, two, three, four = (costs(front, unit * count) for count in (1, 2, 3, 4))
+    for kind in (0, 1):
+        assert four[kind] - three[kind] == pytest.approx(two[kind] - one[kind], rel=0.02)
+        assert four[kind] == pytest.approx(2 * two[kind], rel=0.05)
+    if norm != "mel":
+        for kind, parts in enumerate(zip(four, one)):
+            assert costs(front, 4 * unit, unit)[kind] == pytest.approx(sum(parts), rel=0.1)
