@@ -130,6 +130,8 @@ def score_abx(spec: str, train: DataFolder, test: DataFolder, dump: Path, out: P
     to compare, for tokens of unknown utterances, for those of utterances that have no features, and for an upstream of one
     vector an utterance.
     """
+    if standardise not in (None, *STANDARDISED):
+        raise SpeechrepError(f"standardise: '{standardise}'", f"one of {', '.join(STANDARDISED)}, or None")
     upstream = open_upstream(spec, train, dump, device)
     upstream.require_frames("abx")
     if items is None and not test.has("ali") and (test.path / OWN_ITEMS).is_file():

@@ -115,6 +115,8 @@ def test_standardised_frames_do_not_tell_channels(root, tmp_path, monkeypatch, w
         assert entry["conditions"] == f"frames less the mean and over the deviation of their {within}"
         assert "conditions" not in plain["metrics"][name]
     assert standardised["provenance"]["config"]["standardise"] == within
+    with pytest.raises(SpeechrepError, match="standardise: 'language'"):
+        score(root, tmp_path / "other", standardise="language")
 
 
 def test_frames_are_standardised_by_group():
