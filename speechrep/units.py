@@ -21,8 +21,8 @@ from speechrep.data.alignment import frames_per_phone, read_ali
 from speechrep.data.ark import read_scp
 from speechrep.data.folder import DataFolder, split
 from speechrep.errors import SpeechrepError
-from speechrep.extract import (batches, extract, fingerprint, layer_features, layer_folder, layer_number, open_dataset,
-                               mean_of, open_upstream)
+from speechrep.extract import (Standardised, batches, extract, fingerprint, layer_features, layer_folder, layer_number,
+                               mean_of, open_dataset, open_upstream)
 from speechrep.files import atomic_path, write_text
 from speechrep.launch import advance, run_jobs
 from speechrep.metrics.purity import cluster_purity, phone_purity, pnmi, pnmi_within
@@ -53,6 +53,8 @@ class UnitsConfig:
     centre: bool = False
     """Features less their mean over the utterance, and with it much of the voice, the room and, where there are several,
     the language (van Niekerk et al., arXiv 2108.00917, of CPC's features): clusters else go by these too."""
+    standardise_by: Literal["utterance", "speaker"] | None = None
+    """Features of mean 0 and deviation 1 within each utterance or, of a part, each speaker, in place of `centre`."""
     algorithm: Literal["minibatch", "full"] = "minibatch"
     """Mini-batches over shuffled passes, or Lloyd's algorithm until it stands still."""
     inits: int = 3
@@ -73,6 +75,8 @@ class UnitsConfig:
     def __post_init__(self):
         if self.clusters < 0 or min(self.inits, self.batch_frames, self.buffer_mb) < 1 or not 0 < self.share <= 1:
             raise ValueError("clusters must be 0 or more; inits, batch_frames, buffer_mb at least 1; share in (0, 1]")
+        if self.centre and self.standardise_by:
+            raise ValueError("one of centre and standardise_by, not both")
 
 
 def make_units(name: str, spec: str, config: UnitsConfig, train_path: Path, parts: list[Path], dump: Path, exp: Path,
@@ -85,8 +89,15 @@ def make_units(name: str, spec: str, config: UnitsConfig, train_path: Path, part
     train = DataFolder(train_path)
     upstream = open_upstream(spec, train, dump)
     resolved = _resolve(name, spec, config, upstream, train, dump)
+    ours = []
+    if resolved["layer"] is not None and spec not in FEATURES:
+        places = {path: layer_folder(cache, spec, DataFolder(path), train, dump, upstream.kind, resolved["layer"])
+                  for path in [train_path, *parts]}
+        # Another's features of a part that is only labelled stay.
+        ours = [place for path, place in places.items() if path == train_path or not (place / "feats.scp").is_file()]
     book, found = exp / "codebook.npz", exp / "units.yaml"
-    if found.is_file() and read_yaml(found) != resolved and book.is_file():
+    # Settings that came later are at their defaults in a codebook of before.
+    if found.is_file() and plain(UnitsConfig()) | read_yaml(found) != resolved and book.is_file():
         raise SpeechrepError(f"{exp}: the codebook of other settings or another upstream",
                              cure="choose another --name or --exp, or remove the folder")
     if not book.is_file():
@@ -94,9 +105,9 @@ def make_units(name: str, spec: str, config: UnitsConfig, train_path: Path, part
         _fit(book, resolved, config, spec, train, dump, cache, nj, device, backend)
     for path in dict.fromkeys([train_path, *parts]):
         _apply(name, resolved, DataFolder(path), train, dump, exp, cache, nj, device, backend)
-    if clean and spec not in FEATURES and resolved["layer"] is not None:
-        used = layer_folder(cache, spec, train, train, dump, upstream.kind, resolved["layer"])
-        shutil.rmtree(used, ignore_errors=True)
+    if clean:
+        for used in ours:
+            shutil.rmtree(used, ignore_errors=True)
 
 
 def _resolve(name: str, spec: str, config: UnitsConfig, upstream: Upstream, train: DataFolder,
@@ -219,6 +230,8 @@ def _features(resolved: dict[str, Any], folder: DataFolder, train: DataFolder, d
     spec, layer = resolved["upstream"], resolved["layer"]
     features = read_scp(dump / spec / folder.path.name / "feats.scp") if spec in FEATURES and not resolved["standardise"] \
         else extract(spec, folder, train, dump, cache, [layer], nj, device, backend)[layer]
+    if by := resolved["standardise_by"]:
+        return Standardised(features, folder.labels("utt2spk") if by == "speaker" else {})
     return Centred(features) if resolved["centre"] else features
 
 
@@ -261,6 +274,9 @@ def _apply(name: str, resolved: dict[str, Any], folder: DataFolder, train: DataF
             and read_score(out / "score.json")["provenance"]["config"].get("made_of") == config:
         print(f"{folder.path}/{stream}: already there", file=sys.stderr)
         return
+    if resolved["standardise_by"]:
+        # A job has some of a speaker's utterances only: all are extracted before the first job.
+        _features(resolved, folder, train, dump, cache, nj, device, backend)
     parts = split(utts, nj)
     jobs = [(resolved, str(exp / "codebook.npz"), str(folder.path), str(train.path), str(dump), str(cache), part,
              str(out / f"part.{number}"), device) for number, part in enumerate(parts, 1)]

@@ -12,7 +12,7 @@ import torch
 from toy_corpus import FEATURES, folder, make_corpus
 from verb_server import speechrep_at_once
 
-from speechrep.config import build, plain, read_yaml
+from speechrep.config import build, plain, read_yaml, write_yaml
 from speechrep.data.ark import ArkWriter, read_scp
 from speechrep.data.dataset import SpeechDataset, collate, take_inventory
 from speechrep.data.dump import dump
@@ -53,21 +53,27 @@ def run(root, name="km", spec="logmel", nj=1, **settings):
     return folder(root, "train").read(f"units.{name}"), folder(root, "dev").read(f"units.{name}")
 
 
-@pytest.mark.parametrize("standardise, centre", [(False, False), (True, False), (False, True)])
-def test_units_are_the_nearest_centroids_and_the_score_is_theirs(root, standardise, centre):
-    for units, part in zip(run(root, standardise=standardise, centre=centre), ("train", "dev")):
+@pytest.mark.parametrize("standardise, centre, by", [(False, False, None), (True, False, None), (False, True, None),
+                                                     (True, False, "utterance"), (False, False, "speaker")])
+def test_units_are_the_nearest_centroids_and_the_score_is_theirs(root, standardise, centre, by):
+    for units, part in zip(run(root, nj=2, standardise=standardise, centre=centre, standardise_by=by), ("train", "dev")):
         centroids = np.load(root / "exp/units/km/codebook.npz")["centroids"]
         inventory = take_inventory(folder(root, "train"), root / "dump/logmel/train")
         feats = read_scp(root / f"dump/logmel/{part}/feats.scp")
         assert sorted(units) == sorted(feats)
         total, joint = 0.0, np.zeros((6, 8))
         names = ["A", "B", "K", "M", "S", "SIL"]
+        of_speaker = {speaker: np.concatenate([feats[utt] for utt in feats if utt.startswith(speaker)])
+                      for speaker in ("spk0", "spk1")}
         for utt in feats:
             x = feats[utt]
             if standardise:
                 x = (x - np.array(inventory.mean)) / np.array(inventory.std)
             if centre:
                 x = x - x.mean(0)
+            if by:
+                group = x if by == "utterance" else of_speaker[utt[:4]]
+                x = (x - group.mean(0)) / group.std(0)
             distance = ((x[:, None] - centroids[None]) ** 2).sum(2)
             ids = np.array(units[utt].split(), dtype=int)
             assert np.array_equal(ids, distance.argmin(1))
@@ -181,6 +187,36 @@ def test_units_of_a_layer_at_its_frame_rate(root):
     assert dataset[0]["units"].tolist() == [int(word) for word in train[dataset.utts[0]].split()]
 
 
+def test_units_of_a_layer_standardised_by_speaker(root):
+    """However many jobs share a speaker's utterances, and whether or not the codebook is of a version that could not."""
+    units = run(root, "by", str(root / "exp/best.pt"), nj=3, layer=1, standardise_by="speaker")[1]
+    whole = extract(str(root / "exp/best.pt"), folder(root, "dev"), folder(root, "train"), root / "dump", root / "cache",
+                    [1])[1]
+    centroids = np.load(root / "exp/units/by/codebook.npz")["centroids"]
+    for speaker in ("spk0", "spk1"):
+        utts = [utt for utt in whole if utt.startswith(speaker)]
+        joined = np.concatenate([whole[utt] for utt in utts])
+        distance = (((joined - joined.mean(0)) / joined.std(0))[:, None] - centroids[None]) ** 2
+        assert np.array_equal(distance.sum(2).argmin(1), np.concatenate([np.array(units[utt].split(), int) for utt in utts]))
+    assert run(root, "as-is", str(root / "exp/best.pt"), layer=1)[1] != units
+
+
+def test_a_codebook_of_before_a_setting_came_is_gone_on_with(root):
+    first = run(root)
+    about = root / "exp/units/km/units.yaml"
+    kept = read_yaml(about)
+    del kept["standardise_by"]
+    write_yaml(about, kept)
+    assert run(root) == first
+    with pytest.raises(SpeechrepError, match="other settings"):
+        run(root, standardise_by="speaker")
+
+
+def test_features_are_centred_or_standardised_not_both():
+    with pytest.raises(ValueError, match="not both"):
+        UnitsConfig(centre=True, standardise_by="speaker")
+
+
 def test_a_method_s_own_codes(root, monkeypatch):
     def units(self, batch):
         feats = batch["feats"][:, ::2, :2] > -3.0
@@ -277,3 +313,6 @@ def test_the_verbs(root):
     speechrep("units", "--name", "v", "--upstream", "exp/best.pt", "--set", "clusters=5", "--clean", *common)
     assert (root / "data/dev/units.v").is_file() and (root / "exp/units/v/dev/score.json").is_file()
     assert len(list((root / "dump/layers").rglob("feats.scp"))) == 2, "the training part's features are cleaned up"
+    speechrep("units", "--name", "by", "--upstream", "exp/best.pt", "--set", "clusters=5", "--set", "layer=0", "--set",
+              "standardise_by=speaker", "--clean", *common)
+    assert [place.parent.parent.name[:4] for place in (root / "dump/layers").rglob("feats.scp")] == ["dev-"] * 2, "those too"
