@@ -8,6 +8,7 @@ units have to do with the phones of a part. A part is finished when that file is
 import hashlib
 import shutil
 import sys
+import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,13 +26,15 @@ from speechrep.extract import (Standardised, batches, extract, fingerprint, laye
                                mean_of, open_dataset, open_upstream)
 from speechrep.files import atomic_path, write_text
 from speechrep.launch import advance, run_jobs
-from speechrep.metrics.purity import cluster_purity, phone_purity, pnmi, pnmi_within
+from speechrep.metrics.purity import cluster_purity, phone_purity, pnmi, pnmi_within, speaker_share
 from speechrep.metrics.score import metric, read_score, write_score
 from speechrep.nn import kmeans
 from speechrep.nn.device import find_device
 from speechrep.provenance import provenance
 from speechrep.upstream import FEATURES, Upstream
 
+SPEAKERS = 100
+"""Of how many speakers of a part it is counted what units tell of them: these tables grow with their number."""
 RADIX = 2 ** 15
 """More codes than a group has: several groups' codes are written as one number in this base."""
 
@@ -305,6 +308,8 @@ def label_part(resolved: dict[str, Any], book: str, data: str, train: str, dump:
     upstream = open_upstream(resolved["upstream"], DataFolder(train), Path(dump), device)
     alignments = folder.read("ali") if folder.has("ali") else {}
     languages = folder.read("utt2lang") if folder.has("utt2lang") else {}
+    speakers = folder.labels("utt2spk") if folder.has("utt2spk") else {}
+    counted = set(sorted(set(speakers.values()))[:SPEAKERS])
     hop_sec = upstream.hop_samples / upstream.rate_hz
     size = codebook_size(Path(book))
     used, table, lines = np.zeros(size, dtype=np.int64), {}, {}
@@ -317,8 +322,11 @@ def label_part(resolved: dict[str, Any], book: str, data: str, train: str, dump:
         if utt in alignments:
             phones, ends = read_ali(alignments[utt])
             durations = frames_per_phone(np.array(ends), len(ids), hop_sec)
+            # Halves that do not depend on which job has the utterance.
+            voice = (speakers[utt], zlib.crc32(utt.encode()) % 2) if speakers.get(utt) in counted else ("", 0)
             for phone, some in zip(phones, np.split(ids, np.cumsum(durations)[:-1])):
-                row = table.setdefault((languages.get(utt, ""), phone.rstrip("0123456789")), np.zeros(size, dtype=np.int64))
+                row = table.setdefault((languages.get(utt, ""), phone.rstrip("0123456789"), *voice),
+                                       np.zeros(size, dtype=np.int64))
                 np.add.at(row, some, 1)
         advance(done + 1, len(utts))
     write_text(out, "".join(f"{utt} {lines[utt]}".rstrip() + "\n" for utt in sorted(lines)))
@@ -365,10 +373,13 @@ def _score(out: Path, name: str, resolved: dict[str, Any], folder: DataFolder, t
         metrics["inertia"] = metric(sum(tally["inertia"] for tally in tallies) / frames, n=frames,
                                     unit="squared distance a frame", better="lower")
     rows: dict[str, dict[str, np.ndarray]] = {}
+    voices: dict[tuple[str, str], dict[str, np.ndarray]] = {}
     for tally in tallies:
-        for (lang, phone), counts in tally["table"].items():
+        for (lang, phone, speaker, half), counts in tally["table"].items():
             own = rows.setdefault(lang, {})
             own[phone] = own.get(phone, 0) + counts
+            if speaker:
+                voices.setdefault((lang, phone), {}).setdefault(speaker, np.zeros((2, size)))[half] += counts
     notes = [f"{size} units at {resolved['frame_rate_hz']:g} a second"]
     if rows:
         phones = sorted({phone for own in rows.values() for phone in own})
@@ -383,6 +394,11 @@ def _score(out: Path, name: str, resolved: dict[str, Any], folder: DataFolder, t
             metrics["pnmi_within_language"] = metric(within, n=counted, unit="", better="higher")
             notes.append("where languages have phones of their own, units that tell the language alone have a pnmi; within a "
                          "language they have none")
+        spoken = [np.stack(list(by_speaker.values()), axis=1) for by_speaker in voices.values()]
+        share = speaker_share(spoken)
+        if not np.isnan(share):
+            metrics["speaker_share"] = metric(share, n=int(sum(table.sum() for table in spoken)), unit="", better="lower")
+            notes.append(f"speaker_share: of {SPEAKERS} speakers at the most; 0 is units that tell no voices")
     data = {folder.path.name: {"utterances": sum(tally["utterances"] for tally in tallies), "frames": frames}}
     write_score(out / "score.json", task="units", part=folder.path.name, system=name, seed=resolved["seed"],
                 metrics=metrics, notes=notes, provenance=provenance(sys.argv, resolved, resolved["seed"], data))

@@ -13,6 +13,7 @@ from toy_corpus import FEATURES, folder, make_corpus
 from verb_server import speechrep_at_once
 
 from speechrep.config import build, plain, read_yaml, write_yaml
+from speechrep.data.alignment import frames_per_phone, read_ali
 from speechrep.data.ark import ArkWriter, read_scp
 from speechrep.data.dataset import SpeechDataset, collate, take_inventory
 from speechrep.data.dump import dump
@@ -92,6 +93,24 @@ def test_units_are_the_nearest_centroids_and_the_score_is_theirs(root, standardi
     assert about["frame_rate_hz"] == 100 and about["clusters"] == 8 and about["upstream"] == "logmel"
 
 
+def test_units_of_frames_standardised_by_speaker_tell_nothing_of_speakers(root):
+    """Speakers that differ in the level of every dimension, however many jobs count."""
+    rng = np.random.default_rng(0)
+    feats = read_scp(root / "dump/logmel/train/feats.scp")
+    with ArkWriter(root / "dump/logmel/train", "feats") as writer:
+        for utt in feats:
+            phones, ends = read_ali(folder(root, "train").read("ali")[utt])
+            ids = np.repeat([1 + ["A1", "B", "K", "M", "S", "SIL"].index(phone) for phone in phones],
+                            frames_per_phone(np.array(ends), len(feats[utt]), 0.01))
+            said = np.sin(np.outer(ids, np.arange(1, 21))) + 0.1 * rng.standard_normal((len(ids), 20))
+            writer.write(utt, said + (3 if utt.startswith("spk1") else 0))
+    found = {}
+    for name, settings in (("km", {}), ("jobs", {"nj": 3}), ("by", {"standardise_by": "speaker"})):
+        run(root, name, clusters=6, **settings)
+        found[name] = read_score(root / f"exp/units/{name}/train/score.json")["metrics"]["speaker_share"]["value"]
+    assert found["jobs"] == found["km"] > 0.3 and abs(found["by"]) < 1e-6, found
+
+
 def test_of_several_languages_units_are_also_scored_within_each(root):
     dev = root / "data/dev"
     utts = [line.split()[0] for line in (dev / "utt2lang").read_text().splitlines()]
@@ -169,7 +188,8 @@ def test_the_untrained_network_of_another_seed_is_another(root, tmp_path):
     weights = {}
     for name, kept in (("earlier", content), ("zero", content | {"seed": 0}), ("one", content | {"seed": 1})):
         checkpoint.save(tmp_path / f"{name}.pt", kept)
-        weights[name] = torch.cat([weight.flatten() for weight in load_method(tmp_path / f"{name}.pt", untrained=True).parameters()])
+        network = load_method(tmp_path / f"{name}.pt", untrained=True)
+        weights[name] = torch.cat([weight.flatten() for weight in network.parameters()])
     assert torch.equal(weights["zero"], weights["earlier"])
     assert (weights["zero"] != weights["one"]).float().mean() > 0.5
     before = torch.cat([weight.flatten() for weight in load_method(tmp_path / "one.pt").parameters()])

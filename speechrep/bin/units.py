@@ -5,8 +5,8 @@
 
 Fits a codebook on the training part, in memory that does not grow with it, and writes the stream units.NAME into that
 part and those named after the options. EXP/NAME holds units.yaml (settings, frame rate), codebook.npz and, for each
-part, score.json: phone purity, cluster purity and PNMI against `ali`, of several languages PNMI within each too, used
-codes, inertia. What is finished is left alone.
+part, score.json: phone purity, cluster purity and PNMI against `ali`, of several languages PNMI within each too, what units
+tell of the speaker beyond the phone, used codes, inertia. What is finished is left alone.
 """
 
 import argparse

@@ -1,7 +1,10 @@
 """How well discrete units and phones tell of each other, from how often they fall on the same frame.
 
-Definitions of HuBERT (Hsu et al., arXiv 2106.07447, section IV-D). `table` [P, K]: frames of phone p and unit k.
+Definitions of HuBERT (Hsu et al., arXiv 2106.07447, section IV-D); `speaker_share` is ours. `table` [P, K]: frames of phone p
+and unit k.
 """
+
+from collections.abc import Iterable
 
 import numpy as np
 
@@ -30,6 +33,34 @@ def pnmi(table: np.ndarray) -> float:
 def pnmi_within(tables: list[np.ndarray]) -> float:
     """The mean of the PNMI of each table [P, K] (of a language, say), weighted by its frames."""
     return float(np.average([pnmi(table) for table in tables], weights=[table.sum() for table in tables]))
+
+
+def speaker_share(tables: Iterable[np.ndarray], smoothing: float = 1.0) -> float:
+    """I(unit; speaker | phone) / H(unit): the share of what units say that is of the speaker, not of the phone.
+
+    tables: of each phone the frames by half of the utterances, speaker and unit [2, S, K]. Each half's units are guessed by the
+    other's counts, once those of the phone and once those of the phone and speaker, to which `smoothing` frames for each unit
+    are added, distributed as the phone's; the information is how much the mean negative log-likelihood falls. What speakers
+    have by chance is not found again in the other half, so that units which tell no voices have 0 or a little less, and of
+    few frames too little is found rather than too much. Phones that fewer than two speakers say in both halves are left out;
+    nan if that leaves none.
+    """
+    information, used = 0.0, 0
+    for table in tables:
+        table = table[:, (table.sum(2) > 0).all(0)].astype(np.float64)
+        if table.shape[1] < 2:
+            continue
+        used, added = used + table.sum((0, 1)), smoothing * table.shape[2]
+        for known, guessed in (table, table[::-1]):
+            phone = known.sum(0) / known.sum()
+            own = (known + added * phone) / (known.sum(1, keepdims=True) + added)
+            # As much of the even distribution goes into both, lest one be the sharper for it.
+            even = 1 / (known.sum() / 0.5 + len(phone))
+            rest = 1 - even * len(phone)
+            information += (guessed * np.log((rest * own + even) / (rest * phone + even))).sum()
+    share = np.atleast_1d(used)[np.atleast_1d(used) > 0]
+    entropy = -(share * np.log(share / share.sum())).sum()
+    return float(information / entropy) if entropy > 0 else float("nan")
 
 
 def contingency(phones: np.ndarray, units: np.ndarray, phone_count: int, unit_count: int) -> np.ndarray:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import mutual_info_score
 
-from speechrep.metrics.purity import cluster_purity, contingency, phone_purity, pnmi, pnmi_within
+from speechrep.metrics.purity import cluster_purity, contingency, phone_purity, pnmi, pnmi_within, speaker_share
 
 
 def test_by_hand():
@@ -46,3 +46,28 @@ def test_within_languages():
     assert pnmi(whole) > 0.4 and pnmi_within([one, other]) == pytest.approx(0)
     # All of the phone in 8 frames, nothing of it in 4.
     assert pnmi_within([np.array([[4, 0], [0, 4]]), np.array([[1, 1], [1, 1]])]) == pytest.approx(8 / 12)
+
+
+def test_what_units_tell_of_speakers():
+    rng = np.random.default_rng(0)
+    phones = [rng.dirichlet(np.ones(50)) for _ in range(30)]
+    same = [rng.multinomial(60, phone, size=(2, 4)) for phone in phones]
+    assert -0.05 < speaker_share(same) < 0.01, "what speakers have by chance is nothing"
+    apart = [np.stack([[rng.multinomial(600, np.roll(phone, 7 * speaker)) for speaker in range(4)] for _ in range(2)])
+             for phone in phones]
+    assert speaker_share(apart) > 0.06
+    sure = np.zeros((2, 2, 2))
+    sure[:, 0, 0] = sure[:, 1, 1] = 10_000
+    assert speaker_share([sure]) > 0.99
+    # Units that are the phones say nothing of the speaker.
+    assert speaker_share([np.roll(np.eye(4)[:1], phone)[None].repeat(3, 1).repeat(2, 0) * 90 for phone in range(4)]) < 0.01
+
+
+def test_what_units_tell_of_speakers_by_hand():
+    # Speaker a says unit 0 three times in each half, speaker b unit 1 once; a third is heard in one half only.
+    table = np.array([[[3, 0], [0, 1], [0, 0]], [[3, 0], [0, 1], [5, 5]]])
+    # Half a frame of each unit goes to both distributions: a tenth of five frames' is that.
+    phone, a, b = 0.8 * 0.75 + 0.1, 0.8 * (3 + 2 * 0.75) / 5 + 0.1, 0.8 * (1 + 2 * 0.25) / 3 + 0.1
+    information = 2 * (3 * math.log(a / phone) + math.log(b / (1 - phone)))
+    assert speaker_share([table]) == pytest.approx(information / -(6 * math.log(6 / 8) + 2 * math.log(2 / 8)))
+    assert math.isnan(speaker_share([table[:, ::2], np.zeros((2, 0, 4))])) and math.isnan(speaker_share([]))
