@@ -277,7 +277,7 @@ def _apply(name: str, resolved: dict[str, Any], folder: DataFolder, train: DataF
             and read_score(out / "score.json")["provenance"]["config"].get("made_of") == config:
         print(f"{folder.path}/{stream}: already there", file=sys.stderr)
         return
-    if resolved["standardise_by"]:
+    if resolved["standardise_by"] and not resolved["method_codes"]:
         # A job has some of a speaker's utterances only: all are extracted before the first job.
         _features(resolved, folder, train, dump, cache, nj, device, backend)
     parts = split(utts, nj)

@@ -254,6 +254,8 @@ def test_a_method_s_own_codes(root, monkeypatch):
     counts = np.bincount(everything, minlength=3)
     assert counts[0] >= counts[1] > 0
     assert "inertia" not in read_score(root / "exp/units/own/train/score.json")["metrics"]
+    by_speaker = run(root, "by", str(root / "exp/best.pt"), layer=None, clusters=2, standardise_by="speaker")
+    assert by_speaker == (train, dev), "there is nothing to standardise in codes"
 
 
 def test_a_released_model_s_folder_is_an_upstream(root):

@@ -45,12 +45,13 @@ def speaker_share(tables: Iterable[np.ndarray], smoothing: float = 1.0) -> float
     few frames too little is found rather than too much. Phones that fewer than two speakers say in both halves are left out;
     nan if that leaves none.
     """
-    information, used = 0.0, 0
+    information, units = 0.0, []
     for table in tables:
         table = table[:, (table.sum(2) > 0).all(0)].astype(np.float64)
         if table.shape[1] < 2:
             continue
-        used, added = used + table.sum((0, 1)), smoothing * table.shape[2]
+        units.append(table.sum((0, 1)))
+        added = smoothing * table.shape[2]
         for known, guessed in (table, table[::-1]):
             phone = known.sum(0) / known.sum()
             own = (known + added * phone) / (known.sum(1, keepdims=True) + added)
@@ -58,8 +59,11 @@ def speaker_share(tables: Iterable[np.ndarray], smoothing: float = 1.0) -> float
             even = 1 / (known.sum() / 0.5 + len(phone))
             rest = 1 - even * len(phone)
             information += (guessed * np.log((rest * own + even) / (rest * phone + even))).sum()
-    share = np.atleast_1d(used)[np.atleast_1d(used) > 0]
-    entropy = -(share * np.log(share / share.sum())).sum()
+    if not units:
+        return float("nan")
+    frames = sum(units)
+    frames = frames[frames > 0]
+    entropy = -np.sum(frames * np.log(frames / frames.sum()))
     return float(information / entropy) if entropy > 0 else float("nan")
 
 
