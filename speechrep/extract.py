@@ -21,8 +21,9 @@ import torch
 from speechrep.bundles import is_bundle
 from speechrep.data.ark import ArkWriter, read_scp
 from speechrep.data.dataset import SpeechDataset, collate, take_inventory, to_device
-from speechrep.data.dump import MAX_ARK_SEC, MIN_ARK_SEC, MIN_ARKS, Moments
+from speechrep.data.dump import MAX_ARK_SEC, MIN_ARK_SEC, MIN_ARKS
 from speechrep.data.folder import DataFolder, split, write_table
+from speechrep.data.standardise import Statistics, statistics
 from speechrep.errors import SpeechrepError
 from speechrep.files import alone_in, read_json, write_json
 from speechrep.launch import advance, run_jobs
@@ -113,14 +114,17 @@ def upstream_folder(cache: Path, spec: str, train: DataFolder, dump: Path) -> Pa
     return cache / f"{'mean-' * spec.startswith(MEAN_OF)}{name}-{fingerprint(spec, train, dump)}"
 
 
-def layer_folder(cache: Path, spec: str, folder: DataFolder, train: DataFolder, dump: Path, kind: str,
-                 layer: int, mean: bool = False) -> Path:
+def layer_folder(cache: Path, upstream: Upstream, folder: DataFolder, train: DataFolder, dump: Path, layer: int,
+                 mean: bool = False) -> Path:
     """Where the features of a layer are kept, or their means."""
-    source = dump / kind / folder.path.name
+    source = dump / upstream.kind / folder.path.name
     # A dump made elsewhere has no digest of its own.
     made_from = source / ("source" if (source / "source").is_file() else "feats.scp")
-    part = hashlib.sha256(made_from.read_bytes()).hexdigest()[:8] if made_from.is_file() else "none"
-    return upstream_folder(cache, spec, train, dump) / f"{folder.path.name}-{part}" / f"layer{layer}{MEAN if mean else ''}"
+    speakers = [folder.path / "utt2spk"] if upstream.knows_speakers else []
+    part = hashlib.sha256(b"".join(path.read_bytes() for path in (made_from, *speakers))).hexdigest()[:8] \
+        if made_from.is_file() else "none"
+    kept = upstream_folder(cache, upstream.spec, train, dump) / f"{folder.path.name}-{part}"
+    return kept / f"layer{layer}{MEAN if mean else ''}"
 
 
 class NormalisedFeatures(Mapping[str, np.ndarray]):
@@ -171,7 +175,7 @@ class Standardised(Mapping[str, np.ndarray]):
         for utt in frames:
             if utt in self._group:
                 self._members.setdefault(self._group[utt], []).append(utt)
-        self._found = dict[str, tuple[np.ndarray, np.ndarray]]()
+        self._found = dict[str, Statistics]()
 
     def __getitem__(self, utt: str) -> np.ndarray:
         frames, group = self._frames[utt], self._group.get(utt)
@@ -185,11 +189,8 @@ class Standardised(Mapping[str, np.ndarray]):
             mean, std = self._found[group]
         return ((frames - mean) / std).astype(np.float32)
 
-    def _statistics(self, utts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
-        moments = Moments(self._frames[utts[0]].shape[1])
-        for utt in utts:
-            moments.add(self._frames[utt])
-        return moments.mean_std()
+    def _statistics(self, utts: Sequence[str]) -> Statistics:
+        return statistics(self._frames[utt] for utt in utts)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._frames)
@@ -218,7 +219,7 @@ def extract(spec: str, folder: DataFolder, train: DataFolder, dump: Path, cache:
     if spec in FEATURES:
         plain = NormalisedFeatures(upstream, folder, dump)
         return dict.fromkeys(layers, Means(plain) if mean else plain)
-    places = {number: layer_folder(cache, spec, folder, train, dump, upstream.kind, number, mean)
+    places = {number: layer_folder(cache, upstream, folder, train, dump, number, mean)
               for number in numbers.values()}
     if not all((place / "feats.scp").is_file() for place in places.values()):
         # Who comes second finds what the first has made.

@@ -94,7 +94,7 @@ def make_units(name: str, spec: str, config: UnitsConfig, train_path: Path, part
     resolved = _resolve(name, spec, config, upstream, train, dump)
     ours = []
     if resolved["layer"] is not None and spec not in FEATURES:
-        places = {path: layer_folder(cache, spec, DataFolder(path), train, dump, upstream.kind, resolved["layer"])
+        places = {path: layer_folder(cache, upstream, DataFolder(path), train, dump, resolved["layer"])
                   for path in [train_path, *parts]}
         # Another's features of a part that is only labelled stay.
         ours = [place for path, place in places.items() if path == train_path or not (place / "feats.scp").is_file()]
@@ -349,7 +349,7 @@ def _labelled(resolved: dict[str, Any], book: str, upstream: Upstream, folder: D
     device = find_device(device)
     centroids = torch.from_numpy(arrays["centroids"]).to(device)
     layer, spec = resolved["layer"], resolved["upstream"]
-    kept = layer_folder(cache, spec, folder, DataFolder(train), dump, upstream.kind, layer)
+    kept = layer_folder(cache, upstream, folder, DataFolder(train), dump, layer)
     if spec in FEATURES or (kept / "feats.scp").is_file():
         features = _features(resolved, folder, DataFolder(train), dump, cache)
         found = ((utt, [features[utt]]) for utt in utts)

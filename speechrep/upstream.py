@@ -14,6 +14,7 @@ from torch import nn
 from speechrep.bundles import is_bundle, load_bundle
 from speechrep.config import build
 from speechrep.data.inventory import Inventory
+from speechrep.data.standardise import BY_SPEAKER
 from speechrep.errors import SpeechrepError
 from speechrep.methods.base import Batch, Method, find_method
 from speechrep.nn.masking import pad_mask
@@ -68,13 +69,25 @@ def is_utterance_level(spec: str) -> bool:
     return find_method(checkpoint.load(source, mapped=True)["method"]).utterance_level
 
 
+def knows_speakers(spec: str) -> bool:
+    """Whether an upstream is told which utterances are of one speaker; nothing is built to know it. Raises
+    `SpeechrepError` as `checkpoint.load` does."""
+    source = source_of(spec)
+    if source in FEATURES or is_released(source) or is_bundle(source):
+        return False
+    content = checkpoint.load(source, mapped=True)
+    cls = find_method(content["method"])
+    return BY_SPEAKER in cls.needs_of(build(cls.Config, content["config"], f"config of {content['method']}"))
+
+
 class Upstream(nn.Module):
     """Layers of frame features from dumped features, from samples, or from units that were made of them.
 
-    `needs` names the stream that it hears, ("feats",), ("audio",) or ("units:NAME",); `kind` is the dump that goes with
+    `needs` names the stream that it hears, such as ("feats",), ("audio",) or ("units:NAME",); `kind` is the dump that goes with
     it, whose settings the samples follow too. `stride` is the step from frame to frame in steps of the input (feature
     frames, samples, units), `hop_samples` the same in samples at `rate_hz`; `dims` holds the width of each layer.
-    `utterance_level`: whether each layer is one vector an utterance, which has no step. Made by `Upstream.open`.
+    `utterance_level`: whether each layer is one vector an utterance, which has no step. `knows_speakers`: whether it is told
+    which utterances are of one speaker. Made by `Upstream.open`.
     """
 
     def __init__(self, spec: str, method: Method | None, inventory: Inventory):
@@ -85,6 +98,7 @@ class Upstream(nn.Module):
         self.register_buffer("std", torch.tensor(inventory.std))
         self.needs = ("feats",) if method is None else method.needs[:1]
         self._units = self.needs[0].startswith("units:")
+        self.knows_speakers = self.needs == (BY_SPEAKER,)
         self._mean = spec.startswith(MEAN_OF)
         self.utterance_level = self._mean or method is not None and method.utterance_level
         self.eval()
@@ -114,6 +128,12 @@ class Upstream(nn.Module):
         if self.utterance_level:
             raise SpeechrepError(f"{self.spec} for {task}: it gives one vector an utterance", "an upstream with frames",
                                  "leave it to tasks of whole utterances, such as sid, intent and asv")
+
+    def require_unknown_speakers(self, task: str) -> None:
+        """Raises `SpeechrepError` where it is told which utterances are of one speaker: `task` is to find that out."""
+        if self.knows_speakers:
+            raise SpeechrepError(f"{self.spec} for {task}: it hears log-mel that is standardised by speaker, so it is told who "
+                                 "speaks", "an upstream that is not", "train it with model.standardise_by=part or utterance")
 
     def _silence(self) -> Batch:
         """A second of nothing as a batch of one."""

@@ -46,4 +46,4 @@ def main(args: argparse.Namespace) -> None:
         folder = DataFolder(path)
         extract(args.upstream, folder, train, args.dump, args.cache, layers, args.nj, args.device, mean=args.mean)
         for layer in layers:
-            print(layer_folder(args.cache, args.upstream, folder, train, args.dump, upstream.kind, layer, args.mean))
+            print(layer_folder(args.cache, upstream, folder, train, args.dump, layer, args.mean))

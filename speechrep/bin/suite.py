@@ -263,22 +263,26 @@ def _rows(args):
     systems = find_systems(args.upstream, seeds)
     jobs, rows = _told_jobs(args), []
     for system in systems:
-        lacking = [job.name for job in jobs if job.frame_level] if _utterance_level(system.spec) else []
-        if lacking:
-            print(f"not {', '.join(lacking)} of {system.name}: one vector an utterance, where they need frames",
-                  file=sys.stderr)
-        rows.append((system, [job for job in jobs if job.name not in lacking]))
+        left_out = set()
+        for names, why in _lacking(system.spec, jobs):
+            print(f"not {', '.join(names)} of {system.name}: {why}", file=sys.stderr)
+            left_out.update(names)
+        rows.append((system, [job for job in jobs if job.name not in left_out]))
     return rows
 
 
-def _utterance_level(spec: str) -> bool:
-    """Whether an upstream gives one vector an utterance. Of a checkpoint that cannot be read the commands say why."""
+def _lacking(spec: str, jobs) -> list[tuple[list[str], str]]:
+    """Names of jobs that an upstream cannot serve, and why. Of a checkpoint that cannot be read the commands say why."""
     from speechrep.errors import SpeechrepError
-    from speechrep.upstream import is_utterance_level
+    from speechrep.upstream import is_utterance_level, knows_speakers
     try:
-        return is_utterance_level(spec)
+        level, knows = is_utterance_level(spec), knows_speakers(spec)
     except SpeechrepError:
-        return False
+        return []
+    found = [([job.name for job in jobs if level and job.frame_level], "one vector an utterance, where they need frames"),
+             ([job.name for job in jobs if knows and job.tells_speakers],
+              "it hears log-mel that is standardised by speaker, so it is told who speaks")]
+    return [(names, why) for names, why in found if names]
 
 
 def _says(folder, **wanted) -> bool:

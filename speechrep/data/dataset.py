@@ -5,6 +5,7 @@ Streams that a method may need:
 | stream | keys of the batch |
 |---|---|
 | feats | `feats` [B, N, D], `feats_lengths` [B]; also there where audio or phones are needed |
+| feats:utterance, feats:speaker | the same, with the training part's mean and deviation within each utterance or speaker |
 | audio | `audio` [B, T] with T = N * hop, `audio_lengths` [B] |
 | phones | `phones` [B, U] ids with SIL, `durations` [B, U] in feature frames, `phones_lengths` [B] |
 | prompt | `prompt` [B, M, D], `prompt_lengths` [B]: of another utterance of the same speaker where there is one |
@@ -34,13 +35,17 @@ from speechrep.data.batches import Key
 from speechrep.data.folder import DataFolder
 from speechrep.data.inventory import Inventory
 from speechrep.data.picture import read_picture
+from speechrep.data.standardise import BY_SPEAKER, speaker_statistics, standardised, statistics
 from speechrep.errors import SpeechrepError
 from speechrep.files import fingerprint
 
 STREAMS = ("feats", "audio", "phones", "prompt", "speaker", "text", "image")
 """And "units:NAME", as many of them as there are codebooks; a method takes one. And "label:STREAM", any number of them."""
 
-FILES = {"phones": "ali", "text": "text", "speaker": "utt2spk", "image": "image.scp"}
+FEATS = ("feats", "feats:utterance", BY_SPEAKER)
+"""Streams of features; a method takes one."""
+
+FILES = {"phones": "ali", "text": "text", "speaker": "utt2spk", BY_SPEAKER: "utt2spk", "image": "image.scp"}
 """Stream -> the file of the data folder behind it."""
 
 
@@ -70,9 +75,11 @@ class SpeechDataset(torch.utils.data.Dataset):
                  max_sec: float = 30.0, min_sec: float = 0.3, labelled: frozenset[str] | None = None,
                  prompt_frames: int = 0, only: frozenset[str] | None = None):
         units = [need.partition(":")[2] for need in needs if need.startswith("units:")]
-        unknown = {need for need in needs if not need.startswith(("units:", "label:"))} - set(STREAMS)
-        if unknown or len(units) > 1:
-            raise SpeechrepError(f"streams {', '.join(needs)}", f"some of {', '.join(STREAMS)}, and one units:NAME")
+        unknown = {need for need in needs if not need.startswith(("units:", "label:"))} - {*STREAMS, *FEATS}
+        heard = [need for need in needs if need in FEATS]
+        if unknown or len(units) > 1 or len(heard) > 1:
+            raise SpeechrepError(f"streams {', '.join(needs)}", f"some of {', '.join(STREAMS)}, one units:NAME, and feats as "
+                                 f"one of {', '.join(FEATS)}")
         self.folder, self.inventory, self.needs, self.seed = folder, inventory, needs, seed
         self.labelled, self.prompt_frames = labelled, prompt_frames
         self.feats = read_scp(Path(dump) / "feats.scp")
@@ -108,7 +115,9 @@ class SpeechDataset(torch.utils.data.Dataset):
         self.ali = ali
         self.audio = AudioReader(folder, rate_hz=self.rate_hz) if "audio" in needs else None
         # Samples are cut, and durations counted, to the frames of the features.
-        self.with_feats = not {"feats", "audio", "phones"}.isdisjoint(needs)
+        self.with_feats = not {*FEATS, "audio", "phones"}.isdisjoint(needs)
+        self.by_utterance = heard == ["feats:utterance"]
+        self.own_statistics = speaker_statistics(folder, Path(dump), self.feats) if heard == [BY_SPEAKER] else None
         self.speaker_ids = {speaker: i for i, speaker in enumerate(inventory.speakers)}
         self.image_ids = {path: i for i, path in enumerate(sorted(set((self.pictures or {}).values())))}
         self.speakers = folder.read("utt2spk")
@@ -144,7 +153,7 @@ class SpeechDataset(torch.utils.data.Dataset):
         item: dict[str, Any] = {"utt": utt, "micro": micro, "seed": seed,
                                 "labelled": self.labelled is None or utt in self.labelled}
         if self.with_feats:
-            item["feats"] = feats = torch.from_numpy(self.feats[utt])
+            item["feats"] = feats = torch.from_numpy(self._heard(utt))
         if self.audio is not None:
             samples = torch.from_numpy(self.audio.read(utt)[0])[:len(feats) * self.hop]
             item["audio"] = torch.nn.functional.pad(samples, (0, len(feats) * self.hop - len(samples)))
@@ -168,6 +177,15 @@ class SpeechDataset(torch.utils.data.Dataset):
             item["image"] = torch.from_numpy(read_picture(self.pictures[utt])).permute(2, 0, 1).float() / 255
             item["image_id"] = self.image_ids[self.pictures[utt]]
         return item
+
+    def _heard(self, utt: str) -> np.ndarray:
+        """Its features [N, D], standardised as is needed."""
+        matrix = self.feats[utt]
+        if not self.by_utterance and self.own_statistics is None:
+            return matrix
+        # Who has no speaker stands alone.
+        own = None if self.by_utterance else self.own_statistics.get(self.speakers.get(utt, ""))
+        return standardised(matrix, own or statistics([matrix]), (np.array(self.inventory.mean), np.array(self.inventory.std)))
 
     def _speaker_id(self, utt: str) -> int:
         speaker = self.speakers.get(utt)

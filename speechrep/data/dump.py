@@ -24,6 +24,7 @@ from speechrep.data.ark import ArkWriter
 from speechrep.data.audio import AudioReader, measure_seconds
 from speechrep.data.features import FeatureConfig, build_features
 from speechrep.data.folder import DataFolder, read_table, split, write_table
+from speechrep.data.moments import Moments
 from speechrep.errors import SpeechrepError
 from speechrep.files import atomic_path, read_json, write_json, write_text
 from speechrep.launch import advance, during, run_jobs
@@ -36,39 +37,6 @@ MIN_ARK_SEC = 120.0
 
 MIN_ARKS = 32
 """Between the two, a corpus is cut into so many arks, so that it can occupy this many jobs."""
-
-CONSTANT_STD = 1e-5
-"""A dimension that varies less than this is constant; its std is given as 1, so that nobody divides by zero."""
-
-
-class Moments:
-    """Sums over frames in double precision: `frames`, `total` [D], `squares` [D]."""
-
-    def __init__(self, dim: int):
-        self.frames, self.total, self.squares = 0, np.zeros(dim), np.zeros(dim)
-
-    def add(self, matrix: np.ndarray) -> None:
-        """Count the frames of `matrix` [N, D]."""
-        wide = matrix.astype(np.float64)
-        self.frames += len(wide)
-        self.total += wide.sum(0)
-        self.squares += np.square(wide, out=wide).sum(0)
-
-    def merge(self, values: dict) -> None:
-        """Count what another has counted, given as its `plain()`."""
-        self.frames += values["frames"]
-        self.total += values["total"]
-        self.squares += values["squares"]
-
-    def plain(self) -> dict:
-        """As plain values for JSON."""
-        return {"frames": self.frames, "total": self.total.tolist(), "squares": self.squares.tolist()}
-
-    def mean_std(self) -> tuple[np.ndarray, np.ndarray]:
-        """Mean and standard deviation over all frames [D]; std 1 where a dimension is constant."""
-        mean = self.total / self.frames
-        std = np.sqrt(np.maximum(0, self.squares / self.frames - mean ** 2))
-        return mean, np.where(std < CONSTANT_STD, 1.0, std)
 
 
 def dump(data: str | Path, out: str | Path, config: FeatureConfig, *, nj: int = 1, cmvn: bool = False,
@@ -185,7 +153,7 @@ def _digest(folder: DataFolder, arks: int) -> str:
 
 def _own_files(out: Path) -> Iterator[Path]:
     for pattern in ("feats.scp", "feats.*.json", "feats.*.ark", "feats.yaml", "utt2num_frames",
-                    "moments.json", "cmvn.npz", "source", "durations"):
+                    "moments.json", "cmvn.npz", "speakers.npz", "source", "durations"):
         yield from out.glob(pattern)
 
 

@@ -9,8 +9,8 @@ Loss:
 
 What the method gives as features are the recurrent layers, the last one before the codebook, as the released VQ-APC
 does. The log-mel input is narrower than they and left out. Where this file differs: the loss leaves padding out, which
-the released code does not; log-mel of the dump, standardised over the training part; consecutive frames may stand side
-by side (`stack`), `ahead` then counts stacked frames.
+the released code does not; log-mel of the dump, standardised over the training part unless `standardise_by` says more;
+consecutive frames may stand side by side (`stack`), `ahead` then counts stacked frames.
 """
 
 from dataclasses import dataclass
@@ -19,6 +19,7 @@ import torch
 from torch import nn
 
 from speechrep.data.inventory import Inventory
+from speechrep.data.standardise import Scope, feats_need
 from speechrep.methods.base import Batch, Method as BaseMethod
 from speechrep.nn.guards import few_codes, flat, spread
 from speechrep.nn.masking import pad_mask
@@ -37,6 +38,8 @@ class Config:
     """Recurrent layers, with residuals between them (released code)."""
     dropout: float = 0.1
     """Dropout behind each layer but the last (s3prl's configuration)."""
+    standardise_by: Scope = "part"
+    """Within what log-mel is standardised: the training part, each utterance (s3prl's configurations), or each speaker."""
     stack: int = 1
     """Feature frames side by side in one frame of the network."""
     ahead: int = 5
@@ -70,6 +73,10 @@ class Method(BaseMethod):
         self.recurrent = nn.ModuleList(nn.GRU(c.dim if i else width, c.dim, batch_first=True) for i in range(c.layers))
         self.quantizer = GumbelQuantizer(c.dim, 1, c.codes, c.dim) if c.codes else None
         self.out = nn.Linear(c.dim, width)
+
+    @classmethod
+    def needs_of(cls, config: Config) -> tuple[str, ...]:
+        return (feats_need(config.standardise_by),)
 
     def prepare(self, batch: Batch, generator: torch.Generator) -> Batch:
         """Frames `x` [B, N, D], their numbers `frames` [B], `cells` [B, N, D] True where frame t is a target, and in

@@ -25,9 +25,10 @@ import torch
 from torch import nn
 
 from speechrep.data.inventory import Inventory
+from speechrep.data.standardise import Scope
 from speechrep.methods.base import Batch, Method as BaseMethod
 from speechrep.nn.guards import frames_of, spread
-from speechrep.nn.hearing import Hearing, stream_of
+from speechrep.nn.hearing import Hearing, check_scope, need_of
 from speechrep.nn.masking import generators_of, pad_mask
 from speechrep.nn.negatives import draw_negatives, hits, scores
 from speechrep.nn.transformer import TransformerBlock
@@ -41,6 +42,8 @@ class Config:
     """What it hears: dumped log-mel features through two convolutions, or the waveform through five."""
     mel_stride: int = 2
     """Feature frames per frame (front "mel"): 1, 2 or 4."""
+    standardise_by: Scope = "part"
+    """Within what log-mel is standardised (front "mel"): the training part, each utterance, or each speaker."""
     kernels: tuple[int, ...] = (10, 8, 4, 4, 4)
     """Widths of the waveform's convolutions (CPC_audio)."""
     strides: tuple[int, ...] = (5, 4, 2, 2, 2)
@@ -69,6 +72,7 @@ class Config:
     """Optimiser step from which the guard against collapse stops a run (assumption)."""
 
     def __post_init__(self):
+        check_scope(self.front == "mel", self.standardise_by)
         if self.mel_stride not in (1, 2, 4) or min(self.layers, self.steps, self.negatives) < 1:
             raise ValueError("mel_stride must be 1, 2 or 4, layers, steps and negatives at least 1")
         if len(self.kernels) != len(self.strides) or self.dim % self.heads:
@@ -107,12 +111,12 @@ class Method(BaseMethod):
 
     @classmethod
     def needs_of(cls, config: Config) -> tuple[str, ...]:
-        heard = stream_of(config.front)
+        heard = need_of(config.front == "mel", config.standardise_by)
         return (heard, "speaker") if config.negatives_from == "speaker" else (heard,)
 
     def prepare(self, batch: Batch, generator: torch.Generator) -> Batch:
         """Draw the false frames `negatives` [B, N, J]; `frames` [B] are the utterances' lengths."""
-        frames = self.frame_lengths(batch[f"{self.needs[0]}_lengths"])
+        frames = self.frame_lengths(batch[f"{self.hearing.stream}_lengths"])
         speaker = batch["speaker"] if self.config.negatives_from == "speaker" else None
         return batch | {"frames": frames, "negatives": draw_negatives(
             frames, int(frames.max()), self.config.negatives, generators_of(batch["seeds"]), speaker)}

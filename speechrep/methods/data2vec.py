@@ -73,7 +73,7 @@ class Method(BaseMethod):
 
     @classmethod
     def needs_of(cls, config: Config) -> tuple[str, ...]:
-        return (config.stream,)
+        return (config.need,)
 
     def prepare(self, batch: Batch, generator: torch.Generator) -> Batch:
         """Draw the hidden spans."""

@@ -11,7 +11,8 @@ Losses:
 
 Training code was never released. Assumptions: what a masked frame is replaced by, how spans are drawn (as in wav2vec
 2.0), the weight of the diversity loss (0.1), and the course of the temperature (wav2vec 2.0's). Log-mel is that of the
-dump, standardised over the training part instead of the utterance; consecutive frames may stand side by side (`stack`).
+dump, standardised over the training part, and as released over the utterance with `standardise_by: utterance`;
+consecutive frames may stand side by side (`stack`).
 """
 
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ import torch
 from torch import nn
 
 from speechrep.data.inventory import Inventory
+from speechrep.data.standardise import Scope, feats_need
 from speechrep.methods.base import Batch, Method as BaseMethod
 from speechrep.nn.guards import few_codes, flat
 from speechrep.nn.masking import generators_of, pad_mask, span_mask
@@ -53,6 +55,8 @@ class Config:
     """Dropout of branches, input and attention weights."""
     layerdrop: float = 0.05
     """Share of layers that a training step leaves out (released model)."""
+    standardise_by: Scope = "part"
+    """Within what log-mel is standardised: the training part, each utterance (s3prl's configurations), or each speaker."""
     stack: int = 1
     """Feature frames side by side in one frame of the transformer."""
     start: float = 0.065
@@ -97,6 +101,10 @@ class Method(BaseMethod):
         self.quantizer = GumbelQuantizer(c.dim, c.groups, c.codes, c.dim, logit_std=4 * c.dim ** -0.5)
         self.head = SpectrumHead(c.dim, width)
         self.register_buffer("temperature", torch.tensor(c.temperature[0]))
+
+    @classmethod
+    def needs_of(cls, config: Config) -> tuple[str, ...]:
+        return (feats_need(config.standardise_by),)
 
     def prepare(self, batch: Batch, generator: torch.Generator) -> Batch:
         """Draw each utterance's `hidden` frames [B, N] and, in training, the codebook's `noise` [B, N, G * K]; `real`

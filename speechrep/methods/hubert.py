@@ -63,7 +63,7 @@ class Method(BaseMethod):
 
     @classmethod
     def needs_of(cls, config: Config) -> tuple[str, ...]:
-        return config.stream, f"units:{config.units}"
+        return config.need, f"units:{config.units}"
 
     @classmethod
     def losses_of(cls, config: Config) -> dict[str, tuple[str, ...]]:

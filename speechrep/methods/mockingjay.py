@@ -6,10 +6,10 @@ In each utterance 15 % of the frames are hidden, in spans of 7. By one draw an u
 Loss:
   reconstruction   L1 distance of the prediction to the frames that were hidden, over cells
 
-Where this file goes its own way: log-mel of the dump, standardised over the training part, without differences; blocks
-with norms before their branches; consecutive frames side by side (`stack`; the paper stacks 3, its released small
-sizes do not). A span's replacement stands a random distance away in time. Padding is known from lengths, never guessed
-from zeros, and counts nowhere.
+Where this file goes its own way: log-mel of the dump without differences, standardised over the training part unless
+`standardise_by` says more; blocks with norms before their branches; consecutive frames side by side (`stack`; the paper
+stacks 3, its released small sizes do not). A span's replacement stands a random distance away in time. Padding is known
+from lengths, never guessed from zeros, and counts nowhere.
 """
 
 from dataclasses import dataclass
@@ -17,6 +17,7 @@ from dataclasses import dataclass
 import torch
 
 from speechrep.data.inventory import Inventory
+from speechrep.data.standardise import Scope, feats_need
 from speechrep.methods.base import Batch, Method as BaseMethod
 from speechrep.nn.guards import flat
 from speechrep.nn.masking import generators_of, span_mask
@@ -40,6 +41,8 @@ class Config:
     from a convolution: it trains in minutes what attention learns in hours. False is the paper's way."""
     dropout: float = 0.1
     """Dropout of the blocks (released base configuration)."""
+    standardise_by: Scope = "part"
+    """Within what log-mel is standardised: the training part, each utterance (s3prl's configurations), or each speaker."""
     stack: int = 1
     """Feature frames side by side in one frame of the transformer."""
     share: float = 0.15
@@ -70,6 +73,10 @@ class Method(BaseMethod):
         c = config
         self.standardise = Standardise(inventory.mean, inventory.std)
         self.network = Reconstructor(len(inventory.mean) * c.stack, c.dim, c.layers, c.heads, c.dropout, c.local)
+
+    @classmethod
+    def needs_of(cls, config: Config) -> tuple[str, ...]:
+        return (feats_need(config.standardise_by),)
 
     def prepare(self, batch: Batch, generator: torch.Generator) -> Batch:
         """Draw each utterance's masked spans and what stands in them: `real` and `heard` [B, N, D], `cells` [B, N, D]

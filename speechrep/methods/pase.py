@@ -29,12 +29,14 @@ import torch.nn.functional as F
 from torch import nn
 
 from speechrep.data.inventory import Inventory
+from speechrep.data.standardise import Scope
 from speechrep.errors import SpeechrepError
 from speechrep.methods.base import Batch, Method as BaseMethod
 from speechrep.nn.cepstra import cosines
 from speechrep.nn.encoder import Encoder
 from speechrep.nn.front import MelFront
 from speechrep.nn.guards import flat, spread
+from speechrep.nn.hearing import check_scope, need_of
 from speechrep.nn.masking import generators_of, pad_mask
 from speechrep.nn.moments import RunningMoments
 from speechrep.nn.mutual_information import PairJudge, pick_frames, segment_means
@@ -52,6 +54,9 @@ class Config:
 
     hears: Literal["audio", "logmel"] = "audio"
     """What the encoder sees."""
+    standardise_by: Scope = "part"
+    """Within what log-mel is standardised where the encoder sees it: the training part, each utterance, or each speaker. The
+    cepstra of the worker mfcc are those of the same log-mel."""
     channels: tuple[int, ...] = (64, 64, 128, 128, 256, 256, 512, 512)
     """Channels of the convolutions on samples (PASE, as recalled)."""
     kernels: tuple[int, ...] = (251, 20, 11, 11, 11, 11, 11, 11)
@@ -84,6 +89,7 @@ class Config:
     """Optimiser step from which predictions that hardly vary stop the run (assumption)."""
 
     def __post_init__(self):
+        check_scope(self.hears == "logmel", self.standardise_by)
         unknown = set(self.workers) - set(WORKERS)
         if unknown or not self.workers:
             raise ValueError(f"workers {', '.join(self.workers) or 'none'}, wanted some of {', '.join(WORKERS)}")
@@ -165,7 +171,8 @@ class Method(BaseMethod):
     @classmethod
     def needs_of(cls, config: Config) -> tuple[str, ...]:
         """First what the encoder hears; targets need the other."""
-        return ("audio", "feats") if config.hears == "audio" else ("feats", "audio")
+        heard = need_of(config.hears == "logmel", config.standardise_by)
+        return heard, "feats" if config.hears == "audio" else "audio"
 
     @classmethod
     def losses_of(cls, config: Config) -> dict[str, tuple[str, ...]]:

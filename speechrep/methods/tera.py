@@ -7,10 +7,10 @@ with some probability noise is added to all frames (off by default, as in the re
 Loss:
   reconstruction   L1 distance of the prediction to the unaltered frames, over hidden frames and the hidden band
 
-Where this file goes its own way: log-mel of the dump, standardised over the training part; blocks with norms before
-their branches; consecutive frames may stand side by side (`stack`). Where noise alone was added nothing is
-predicted: as in the released code the loss looks at masked cells only. Padding is known from lengths and counts
-nowhere.
+Where this file goes its own way: log-mel of the dump, standardised over the training part unless `standardise_by` says
+more; blocks with norms before their branches; consecutive frames may stand side by side (`stack`). Where noise alone
+was added nothing is predicted: as in the released code the loss looks at masked cells only. Padding is known from
+lengths and counts nowhere.
 """
 
 from dataclasses import dataclass
@@ -18,6 +18,7 @@ from dataclasses import dataclass
 import torch
 
 from speechrep.data.inventory import Inventory
+from speechrep.data.standardise import Scope, feats_need
 from speechrep.methods.base import Batch, Method as BaseMethod
 from speechrep.nn.guards import flat
 from speechrep.nn.masking import generators_of, span_mask
@@ -41,6 +42,8 @@ class Config:
     from a convolution: it trains in minutes what attention learns in hours. False is the paper's way."""
     dropout: float = 0.1
     """Dropout of the blocks (released base configuration)."""
+    standardise_by: Scope = "part"
+    """Within what log-mel is standardised: the training part, each utterance (s3prl's configurations), or each speaker."""
     stack: int = 1
     """Feature frames side by side in one frame of the transformer."""
     share: float = 0.15
@@ -79,6 +82,10 @@ class Method(BaseMethod):
         c = config
         self.standardise = Standardise(inventory.mean, inventory.std)
         self.network = Reconstructor(len(inventory.mean) * c.stack, c.dim, c.layers, c.heads, c.dropout, c.local)
+
+    @classmethod
+    def needs_of(cls, config: Config) -> tuple[str, ...]:
+        return (feats_need(config.standardise_by),)
 
     def prepare(self, batch: Batch, generator: torch.Generator) -> Batch:
         """Draw each utterance's alterations: `real` and `heard` [B, N, D], `cells` [B, N, D] True where the loss looks,

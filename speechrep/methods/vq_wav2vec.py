@@ -28,9 +28,10 @@ import torch.nn.functional as F
 from torch import nn
 
 from speechrep.data.inventory import Inventory
+from speechrep.data.standardise import Scope
 from speechrep.methods.base import Batch, Method as BaseMethod
 from speechrep.nn.guards import few_codes
-from speechrep.nn.hearing import Hearing, stream_of
+from speechrep.nn.hearing import Hearing, check_scope, need_of
 from speechrep.nn.masking import generators_of, pad_mask
 from speechrep.nn.negatives import draw_negatives, hits, scores
 from speechrep.nn.quantizers import GumbelQuantizer, KMeansQuantizer, code_counts, gumbel_noise, perplexity
@@ -44,6 +45,8 @@ class Config:
     """What it hears: dumped log-mel features through two convolutions, or the waveform through eight."""
     mel_stride: int = 2
     """Feature frames per frame (front "mel"): 1, 2 or 4."""
+    standardise_by: Scope = "part"
+    """Within what log-mel is standardised (front "mel"): the training part, each utterance, or each speaker."""
     kernels: tuple[int, ...] = (10, 8, 4, 4, 4, 1, 1, 1)
     """Widths of the waveform's convolutions (released configuration)."""
     strides: tuple[int, ...] = (5, 4, 2, 2, 2, 1, 1, 1)
@@ -83,6 +86,7 @@ class Config:
     """Optimiser step from which the guard against collapse stops a run (assumption)."""
 
     def __post_init__(self):
+        check_scope(self.front == "mel", self.standardise_by)
         if self.mel_stride not in (1, 2, 4) or len(self.kernels) != len(self.strides) or self.dim % self.groups:
             raise ValueError("mel_stride must be 1, 2 or 4, kernels and strides equally many, dim a multiple of groups")
         if min(self.steps, self.negatives, self.groups, len(self.aggregator)) < 1 or not 2 <= self.codes < 2 ** 15:
@@ -129,7 +133,7 @@ class Method(BaseMethod):
 
     @classmethod
     def needs_of(cls, config: Config) -> tuple[str, ...]:
-        return (stream_of(config.front),)
+        return (need_of(config.front == "mel", config.standardise_by),)
 
     @classmethod
     def losses_of(cls, config: Config) -> dict[str, tuple[str, ...]]:
@@ -139,7 +143,7 @@ class Method(BaseMethod):
         """Draw the false frames `negatives` [B, N, J] and in training the quantizer's `noise`, and set
         `frames` [B], the lengths."""
         c = self.config
-        frames = self.frame_lengths(batch[f"{self.needs[0]}_lengths"])
+        frames = self.frame_lengths(batch[f"{self.hearing.stream}_lengths"])
         size = int(frames.max())
         noise = gumbel_noise(frames, size, c.groups * c.codes, batch["seeds"] + 1) \
             if c.quantizer == "gumbel" and self.training else None

@@ -78,7 +78,7 @@ class Method(BaseMethod):
 
     @classmethod
     def needs_of(cls, config: Config) -> tuple[str, ...]:
-        return (config.stream,)
+        return (config.need,)
 
     def prepare(self, batch: Batch, generator: torch.Generator) -> Batch:
         """Draw the hidden spans, the false frames (as positions among the utterance's hidden frames) and the

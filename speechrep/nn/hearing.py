@@ -5,6 +5,7 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
+from speechrep.data.standardise import Scope, feats_need
 from speechrep.nn.front import MelFront, WaveFront
 from speechrep.nn.masking import pad_mask
 from speechrep.nn.standardise import Standardise
@@ -51,3 +52,14 @@ class Hearing(nn.Module):
 def stream_of(front: Literal["mel", "wave"]) -> str:
     """The stream of a batch that a front end hears."""
     return "feats" if front == "mel" else "audio"
+
+
+def need_of(hears_mel: bool, standardise_by: Scope) -> str:
+    """The stream that a method needs to hear."""
+    return feats_need(standardise_by) if hears_mel else "audio"
+
+
+def check_scope(hears_mel: bool, standardise_by: Scope) -> None:
+    """Raises ValueError where the log-mel of utterances or speakers is to be standardised, but is not heard."""
+    if standardise_by != "part" and not hears_mel:
+        raise ValueError(f"standardise_by {standardise_by} is of log-mel, but the waveform is heard")

@@ -11,8 +11,10 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
+from speechrep.data.standardise import Scope
 from speechrep.nn.dropout import dropout
 from speechrep.nn.front import MelFront, WaveFront, resampled, scale_gradient, unit_audio
+from speechrep.nn.hearing import check_scope, need_of, stream_of
 from speechrep.nn.masking import generators_of, pad_mask, span_mask
 from speechrep.nn.packing import Rows
 from speechrep.nn.trunk import Trunk
@@ -26,6 +28,8 @@ class EncoderSizes:
     """What it hears: dumped log-mel features through two convolutions, or the waveform through seven."""
     mel_stride: int = 2
     """Feature frames per frame of the trunk (front "mel"): 1, 2 or 4."""
+    standardise_by: Scope = "part"
+    """Within what log-mel is standardised (front "mel"): the training part, each utterance, or each speaker."""
     front_dim: int = 512
     """Channels of the front end."""
     kernels: tuple[int, ...] = (10, 3, 3, 3, 3, 2, 2)
@@ -82,6 +86,7 @@ class EncoderSizes:
     """Hidden spans that every utterance gets."""
 
     def __post_init__(self):
+        check_scope(self.front == "mel", self.standardise_by)
         if self.mel_stride not in (1, 2, 4):
             raise ValueError(f"mel_stride {self.mel_stride}, wanted 1, 2 or 4")
         if bool(self.audio_rate_hz) != bool(self.front_rate_hz) or self.front_rate_hz and self.front == "mel":
@@ -95,7 +100,12 @@ class EncoderSizes:
     @property
     def stream(self) -> str:
         """The stream of a batch that it hears."""
-        return "feats" if self.front == "mel" else "audio"
+        return stream_of(self.front)
+
+    @property
+    def need(self) -> str:
+        """What must be asked for so that a batch has that stream, standardised as it should be."""
+        return need_of(self.front == "mel", self.standardise_by)
 
 
 class SpeechEncoder(nn.Module):

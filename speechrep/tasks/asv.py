@@ -78,6 +78,7 @@ class Task(BaseTask):
     losses = {"main": ("am_softmax",)}
     selects = "eer"
     frame_level = False
+    tells_speakers = True
     parts = (("train", "dev", "test"), ("verification/train", "verification/dev", "verification/test"))
     files = {"test": ("trials",)}
     decode_options = {"--cohort": "train"}

@@ -85,6 +85,8 @@ class BaseTask(Method):
     """A head on the layers of an upstream, configured by a `HeadConfig`.
 
     `frame_level`: whether the task is of frames: an upstream that gives one vector an utterance then cannot serve it.
+    `tells_speakers`: whether it is to say who speaks: an upstream that is told which utterances are of one speaker cannot
+    serve it.
     `pools`: whether the head gives the same for the mean of an utterance's frames as for the frames, as one does that is
     affine up to its own mean over them; of a frozen upstream the means are then all that it is given.
     `labels` are the names of classes or symbols in the order of their ids. `needs_of(config)` names the streams of the
@@ -106,11 +108,14 @@ class BaseTask(Method):
     superb: dict[str, str] = {}
     pools = False
     frame_level = True
+    tells_speakers = False
 
     def __init__(self, config: Any, upstream: Upstream, labels: tuple[str, ...]):
         super().__init__(config, upstream.inventory)
         if self.frame_level:
             upstream.require_frames(type(self).__module__.rpartition(".")[2])
+        if self.tells_speakers:
+            upstream.require_unknown_speakers(type(self).__module__.rpartition(".")[2])
         self.needs = (*upstream.needs, *self.needs)
         self.upstream, self.labels = upstream, labels
         # A fine-tuned method has parts that its layers do not need: decoders, heads.

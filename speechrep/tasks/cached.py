@@ -93,9 +93,8 @@ def fill(cache: Cache, hearer: Hearer, part: DataFolder) -> list[Mapping[str, np
 
 def has(cache: Cache, hearer: Hearer, part: DataFolder) -> bool:
     """Whether the layers of `part` that a task sees are kept."""
-    spec, kind = hearer.upstream.spec, hearer.upstream.kind
-    return spec in FEATURES or all(
-        (layer_folder(cache.place, spec, part, cache.train, cache.dump, kind, number, hearer.pools) / "feats.scp").is_file()
+    return hearer.upstream.spec in FEATURES or all(
+        (layer_folder(cache.place, hearer.upstream, part, cache.train, cache.dump, number, hearer.pools) / "feats.scp").is_file()
         for number in hearer.layers)
 
 

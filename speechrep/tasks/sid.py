@@ -36,6 +36,7 @@ class Task(utterance_class.UtteranceClassifier):
 
     Config = Config
     closed = True
+    tells_speakers = True
     superb = {"model.within=": "the choice is among all speakers, whatever language they speak",
               "model.crop_sec=8": "training sees what the upstream makes of 8 s of a longer utterance, drawn anew each time"}
 

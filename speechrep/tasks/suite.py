@@ -43,6 +43,8 @@ class Job:
     """The settings of several trainings that together are the task (see `BaseTask.folds`)."""
     frame_level: bool = True
     """Whether an upstream of one vector an utterance cannot serve it (see `BaseTask`)."""
+    tells_speakers: bool = False
+    """Whether an upstream that is told which utterances are of one speaker cannot serve it (see `BaseTask`)."""
     superb: tuple[tuple[str, str], ...] = ()
     """The habits of the reference that the task can take on, with the setting of each (see `BaseTask.superb`)."""
 
@@ -106,7 +108,7 @@ def _trained_on(names: tuple[str, str, str], name: str, conf: Path, task: str, c
     why = _unlabelled(folders, streams) or cls.obstacle(config, folders)
     options = (word for option, part in cls.decode_options.items() for word in (option, str(paths[part])))
     return why or Job(name, task, conf, tuple(paths.values()), tuple(options), cls.folds(config, folders),
-                      cls.frame_level, tuple(cls.superb_of(config).items()))
+                      cls.frame_level, cls.tells_speakers, tuple(cls.superb_of(config).items()))
 
 
 def _zero_shot(name: str, tasks: tuple[ZeroShot, ...], data: Path) -> Job | str:
