@@ -35,14 +35,14 @@ from speechrep.data.batches import Key
 from speechrep.data.folder import DataFolder
 from speechrep.data.inventory import Inventory
 from speechrep.data.picture import read_picture
-from speechrep.data.standardise import BY_SPEAKER, speaker_statistics, standardised, statistics
+from speechrep.data.standardise import BY_SPEAKER, BY_UTTERANCE, speaker_statistics, standardised
 from speechrep.errors import SpeechrepError
 from speechrep.files import fingerprint
 
 STREAMS = ("feats", "audio", "phones", "prompt", "speaker", "text", "image")
 """And "units:NAME", as many of them as there are codebooks; a method takes one. And "label:STREAM", any number of them."""
 
-FEATS = ("feats", "feats:utterance", BY_SPEAKER)
+FEATS = ("feats", BY_UTTERANCE, BY_SPEAKER)
 """Streams of features; a method takes one."""
 
 FILES = {"phones": "ali", "text": "text", "speaker": "utt2spk", BY_SPEAKER: "utt2spk", "image": "image.scp"}
@@ -116,7 +116,7 @@ class SpeechDataset(torch.utils.data.Dataset):
         self.audio = AudioReader(folder, rate_hz=self.rate_hz) if "audio" in needs else None
         # Samples are cut, and durations counted, to the frames of the features.
         self.with_feats = not {*FEATS, "audio", "phones"}.isdisjoint(needs)
-        self.by_utterance = heard == ["feats:utterance"]
+        self.by_utterance = heard == [BY_UTTERANCE]
         self.own_statistics = speaker_statistics(folder, Path(dump), self.feats) if heard == [BY_SPEAKER] else None
         self.speaker_ids = {speaker: i for i, speaker in enumerate(inventory.speakers)}
         self.image_ids = {path: i for i, path in enumerate(sorted(set((self.pictures or {}).values())))}
@@ -185,7 +185,7 @@ class SpeechDataset(torch.utils.data.Dataset):
             return matrix
         # Who has no speaker stands alone.
         own = None if self.by_utterance else self.own_statistics.get(self.speakers.get(utt, ""))
-        return standardised(matrix, own or statistics([matrix]), (np.array(self.inventory.mean), np.array(self.inventory.std)))
+        return standardised(matrix, own, self.inventory)
 
     def _speaker_id(self, utt: str) -> int:
         speaker = self.speakers.get(utt)

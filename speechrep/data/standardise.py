@@ -8,19 +8,16 @@ of a second differs from others by its phones as much as by its voice. But they 
 import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 
 from speechrep.data.folder import DataFolder
+from speechrep.data.inventory import Inventory
 from speechrep.data.moments import Moments
 from speechrep.files import atomic_path, fingerprint
 
-Scope = Literal["part", "utterance", "speaker"]
-"""Within what log-mel is standardised: the training part, each utterance, each speaker."""
-
-BY_SPEAKER = "feats:speaker"
-"""The stream of features that are standardised within each speaker."""
+BY_UTTERANCE, BY_SPEAKER = "feats:utterance", "feats:speaker"
+"""The streams of features that are standardised within each utterance and each speaker."""
 
 LEAST_DEVIATION = 0.1
 """Of the training part's. A band in which a speaker has next to nothing would otherwise be noise blown up to the size of
@@ -28,11 +25,6 @@ speech."""
 
 Statistics = tuple[np.ndarray, np.ndarray]
 """Mean and standard deviation of each dimension [D], in double precision."""
-
-
-def feats_need(by: Scope) -> str:
-    """The stream of features that are standardised within `by`; those of the part are so by the method itself."""
-    return "feats" if by == "part" else f"feats:{by}"
 
 
 def statistics(matrices: Iterable[np.ndarray]) -> Statistics:
@@ -44,9 +36,11 @@ def statistics(matrices: Iterable[np.ndarray]) -> Statistics:
     return moments.mean_std()
 
 
-def standardised(matrix: np.ndarray, own: Statistics, wanted: Statistics) -> np.ndarray:
-    """[N, D] with the statistics `own` -> [N, D] in single precision with those of `wanted`."""
-    (mean, std), (wanted_mean, wanted_std) = own, wanted
+def standardised(matrix: np.ndarray, own: Statistics | None, inventory: Inventory) -> np.ndarray:
+    """[N, D] with the statistics `own`, by default those of its frames, -> [N, D] in single precision with those of the
+    training part."""
+    mean, std = own or statistics([matrix])
+    wanted_mean, wanted_std = np.array(inventory.mean), np.array(inventory.std)
     std = np.maximum(std, LEAST_DEVIATION * wanted_std)
     return ((matrix - mean) / std * wanted_std + wanted_mean).astype(np.float32)
 

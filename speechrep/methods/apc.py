@@ -19,9 +19,9 @@ import torch
 from torch import nn
 
 from speechrep.data.inventory import Inventory
-from speechrep.data.standardise import Scope, feats_need
 from speechrep.methods.base import Batch, Method as BaseMethod
 from speechrep.nn.guards import few_codes, flat, spread
+from speechrep.nn.hearing import Scope, need_of
 from speechrep.nn.masking import pad_mask
 from speechrep.nn.quantizers import GumbelQuantizer, code_counts, gumbel_noise, perplexity
 from speechrep.nn.reconstruction import absolute_error, cells_inside, stack, stacked_lengths
@@ -76,7 +76,7 @@ class Method(BaseMethod):
 
     @classmethod
     def needs_of(cls, config: Config) -> tuple[str, ...]:
-        return (feats_need(config.standardise_by),)
+        return (need_of(True, config.standardise_by),)
 
     def prepare(self, batch: Batch, generator: torch.Generator) -> Batch:
         """Frames `x` [B, N, D], their numbers `frames` [B], `cells` [B, N, D] True where frame t is a target, and in

@@ -21,9 +21,9 @@ import torch
 from torch import nn
 
 from speechrep.data.inventory import Inventory
-from speechrep.data.standardise import Scope, feats_need
 from speechrep.methods.base import Batch, Method as BaseMethod
 from speechrep.nn.guards import few_codes, flat
+from speechrep.nn.hearing import Scope, need_of
 from speechrep.nn.masking import generators_of, pad_mask, span_mask
 from speechrep.nn.quantizers import GumbelQuantizer, code_counts, diversity, gumbel_noise, perplexity
 from speechrep.nn.reconstruction import (SpectrumHead, absolute_error, cells_inside, how_it_goes, stack,
@@ -104,7 +104,7 @@ class Method(BaseMethod):
 
     @classmethod
     def needs_of(cls, config: Config) -> tuple[str, ...]:
-        return (feats_need(config.standardise_by),)
+        return (need_of(True, config.standardise_by),)
 
     def prepare(self, batch: Batch, generator: torch.Generator) -> Batch:
         """Draw each utterance's `hidden` frames [B, N] and, in training, the codebook's `noise` [B, N, G * K]; `real`

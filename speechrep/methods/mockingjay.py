@@ -17,9 +17,9 @@ from dataclasses import dataclass
 import torch
 
 from speechrep.data.inventory import Inventory
-from speechrep.data.standardise import Scope, feats_need
 from speechrep.methods.base import Batch, Method as BaseMethod
 from speechrep.nn.guards import flat
+from speechrep.nn.hearing import Scope, need_of
 from speechrep.nn.masking import generators_of, span_mask
 from speechrep.nn.reconstruction import (Reconstructor, absolute_error, cells_inside, how_it_goes, replace_hidden,
                                          stack, stacked_lengths, widened)
@@ -76,7 +76,7 @@ class Method(BaseMethod):
 
     @classmethod
     def needs_of(cls, config: Config) -> tuple[str, ...]:
-        return (feats_need(config.standardise_by),)
+        return (need_of(True, config.standardise_by),)
 
     def prepare(self, batch: Batch, generator: torch.Generator) -> Batch:
         """Draw each utterance's masked spans and what stands in them: `real` and `heard` [B, N, D], `cells` [B, N, D]

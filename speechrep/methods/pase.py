@@ -29,14 +29,13 @@ import torch.nn.functional as F
 from torch import nn
 
 from speechrep.data.inventory import Inventory
-from speechrep.data.standardise import Scope
 from speechrep.errors import SpeechrepError
 from speechrep.methods.base import Batch, Method as BaseMethod
 from speechrep.nn.cepstra import cosines
 from speechrep.nn.encoder import Encoder
 from speechrep.nn.front import MelFront
 from speechrep.nn.guards import flat, spread
-from speechrep.nn.hearing import check_scope, need_of
+from speechrep.nn.hearing import Scope, check_scope, need_of
 from speechrep.nn.masking import generators_of, pad_mask
 from speechrep.nn.moments import RunningMoments
 from speechrep.nn.mutual_information import PairJudge, pick_frames, segment_means

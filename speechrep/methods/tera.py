@@ -18,9 +18,9 @@ from dataclasses import dataclass
 import torch
 
 from speechrep.data.inventory import Inventory
-from speechrep.data.standardise import Scope, feats_need
 from speechrep.methods.base import Batch, Method as BaseMethod
 from speechrep.nn.guards import flat
+from speechrep.nn.hearing import Scope, need_of
 from speechrep.nn.masking import generators_of, span_mask
 from speechrep.nn.reconstruction import (Reconstructor, absolute_error, band_mask, cells_inside, how_it_goes,
                                          replace_hidden, stack, stacked_lengths, widened)
@@ -85,7 +85,7 @@ class Method(BaseMethod):
 
     @classmethod
     def needs_of(cls, config: Config) -> tuple[str, ...]:
-        return (feats_need(config.standardise_by),)
+        return (need_of(True, config.standardise_by),)
 
     def prepare(self, batch: Batch, generator: torch.Generator) -> Batch:
         """Draw each utterance's alterations: `real` and `heard` [B, N, D], `cells` [B, N, D] True where the loss looks,

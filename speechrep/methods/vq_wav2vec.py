@@ -28,10 +28,9 @@ import torch.nn.functional as F
 from torch import nn
 
 from speechrep.data.inventory import Inventory
-from speechrep.data.standardise import Scope
 from speechrep.methods.base import Batch, Method as BaseMethod
 from speechrep.nn.guards import few_codes
-from speechrep.nn.hearing import Hearing, check_scope, need_of
+from speechrep.nn.hearing import Hearing, Scope, check_scope, need_of
 from speechrep.nn.masking import generators_of, pad_mask
 from speechrep.nn.negatives import draw_negatives, hits, scores
 from speechrep.nn.quantizers import GumbelQuantizer, KMeansQuantizer, code_counts, gumbel_noise, perplexity

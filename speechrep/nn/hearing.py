@@ -5,10 +5,14 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
-from speechrep.data.standardise import Scope, feats_need
 from speechrep.nn.front import MelFront, WaveFront
 from speechrep.nn.masking import pad_mask
 from speechrep.nn.standardise import Standardise
+
+
+Scope = Literal["part", "utterance", "speaker"]
+"""Within what log-mel is standardised: the training part, as every method does by itself, or before that each utterance or
+each speaker (`speechrep.data.standardise`)."""
 
 
 class Hearing(nn.Module):
@@ -55,8 +59,10 @@ def stream_of(front: Literal["mel", "wave"]) -> str:
 
 
 def need_of(hears_mel: bool, standardise_by: Scope) -> str:
-    """The stream that a method needs to hear."""
-    return feats_need(standardise_by) if hears_mel else "audio"
+    """The stream that a method needs to hear (`speechrep.data.dataset`)."""
+    if not hears_mel:
+        return "audio"
+    return "feats" if standardise_by == "part" else f"feats:{standardise_by}"
 
 
 def check_scope(hears_mel: bool, standardise_by: Scope) -> None:

@@ -11,10 +11,9 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
-from speechrep.data.standardise import Scope
 from speechrep.nn.dropout import dropout
 from speechrep.nn.front import MelFront, WaveFront, resampled, scale_gradient, unit_audio
-from speechrep.nn.hearing import check_scope, need_of, stream_of
+from speechrep.nn.hearing import Scope, check_scope, need_of, stream_of
 from speechrep.nn.masking import generators_of, pad_mask, span_mask
 from speechrep.nn.packing import Rows
 from speechrep.nn.trunk import Trunk

@@ -93,8 +93,9 @@ def fill(cache: Cache, hearer: Hearer, part: DataFolder) -> list[Mapping[str, np
 
 def has(cache: Cache, hearer: Hearer, part: DataFolder) -> bool:
     """Whether the layers of `part` that a task sees are kept."""
-    return hearer.upstream.spec in FEATURES or all(
-        (layer_folder(cache.place, hearer.upstream, part, cache.train, cache.dump, number, hearer.pools) / "feats.scp").is_file()
+    upstream = hearer.upstream
+    return upstream.spec in FEATURES or all(
+        (layer_folder(cache.place, upstream, part, cache.train, cache.dump, number, hearer.pools) / "feats.scp").is_file()
         for number in hearer.layers)
 
 

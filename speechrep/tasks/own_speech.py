@@ -8,6 +8,7 @@ import torch
 from speechrep.config import build
 from speechrep.data.audio import read_wav, resample
 from speechrep.data.features import FeatureConfig, build_features
+from speechrep.data.standardise import BY_SPEAKER, BY_UTTERANCE, standardised
 from speechrep.data.text.normalise import normalise
 from speechrep.data.text.phonemize import Phonemizer
 from speechrep.errors import SpeechrepError
@@ -86,7 +87,11 @@ def convert(source: str | Path, prompt: str | Path, method: Method, vocoder: Voc
 
 
 def one_recording(path: str | Path, method: Method, device: str = "cpu") -> Batch:
-    """A recording as a batch of one, features and samples."""
-    samples, feats = (_single(stream, device) for stream in _recording(path, feature_config(method)))
+    """A recording as a batch of one, features and samples. Where the method wants features by utterance or speaker, all that
+    is known of the voice is this recording."""
+    samples, feats = _recording(path, feature_config(method))
+    if not {BY_UTTERANCE, BY_SPEAKER}.isdisjoint(method.needs):
+        feats = torch.from_numpy(standardised(feats.numpy(), None, method.inventory))
+    samples, feats = _single(samples, device), _single(feats, device)
     return {"utts": [str(path)], "feats": feats[0], "feats_lengths": feats[1], "audio": samples[0],
             "audio_lengths": samples[1]}

@@ -10,10 +10,12 @@ from speechrep.data import standardise
 from speechrep.data.ark import read_scp
 from speechrep.data.dataset import SpeechDataset, take_inventory
 from speechrep.data.folder import write_table
-from speechrep.data.standardise import LEAST_DEVIATION, feats_need, speaker_statistics, standardised, statistics
+from speechrep.data.inventory import Inventory
+from speechrep.data.standardise import LEAST_DEVIATION, speaker_statistics, standardised, statistics
 from speechrep.errors import SpeechrepError
+from speechrep.nn.hearing import need_of
 
-TEN = np.array([10.0, 10.0]), np.array([2.0, 4.0])
+TEN = Inventory(mean=(10.0, 10.0), std=(2.0, 4.0))
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +38,7 @@ def test_by_hand():
     matrix = np.array([[1.0, 0.0], [3.0, 8.0]], dtype=np.float32)
     own = statistics([matrix])
     assert [value.tolist() for value in own] == [[2, 4], [1, 4]]
-    assert standardised(matrix, own, TEN).tolist() == [[8, 6], [12, 14]]
+    assert standardised(matrix, own, TEN).tolist() == standardised(matrix, None, TEN).tolist() == [[8, 6], [12, 14]]
     # Of two frames of one utterance and two of another.
     own = statistics([matrix, matrix + 2])
     np.testing.assert_allclose(own, [[3, 5], [2 ** 0.5, 17 ** 0.5]])
@@ -44,7 +46,7 @@ def test_by_hand():
 
 def test_what_hardly_varies_is_not_blown_up():
     matrix = np.array([[0.0, 5.0], [0.0, 5.08]], dtype=np.float32)
-    made = standardised(matrix, statistics([matrix]), TEN)
+    made = standardised(matrix, None, TEN)
     np.testing.assert_allclose(made, [[10, 10 - 0.04 / LEAST_DEVIATION], [10, 10 + 0.04 / LEAST_DEVIATION]], rtol=1e-5)
 
 
@@ -52,15 +54,15 @@ def test_a_channel_is_taken_out():
     rng = np.random.default_rng(0)
     matrix = rng.standard_normal((50, 20)) * 3 + 1
     other = matrix * rng.uniform(0.5, 2, 20) + rng.standard_normal(20)
-    wanted = rng.standard_normal(20), rng.uniform(0.5, 2, 20)
-    made = [standardised(x, statistics([x]), wanted) for x in (matrix, other)]
+    wanted = Inventory(mean=tuple(rng.standard_normal(20)), std=tuple(rng.uniform(0.5, 2, 20)))
+    made = [standardised(x, None, wanted) for x in (matrix, other)]
     np.testing.assert_allclose(*made, atol=1e-4)
-    np.testing.assert_allclose(statistics(made[:1]), wanted, atol=1e-5)
+    np.testing.assert_allclose(statistics(made[:1]), (wanted.mean, wanted.std), atol=1e-5)
 
 
 @pytest.mark.parametrize("by", ["part", "utterance", "speaker"])
 def test_dataset_has_the_parts_statistics_within_each(corpus, by):
-    dataset = opened(corpus, feats_need(by))
+    dataset = opened(corpus, need_of(True, by))
     items = {item["utt"]: item["feats"].numpy() for item in map(dataset.__getitem__, range(len(dataset)))}
     groups = {"part": lambda utt: "", "utterance": lambda utt: utt, "speaker": dataset.speakers.get}[by]
     for group in set(map(groups, items)):

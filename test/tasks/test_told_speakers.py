@@ -11,10 +11,12 @@ from toy_corpus import folder
 from speechrep.bin import main
 from speechrep.data.dataset import take_inventory
 from speechrep.data.folder import write_table
+from speechrep.data.standardise import statistics
 from speechrep.errors import SpeechrepError
 from speechrep.extract import extract, layer_folder, open_dataset, open_upstream
 from speechrep.methods import apc
 from speechrep.tasks.base import find_task, task_names
+from speechrep.tasks.own_speech import one_recording
 from speechrep.tasks.train import train_task
 from speechrep.train import checkpoint
 from speechrep.upstream import knows_speakers
@@ -59,6 +61,16 @@ def test_the_suite_leaves_sid_out_and_scores_the_rest(recipe, tmp_path, capsys):
     assert main(["suite", "score", *options]) in (0, None)
     found = {path.parent.relative_to(tmp_path / "exp/tasks").as_posix() for path in (tmp_path / "exp").rglob("score.json")}
     assert found == {"told-0/abx", "mfcc-0/sid/test", "mfcc-0/abx"}
+
+
+def test_a_recording_stands_alone(recipe):
+    """Its frames have the training part's statistics; of an upstream that wants no such thing they are as they are."""
+    train, test = folder(recipe, "train"), folder(recipe, "test")
+    told, plain = (open_upstream(spec, train, recipe / "dump") for spec in (TOLD, "exp/apc/small-0/best.pt"))
+    path = test.read("wav.scp")[test.utts[0]]
+    feats = {upstream: one_recording(path, upstream)["feats"][0].numpy() for upstream in (told, plain)}
+    np.testing.assert_allclose(statistics([feats[told]]), (told.inventory.mean, told.inventory.std), atol=1e-3)
+    assert np.abs(feats[plain].mean(0) - plain.inventory.mean).max() > 0.1
 
 
 def test_kept_layers_follow_the_speakers(recipe, tmp_path):
