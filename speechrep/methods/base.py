@@ -29,8 +29,8 @@ LAST = "last"
 class Method(nn.Module):
     """One paper.
 
-    `needs` names the streams of a batch (see `speechrep.data.dataset`), first the one it hears: "feats", "audio" or
-    "units:NAME" (whose Config then has `unit_frames`, feature frames a unit).
+    `needs` names the streams of a batch (see `speechrep.data.dataset`), first the one it hears: "feats", which may be
+    standardised ("feats:speaker"), "audio" or "units:NAME" (whose Config then has `unit_frames`, feature frames a unit).
     `losses` names, for each phase, the losses that `forward` returns; a phase has an optimiser of its own over the
     parameters of `phase_parameters`. `across_batch` names the losses that compare across the whole batch: they change
     when a batch is split. A method with codes of its own also has `units(batch)`: ids [B, N, G] of G groups and lengths
