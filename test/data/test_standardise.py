@@ -68,7 +68,9 @@ def test_dataset_has_the_parts_statistics_within_each(corpus, by):
     for group in set(map(groups, items)):
         found = statistics(items[utt] for utt in items if groups(utt) == group)
         np.testing.assert_allclose(found, (dataset.inventory.mean, dataset.inventory.std), atol=1e-3)
-    # What is not asked for is not done: two voices differ in a part.
+    # What is not asked for is not done: utterances of a voice differ, and two voices of a part.
+    alone = [np.abs(matrix.mean(0) - dataset.inventory.mean).max() for matrix in items.values()]
+    assert (max(alone) > 0.05) == (by != "utterance")
     means = [np.concatenate([items[utt] for utt in items if dataset.speakers[utt] == name]).mean(0) for name in ("spk0", "spk1")]
     assert (np.abs(means[0] - means[1]).max() > 0.1) == (by == "part")
 
