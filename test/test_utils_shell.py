@@ -234,7 +234,23 @@ def test_how_far_jobs_are_is_told(tmp_path):
         all_done""")
     assert answer.returncode == 0, answer.stderr
     assert "  long: train: 40%\n" in answer.stdout and "short: done in" in answer.stdout
-    assert "  short:" not in answer.stdout
+    assert "  short:" not in answer.stdout and " of " not in answer.stdout
+
+
+@pytest.mark.parametrize("seconds, to_go", [(600, "11 min"), (36000, "10 h 1 min")])
+def test_how_far_all_jobs_are_is_told(tmp_path, seconds, to_go):
+    """Two took so long, one had been done before; of three more two are half done: one job's time each of the two at once."""
+    answer = jobs(tmp_path, f"""
+        tell_sec=1 planned=6
+        long() {{ SECONDS=$((SECONDS + {seconds})); }}
+        background before true
+        background first long
+        background second long
+        background third sleep 1.5
+        background fourth sleep 1.5
+        all_done""")
+    assert answer.returncode == 0, answer.stderr
+    assert f"  3 of 6 done, about {to_go} to go\n" in answer.stdout
 
 
 @pytest.mark.parametrize("nj, processes, gpu, device, wanted", [

@@ -104,12 +104,13 @@ case $stage in
     }
     nj=$(side_by_side)
     IFS=, read -ra seeds <<<"$seed"
+    heads=()
+    for method in "${methods[@]}"; do
+      [[ ,$names, = *,"$(before "$method")",* ]] || heads+=("$method")
+    done
+    planned=$((${#seeds[@]} * ${#heads[@]}))
     for seed in "${seeds[@]}"; do
-      for method in "${methods[@]}"; do
-        if [[ ,$names, != *,"$(before "$method")",* ]]; then
-          background "pretrain-$method-$seed" line "$method" "$@"
-        fi
-      done
+      for method in "${heads[@]}"; do background "pretrain-$method-$seed" line "$method" "$@"; done
     done
     all_done
     ;;

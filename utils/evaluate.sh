@@ -53,6 +53,7 @@ each() { # KIND [OPTION ...]
   if few && [ "$nj" -gt 1 ]; then
     readarray -t parts < <(speechrep suite tasks "${options[@]}" "${asked[@]}" --task "$task" 2>/dev/null)
   fi
+  planned=$((${#seeds[@]} * ${#systems[@]} * ${#parts[@]}))
   for own in "${seeds[@]}"; do
     for system in "${systems[@]}"; do
       more=()

@@ -6,13 +6,15 @@
 #                                            (unless $device is cpu)
 #   background NAME COMMAND [ARGUMENT ...]   runs COMMAND, a function too, as soon as fewer than $nj run; what it says goes
 #                                            to exp/log/NAME.log
-#   all_done                                 waits for all, and tells every $tell_sec seconds (60) how far they are
+#   all_done                                 waits for all, and tells every $tell_sec seconds (60) how far they are; where
+#                                            $planned says how many there will be, how far all of them are too
 #
 # When one fails, no more are begun, unless keep_going=true; the end of its log is shown, and the script stops. A script that is stopped takes
 # with it what still runs.
 
 declare -A _running=()
 _failed=()
+_ended_count=0 _worked_count=0 _worked_sec=0
 # Each job says here how it ended: `wait -n` now and then overlooks one that ended while another command ran (bash 5.2).
 _ends_folder=$(mktemp -d)
 mkfifo "$_ends_folder/ends"
@@ -37,20 +39,36 @@ trap 'stop_with_children $(jobs -rp)' EXIT
 
 # Until one job ends, or it is time to tell how far they are.
 _wait() {
-  local ended="" status=0 name pid
-  if read -r -t "${tell_sec:-60}" -u "$_ends" ended status; then
-    _ended "$ended" "$status"
+  local ended="" status=0 took=0 name pid
+  if read -r -t "${tell_sec:-60}" -u "$_ends" ended status took; then
+    _ended "$ended" "$status" "$took"
     return
   fi
   for name in "${_running[@]}"; do printf '  %s: %s\n' "$name" "$(_last_line "$name")"; done | sort
+  [ "${planned:-1}" -eq 1 ] || _tell_all
   # One that was killed itself, not what it runs, could say nothing.
   for pid in "${!_running[@]}"; do
-    kill -0 "$pid" 2>/dev/null || _ended "$pid" 1
+    kill -0 "$pid" 2>/dev/null || _ended "$pid" 1 0
   done
 }
 
-_ended() { # PID STATUS
+# Those that run are half done on average.
+_tell_all() {
+  local to_go="" minutes
+  if [ "$_worked_count" -gt 0 ]; then
+    minutes=$(((2 * (planned - _ended_count) - ${#_running[@]}) * _worked_sec / (_worked_count * nj * 120) + 1))
+    to_go=", about "
+    [ "$minutes" -lt 60 ] || to_go+="$((minutes / 60)) h "
+    to_go+="$((minutes % 60)) min to go"
+  fi
+  echo "  $_ended_count of $planned done$to_go"
+}
+
+_ended() { # PID STATUS SECONDS
   [ -n "${_running[$1]:-}" ] || return 0
+  _ended_count=$((_ended_count + 1))
+  # What took less had been done before, and says nothing of what is to come.
+  if [ "$3" -ge 10 ]; then _worked_count=$((_worked_count + 1)) _worked_sec=$((_worked_sec + $3)); fi
   wait "$1" || true
   [ "$2" = 0 ] || _failed+=("${_running[$1]}")
   unset "_running[$1]"
@@ -68,8 +86,8 @@ background() {
   mkdir -p exp/log
   (
     set -euo pipefail
-    trap 'echo "$BASHPID $?" >&"$_ends"' EXIT
     began=$SECONDS
+    trap 'echo "$BASHPID $? $((SECONDS - began))" >&"$_ends"' EXIT
     OMP_NUM_THREADS=$(job_threads)
     export OMP_NUM_THREADS
     "${@:2}" >"$log" 2>&1
