@@ -108,7 +108,7 @@ if stage 4 "units: clusters of MFCC, for the methods that guess them" "1 min; CT
   "$methods" units
 fi
 
-if stage 5 "pretrain: the joint space, the durations, the vocoder" "9 min"; then
+if stage 5 "pretrain: the joint space, the durations, the vocoder" "9 min; other methods 5 min each"; then
   "$methods" pretrain "${set_args[@]}"
 fi
 
