@@ -8,7 +8,6 @@ units have to do with the phones of a part. A part is finished when that file is
 import hashlib
 import shutil
 import sys
-import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +17,6 @@ import numpy as np
 import torch
 
 from speechrep.config import plain, read_yaml, write_yaml
-from speechrep.data.alignment import frames_per_phone, read_ali
 from speechrep.data.ark import read_scp
 from speechrep.data.folder import DataFolder, split
 from speechrep.errors import SpeechrepError
@@ -26,15 +24,12 @@ from speechrep.extract import (Standardised, batches, extract, fingerprint, laye
                                mean_of, open_dataset, open_upstream)
 from speechrep.files import atomic_path, write_text
 from speechrep.launch import advance, run_jobs
-from speechrep.metrics.purity import cluster_purity, phone_purity, pnmi, pnmi_within, speaker_share
-from speechrep.metrics.score import metric, read_score, write_score
+from speechrep.metrics.score import read_score
 from speechrep.nn import kmeans
 from speechrep.nn.device import find_device
-from speechrep.provenance import provenance
+from speechrep.unit_counts import Counter, Counts, score_units
 from speechrep.upstream import FEATURES, Upstream
 
-SPEAKERS = 100
-"""Of how many speakers of a part it is counted what units tell of them: these tables grow with their number."""
 RADIX = 2 ** 15
 """More codes than a group has: several groups' codes are written as one number in this base."""
 
@@ -283,7 +278,7 @@ def _apply(name: str, resolved: dict[str, Any], folder: DataFolder, train: DataF
     parts = split(utts, nj)
     jobs = [(resolved, str(exp / "codebook.npz"), str(folder.path), str(train.path), str(dump), str(cache), part,
              str(out / f"part.{number}"), device) for number, part in enumerate(parts, 1)]
-    tallies = run_jobs(label_part, jobs, log_dir=exp / "log", nj=nj, title=f"units {folder.path.name}", backend=backend)
+    counted = run_jobs(label_part, jobs, log_dir=exp / "log", nj=nj, title=f"units {folder.path.name}", backend=backend)
     with atomic_path(folder.path / stream) as tmp:
         with open(tmp, "wb") as joined:
             # Parts are contiguous and in order, so the whole is sorted.
@@ -292,7 +287,7 @@ def _apply(name: str, resolved: dict[str, Any], folder: DataFolder, train: DataF
                     shutil.copyfileobj(part, joined)
     for part in out.glob("part.*"):
         part.unlink()
-    _score(out, name, resolved | {"made_of": config}, folder, tallies, codebook_size(exp / "codebook.npz"))
+    score_units(out, name, resolved | {"made_of": config}, folder, counted)
 
 
 def codebook_size(book: Path) -> int:
@@ -302,35 +297,19 @@ def codebook_size(book: Path) -> int:
 
 
 def label_part(resolved: dict[str, Any], book: str, data: str, train: str, dump: str, cache: str, utts: list[str],
-               out: str, device: str) -> dict[str, Any]:
+               out: str, device: str) -> Counts:
     """One job: the units of `utts` as lines of the file `out`, and what was counted meanwhile."""
     folder = DataFolder(data)
     upstream = open_upstream(resolved["upstream"], DataFolder(train), Path(dump), device)
-    alignments = folder.read("ali") if folder.has("ali") else {}
-    languages = folder.read("utt2lang") if folder.has("utt2lang") else {}
-    speakers = folder.labels("utt2spk") if folder.has("utt2spk") else {}
-    counted = set(sorted(set(speakers.values()))[:SPEAKERS])
-    hop_sec = upstream.hop_samples / upstream.rate_hz
-    size = codebook_size(Path(book))
-    used, table, lines = np.zeros(size, dtype=np.int64), {}, {}
-    inertia = 0.0
+    counter = Counter(folder, codebook_size(Path(book)), upstream.hop_samples / upstream.rate_hz)
+    lines = {}
     for done, (utt, ids, distance) in enumerate(_labelled(resolved, book, upstream, folder, Path(train), Path(dump),
                                                           Path(cache), utts, device)):
-        used += np.bincount(ids, minlength=size)
-        inertia += distance
+        counter.add(utt, ids, distance)
         lines[utt] = " ".join(map(str, ids.tolist()))
-        if utt in alignments:
-            phones, ends = read_ali(alignments[utt])
-            durations = frames_per_phone(np.array(ends), len(ids), hop_sec)
-            # Halves that do not depend on which job has the utterance.
-            voice = (speakers[utt], zlib.crc32(utt.encode()) % 2) if speakers.get(utt) in counted else ("", 0)
-            for phone, some in zip(phones, np.split(ids, np.cumsum(durations)[:-1])):
-                row = table.setdefault((languages.get(utt, ""), phone.rstrip("0123456789"), *voice),
-                                       np.zeros(size, dtype=np.int64))
-                np.add.at(row, some, 1)
         advance(done + 1, len(utts))
     write_text(out, "".join(f"{utt} {lines[utt]}".rstrip() + "\n" for utt in sorted(lines)))
-    return {"used": used, "table": table, "inertia": inertia, "utterances": len(lines)}
+    return counter.counts
 
 
 def _labelled(resolved: dict[str, Any], book: str, upstream: Upstream, folder: DataFolder, train: Path, dump: Path,
@@ -359,48 +338,3 @@ def _labelled(resolved: dict[str, Any], book: str, upstream: Upstream, folder: D
     for utt, (feats,) in found:
         ids, distance = kmeans.nearest(torch.from_numpy(np.array(feats, dtype=np.float32)).to(device), centroids)
         yield utt, ids.cpu().numpy(), float(distance.double().sum())
-
-
-def _score(out: Path, name: str, resolved: dict[str, Any], folder: DataFolder, tallies: list[dict[str, Any]],
-           size: int) -> None:
-    used = sum(tally["used"] for tally in tallies)
-    frames = int(used.sum())
-    share = used[used > 0] / frames
-    perplexity = float(np.exp(-(share * np.log(share)).sum()))
-    metrics = {"used_codes": metric(int((used > 0).sum()), n=size, unit="codes", better="higher"),
-               "perplexity": metric(perplexity, n=frames, unit="codes", better="higher")}
-    if not resolved["method_codes"]:
-        metrics["inertia"] = metric(sum(tally["inertia"] for tally in tallies) / frames, n=frames,
-                                    unit="squared distance a frame", better="lower")
-    rows: dict[str, dict[str, np.ndarray]] = {}
-    voices: dict[tuple[str, str], dict[str, np.ndarray]] = {}
-    for tally in tallies:
-        for (lang, phone, speaker, half), counts in tally["table"].items():
-            own = rows.setdefault(lang, {})
-            own[phone] = own.get(phone, 0) + counts
-            if speaker:
-                voices.setdefault((lang, phone), {}).setdefault(speaker, np.zeros((2, size)))[half] += counts
-    notes = [f"{size} units at {resolved['frame_rate_hz']:g} a second"]
-    if rows:
-        phones = sorted({phone for own in rows.values() for phone in own})
-        table = np.stack([sum(own.get(phone, 0) for own in rows.values()) for phone in phones])
-        counted = int(table.sum())
-        for label, value in (("phone_purity", phone_purity(table)), ("cluster_purity", cluster_purity(table)),
-                             ("pnmi", pnmi(table))):
-            metrics[label] = metric(value, n=counted, unit="", better="higher")
-        notes.append("phones without stress or tone, silence among them")
-        if len(rows) > 1:
-            within = pnmi_within([np.stack(list(own.values())) for own in rows.values()])
-            metrics["pnmi_within_language"] = metric(within, n=counted, unit="", better="higher")
-            notes.append("where languages have phones of their own, units that tell the language alone have a pnmi; within a "
-                         "language they have none")
-        spoken = [np.stack(list(by_speaker.values()), axis=1) for by_speaker in voices.values()]
-        share = speaker_share(spoken)
-        if not np.isnan(share):
-            metrics["speaker_share"] = metric(share, n=int(sum(table.sum() for table in spoken)), unit="", better="lower")
-            notes.append(f"speaker_share: of {SPEAKERS} speakers at the most; 0 is units that tell no voices")
-    data = {folder.path.name: {"utterances": sum(tally["utterances"] for tally in tallies), "frames": frames}}
-    write_score(out / "score.json", task="units", part=folder.path.name, system=name, seed=resolved["seed"],
-                metrics=metrics, notes=notes, provenance=provenance(sys.argv, resolved, resolved["seed"], data))
-    print(f"{folder.path}/units.{name}: " + ", ".join(f"{key} {entry['value']:.4g}" for key, entry in metrics.items()),
-          file=sys.stderr)

@@ -17,9 +17,8 @@ ROOT = Path(__file__).resolve().parents[1]
 MAX_LINES, MAX_WIDTH = 450, 128
 
 BOTTOM = {"errors", "files", "config", "provenance", "launch", "doctor", ""}
-LEVELS = [BOTTOM, {"data", "nn", "metrics"}, {"align", "methods", "train", "vocoder"}, {"released"}, {"bundles"}, {"upstream"},
-          {"extract"}, {"units"},
-          {"tasks"}, {"report"}, {"bin"}, {"__main__"}]
+LEVELS = [BOTTOM, {"data", "nn", "metrics"}, {"align", "methods", "train", "unit_counts", "vocoder"}, {"released"}, {"bundles"},
+          {"upstream"}, {"extract"}, {"units"}, {"tasks"}, {"report"}, {"bin"}, {"__main__"}]
 LEVEL = {room: level for level, rooms in enumerate(LEVELS) for room in rooms}
 
 MACHINE_PATH = re.compile(r"(?<![\w.}$)*~/-])/(?:work|farm|root|home/\w+|tmp|opt)/[A-Za-z._]")
