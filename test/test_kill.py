@@ -20,7 +20,7 @@ from speechrep.data.folder import write_folder
 from speechrep.files import TEMPORARY, remove_leftovers
 from speechrep.metrics.judges.cache import Cache
 from speechrep.metrics.score import metric, write_score
-from speechrep.report.methods import write_table
+from speechrep.report.methods_table import write_table
 from speechrep.report.page import render
 
 MOMENTS = 10

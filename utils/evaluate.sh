@@ -20,7 +20,7 @@
 #   superb_compatible, sweep    true or false: the reference's habits; a search of each learning rate on dev
 #
 # It leaves, in the folder that --exp names in place of exp, exp/tasks/SYSTEM-SEED/TASK, exp/METHODS.md, exp/METHODS.json
-# and exp/report/methods.html, with bars.svg and layers.svg beside it.
+# and exp/report/methods.html, with its pictures beside it: bars.svg, ahead_of_NAME.svg and layers.svg.
 set -euo pipefail
 . "$(dirname "$0")/jobs.sh"
 stage=${1:-} upstream=${upstream:-mfcc} task=${task:-all} seed=${seed:-0} nj=${nj:-1} processes=${processes:-1}

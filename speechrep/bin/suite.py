@@ -14,7 +14,9 @@ another, what `speechrep train`, `decode` and `score` do, and print each command
 interrupted goes on; what was decoded and scored from a checkpoint that has changed since is done again, what was trained
 on one refused. A task that fails does not keep the others from running: it is named at the end. They leave
 EXP/tasks/SYSTEM-SEED/TASK, and `score` and `table` that of all systems, EXP/METHODS.md and EXP/METHODS.json.
-`report` leaves EXP/report/methods.html and, as pictures for a README, EXP/report/bars.svg and layers.svg.
+Of several seeds it also says how far each is ahead of MFCC and of its own network untrained, seed by seed, or of what
+--against names. `report` leaves EXP/report/methods.html and, as pictures for a README, bars.svg, ahead_of_NAME.svg and
+layers.svg in EXP/report.
 --earlier METHODS.json of `table` and `report` adds the rows of a table that was kept: of another day, or of a recipe that
 publishes its own, to compare a new system with.
 
@@ -36,6 +38,9 @@ def add_arguments(parser):
         if kind in ("table", "report"):
             own.add_argument("--earlier", metavar="FILE", help="METHODS.json whose systems and seeds stand in the table too, "
                              "marked; what EXP has scored itself goes before")
+            own.add_argument("--against", metavar="NAMES", help="systems by commas that all others are compared with, seed by "
+                             "seed; mfcc is one, and random, of which each has its own (default: these two, where there "
+                             "are several seeds)")
         if kind != "table":
             own.add_argument("--data", default="data", help="folder of data folders (default: %(default)s)")
         if kind not in ("table", "report"):
@@ -161,7 +166,7 @@ def score(args):
 def table(args):
     """Make the table of all systems that were scored."""
     from pathlib import Path
-    _table(Path(args.exp), _earlier(args))
+    _table(Path(args.exp), _earlier(args), _against(args))
 
 
 def report(args):
@@ -170,24 +175,28 @@ def report(args):
 
     from speechrep.report.methods_page import make_methods_page
     from speechrep.report.pictures import write_pictures
-    exp, earlier = Path(args.exp), _earlier(args)
+    exp, earlier, against = Path(args.exp), _earlier(args), _against(args)
     if (exp / "METHODS.md").is_file():
         print((exp / "METHODS.md").read_text(encoding="utf-8"), end="")
     print(make_methods_page(exp, Path(args.data), exp / "report", args.title, [Path(path) for path in args.credits],
-                            earlier))
+                            earlier, against))
     if earlier is not None or any((exp / "tasks").rglob("score.json")):
-        for path in write_pictures(exp, exp / "report", earlier):
+        for path in write_pictures(exp, exp / "report", earlier, against):
             print(path)
 
 
-def _table(exp, earlier=None) -> None:
-    from speechrep.report.methods import write_table
-    print(write_table(exp, earlier).read_text(encoding="utf-8"), end="")
+def _table(exp, earlier=None, against=()) -> None:
+    from speechrep.report.methods_table import write_table
+    print(write_table(exp, earlier, against).read_text(encoding="utf-8"), end="")
 
 
 def _earlier(args):
     from pathlib import Path
     return Path(args.earlier) if args.earlier else None
+
+
+def _against(args):
+    return args.against.split(",") if args.against else []
 
 
 class _Runs:

@@ -12,16 +12,18 @@ from typing import Any
 
 from speechrep.config import read_yaml
 from speechrep.errors import SpeechrepError
-from speechrep.files import read_json, remove_leftovers, write_json, write_text
+from speechrep.files import read_json
 from speechrep.metrics.score import read_score
 from speechrep.metrics.seeds import t_interval
 from speechrep.report.earlier import join_earlier
-from speechrep.report.results import number, role_of
+from speechrep.report.results import role_of
 from speechrep.tasks.base import find_task, task_names, zero_shot_tasks
 from speechrep.tasks.predict import learning_rates
 from speechrep.train import checkpoint
 from speechrep.upstream import MEAN_OF, RANDOM, source_of
 
+FLOORS = ("mfcc", "random")
+"""What systems have to beat: MFCC, and an untrained encoder."""
 RECOGNITION = "asr"
 """The task whose files `speechrep score recognition` scores."""
 
@@ -148,7 +150,7 @@ def _upstream_parameters(run: Path) -> int | None:
 def _beats(row: dict[str, Any], rows: list[dict[str, Any]], columns: dict[str, dict]) -> dict[str, Any]:
     """For each floor that there is, in how many columns `row` is better."""
     found = {}
-    for kind in ("mfcc", "random"):
+    for kind in FLOORS:
         floor = floor_of(kind, row["system"], [other["system"] for other in rows])
         if floor is None or row["floor"]:
             continue
@@ -178,117 +180,3 @@ def _better(one: dict, other: dict, way: str) -> tuple[bool, bool]:
     if not won or None in bounds:
         return won, False
     return won, one["low"] > other["high"] if sign > 0 else one["high"] < other["low"]
-
-
-def methods_markdown(found: dict[str, Any], title: str = "Systems by tasks") -> str:
-    """What `collect_methods` found as a Markdown table."""
-    columns, rows = found["columns"], found["systems"]
-    floors = [kind for kind in ("mfcc", "random") if any(kind in row["beats"] for row in rows)]
-    heads = ["system", *(f"beats {kind}" for kind in floors), *(" ".join(heading(column)) for column in columns),
-             "parameters (M)", "speech (h)", "heard (h)", "training (s)"]
-    lines = [f"# {title}", "", "| " + " | ".join(heads) + " |", "|---|" + "---:|" * (len(heads) - 1)]
-    best = best_of(found)
-    for row in rows:
-        cells = [row["system"] + (f" ({len(row['seeds'])} seeds)" if len(row["seeds"]) > 1 else "") + " †" * ("earlier" in row)]
-        cells += [verdict(row["beats"].get(kind)) for kind in floors]
-        cells += [_cell(row, column["key"], best) for column in columns]
-        cells += costs(row)
-        lines.append("| " + " | ".join(cells) + " |")
-    lines += ["", *(f"- {line}" for line in legend(found)), ""]
-    return "\n".join(lines)
-
-
-def legend(found: dict[str, Any]) -> list[str]:
-    """What the marks of the table mean."""
-    lines = ["↓ lower is better, ↑ higher is better. One seed: 95 % bootstrap interval over utterances (ABX: pairs of "
-             "phones; queries by example: queries; sSIMI: pairs of words; verification: utterances enrolled). Several: "
-             "mean and Student's 95 % interval over seeds. Bold: the best that was trained; a floor may be better.",
-             "beats: in how many columns the value is better than the floor's, and in how many clearly, the intervals "
-             "apart; ▽ behind a value that does not beat MFCC.",
-             "heard: steps times the batch; training: seconds over all sessions of the run."]
-    lines += [f"{' '.join(heading(column)).removesuffix(' ↓').removesuffix(' ↑')}: {' or '.join(column['conditions'])}."
-              for column in found["columns"] if column["conditions"]]
-    if names := sorted({row["earlier"] for row in found["systems"] if "earlier" in row}):
-        lines.append(f"†: wholly or in part of an earlier run, from {', '.join(names)}.")
-    tasks = dict.fromkeys(column["task"] for column in found["columns"])
-    told = [f"{task} {rates}" for task in tasks if (rates := _rates(found, task))]
-    return lines + ([f"Learning rates: {'; '.join(told)}."] if told else [])
-
-
-def _rates(found: dict[str, Any], task: str) -> str:
-    """The learning rate that most systems have in a task and, in brackets, the others' with their names; those of several
-    folds or seeds are parted by strokes."""
-    keys = [column["key"] for column in found["columns"] if column["task"] == task]
-    systems: dict[str, list[str]] = {}
-    for row in found["systems"]:
-        own = sorted({rate for key in keys if key in row["scores"] for rate in row["scores"][key]["lr"]})
-        if own:
-            systems.setdefault("/".join(f"{rate:g}" for rate in own), []).append(row["system"])
-    rates = sorted(systems, key=lambda rate: (-len(systems[rate]), rate))
-    others = "; ".join(f"{rate} {', '.join(systems[rate])}" for rate in rates[1:])
-    return "".join(rates[:1]) + (f" ({others})" if others else "")
-
-
-def heading(column: dict[str, Any]) -> tuple[str, str]:
-    """A column in words: its label; metric, unit and direction."""
-    unit = f" ({column['unit']})" if column["unit"] else ""
-    arrow = "↓" if column["better"] == "lower" else "↑"
-    metric = column["metric"].removeprefix(column["task"] + "_").replace("_", " ")
-    return column["label"], f"{metric}{unit} {arrow}"
-
-
-def best_of(found: dict[str, Any]) -> dict[str, float]:
-    """Key -> the best value among systems that are no floors, where there are two or more."""
-    best = {}
-    for column in found["columns"]:
-        values = [row["scores"][column["key"]]["value"] for row in found["systems"]
-                  if not row["floor"] and column["key"] in row["scores"]]
-        if len(values) > 1:
-            best[column["key"]] = (min if column["better"] == "lower" else max)(values)
-    return best
-
-
-def verdict(beats: dict[str, Any] | None) -> str:
-    """In how many columns a floor is beaten."""
-    if beats is None:
-        return "–"
-    word = "yes" if beats["won"] == beats["of"] else "no" if not beats["won"] else ""
-    return (f"{word}, " if word else "") + f"{beats['won']} of {beats['of']}, {beats['clearly']} clearly"
-
-
-def costs(row: dict[str, Any]) -> list[str]:
-    """Parameters in millions, hours of speech, hours heard, seconds of training, as text."""
-    values = [row["parameters"] and row["parameters"] / 1e6, row["data_hours"], row["heard_hours"], row["train_sec"]]
-    return [number(value) if value is not None else "–" for value in values]
-
-
-def cell_parts(row: dict[str, Any], key: str) -> tuple[str, str, str]:
-    """A value, its interval and its mark, as text."""
-    entry = row["scores"].get(key)
-    if entry is None:
-        return "–", "", ""
-    interval = "" if entry["low"] is None else f"[{number(entry['low'])}, {number(entry['high'])}]"
-    lost = key in row["beats"].get("mfcc", {"lost": ()})["lost"]
-    return number(entry["value"]), interval, "▽" if lost else ""
-
-
-def _cell(row: dict[str, Any], key: str, best: dict[str, float]) -> str:
-    value, interval, mark = cell_parts(row, key)
-    entry = row["scores"].get(key)
-    if entry is None:
-        return value
-    if not row["floor"] and best.get(key) == entry["value"]:
-        value = f"**{value}**"
-    # A kept mean may stand without its seeds, which are then the row's.
-    count = len(entry["by_seed"]) or len(row["seeds"])
-    told = f"({count} seed{'s' * (count > 1)})" if count != len(row["seeds"]) else ""
-    return " ".join(word for word in (value, interval, mark, told) if word)
-
-
-def write_table(exp: Path, earlier: Path | None = None) -> Path:
-    """EXP/METHODS.md, whose path is returned, and EXP/METHODS.json beside it; earlier as of `collect_methods`."""
-    found = collect_methods(exp, earlier)
-    remove_leftovers(exp, of="METHODS")
-    write_json(exp / "METHODS.json", found)
-    write_text(exp / "METHODS.md", methods_markdown(found))
-    return exp / "METHODS.md"

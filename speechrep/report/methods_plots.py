@@ -2,6 +2,7 @@
 went."""
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import matplotlib
@@ -9,10 +10,11 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from speechrep.report.methods import heading
+from speechrep.report.differences import certain, compared_columns
+from speechrep.report.methods_table import heading
 from speechrep.report.plots import DEV, STYLE, TRAIN
 
-SYSTEM, FLOOR, LINE = "#6b9fd4", "#d9a06f", "#8a3f08"
+SYSTEM, SURE, FLOOR, LINE = "#6b9fd4", "#1f4e79", "#d9a06f", "#8a3f08"
 
 
 def bars(found: dict[str, Any], columns: int = 4) -> Figure:
@@ -20,24 +22,11 @@ def bars(found: dict[str, Any], columns: int = 4) -> Figure:
 
     found: what `speechrep.report.methods.collect_methods` gives. A panel's title says which way is better.
     """
-    names = [row["system"] for row in found["systems"]]
-    count = len(found["columns"])
-    columns = max(1, min(columns, count))
-    rows = max(1, math.ceil(count / columns))
-    with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(1.6 + 2.45 * columns, rows * (0.75 + 0.24 * len(names))), layout="constrained")
-        axes = figure.subplots(rows, columns, squeeze=False, sharey=True).ravel()
-        for axis, column in zip(axes, found["columns"]):
-            _panel(axis, found["systems"], column)
-        for axis in axes[count:]:
-            axis.set_visible(False)
-        for row in range(rows):
-            axes[row * columns].set_yticks(range(len(names)), names)
-        axes[0].invert_yaxis()
-    return figure
+    return _panels([row["system"] for row in found["systems"]], found["columns"], columns,
+                   lambda axis, column: _bars(axis, found["systems"], column))
 
 
-def _panel(axis, systems: list[dict[str, Any]], column: dict[str, Any]) -> None:
+def _bars(axis, systems: list[dict[str, Any]], column: dict[str, Any]) -> None:
     key = column["key"]
     for place, row in enumerate(systems):
         entry = row["scores"].get(key)
@@ -50,13 +39,58 @@ def _panel(axis, systems: list[dict[str, Any]], column: dict[str, Any]) -> None:
     reference = next((row["scores"][key]["value"] for row in systems
                       if row["system"] == "mfcc" and key in row["scores"]), None)
     if reference is not None:
-        axis.axvline(reference, color=LINE, linewidth=0.9, linestyle=(0, (3, 2)))
-    task, what = heading(column)
-    axis.set_title(f"{task}, {what[:-2]}", fontsize=8.5)
+        _line(axis, reference)
     axis.set_xlabel("← better" if column["better"] == "lower" else "better →", fontsize=8)
-    axis.tick_params(axis="y", length=0)
-    axis.grid(axis="x", color="#e4e8ec", linewidth=0.6)
-    axis.set_axisbelow(True)
+
+
+def ahead(found: dict[str, Any], differences: dict[str, Any], columns: int = 4) -> Figure:
+    """A small plot for each column: how far each system is ahead of another, with its interval, right of zero where it is
+    better; pale where the interval has zero in it, or there is none.
+
+    found, differences: what `collect_methods` and `speechrep.report.differences.find_differences` give.
+    """
+    rows = differences["rows"]
+    return _panels([row["system"] for row in rows], compared_columns(found, differences), columns,
+                   lambda axis, column: _ahead(axis, rows, column))
+
+
+def _ahead(axis, rows: list[dict[str, Any]], column: dict[str, Any]) -> None:
+    for place, row in enumerate(rows):
+        entry = row["scores"].get(column["key"])
+        if entry is None:
+            continue
+        colour = SURE if certain(entry) else SYSTEM
+        if entry["low"] is not None:
+            axis.plot([entry["low"], entry["high"]], [place, place], color=colour, linewidth=1.3)
+        axis.plot(entry["value"], place, color=colour, marker="o", markersize=4)
+    _line(axis, 0)
+    axis.set_xlabel("ahead →", fontsize=8)
+
+
+def _panels(names: list[str], shown: list[dict[str, Any]], columns: int, draw: Callable) -> Figure:
+    """A panel for each column of the table, which `draw(axis, column)` fills, the systems' names at the left."""
+    columns = max(1, min(columns, len(shown)))
+    rows = max(1, math.ceil(len(shown) / columns))
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(1.6 + 2.45 * columns, rows * (0.75 + 0.24 * len(names))), layout="constrained")
+        axes = figure.subplots(rows, columns, squeeze=False, sharey=True).ravel()
+        for axis, column in zip(axes, shown):
+            draw(axis, column)
+            task, what = heading(column)
+            axis.set_title(f"{task}, {what[:-2]}", fontsize=8.5)
+            axis.tick_params(axis="y", length=0)
+            axis.grid(axis="x", color="#e4e8ec", linewidth=0.6)
+            axis.set_axisbelow(True)
+        for axis in axes[len(shown):]:
+            axis.set_visible(False)
+        for row in range(rows):
+            axes[row * columns].set_yticks(range(len(names)), names)
+        axes[0].invert_yaxis()
+    return figure
+
+
+def _line(axis, value: float) -> None:
+    axis.axvline(value, color=LINE, linewidth=0.9, linestyle=(0, (3, 2)))
 
 
 def layer_weights(weights: dict[str, dict[str, np.ndarray]], columns: int = 3) -> Figure:

@@ -4,15 +4,22 @@ from pathlib import Path
 
 from speechrep.files import atomic_path
 from speechrep.report import methods_plots, plots
+from speechrep.report.differences import compare
 from speechrep.report.methods import collect_methods
 from speechrep.report.methods_page import find_weights
 
 
-def write_pictures(exp: Path, out: Path, earlier: Path | None = None) -> list[Path]:
-    """OUT/bars.svg and, where tasks have learned weights of several layers, OUT/layers.svg, of all that stands in EXP/tasks,
-    in the first with what `earlier` has (see `collect_methods`); their paths. The same scores give the same bytes. Raises
-    `SpeechrepError` if nothing is scored."""
-    figures = {"bars.svg": methods_plots.bars(collect_methods(exp, earlier))}
+def write_pictures(exp: Path, out: Path, earlier: Path | None = None, against: list[str] = ()) -> list[Path]:
+    """Of all that stands in EXP/tasks OUT/bars.svg; OUT/ahead_of_NAME.svg for each comparison, seed by seed; and, where
+    tasks have learned weights of several layers, OUT/layers.svg. Returns their paths.
+
+    earlier (whose systems and seeds stand in the first two) and against: as of `collect_methods` and
+    `speechrep.report.differences.compare`. The same scores give the same bytes. Raises `SpeechrepError` if nothing is
+    scored.
+    """
+    found = collect_methods(exp, earlier)
+    figures = {"bars.svg": methods_plots.bars(found)}
+    figures |= {f"ahead_of_{one['against']}.svg": methods_plots.ahead(found, one) for one in compare(found, against)}
     weights = find_weights(exp)
     if weights:
         figures["layers.svg"] = methods_plots.layer_weights(weights)

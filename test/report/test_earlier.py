@@ -9,7 +9,8 @@ from speechrep.bin import main
 from speechrep.errors import SpeechrepError
 from speechrep.files import read_json, write_json
 from speechrep.metrics.score import metric, write_score
-from speechrep.report.methods import collect_methods, write_table
+from speechrep.report.methods import collect_methods
+from speechrep.report.methods_table import write_table
 from speechrep.report.pictures import write_pictures
 
 KEY = "sid:accuracy:test"

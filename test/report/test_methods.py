@@ -16,10 +16,12 @@ from speechrep.errors import SpeechrepError
 from speechrep.files import read_json, write_json
 from speechrep.metrics.score import metric, write_score
 from speechrep.metrics.seeds import t_interval, t_quantile
-from speechrep.report import methods, methods_plots
-from speechrep.report.methods import collect_methods, floor_of, methods_markdown, write_table
+from speechrep.report import methods_plots
+from speechrep.report.methods import collect_methods, floor_of
 from speechrep.report.methods_page import find_weights, make_methods_page
 from speechrep.report.methods_plots import total_loss
+from speechrep.report.methods_table import methods_markdown, write_table
+from speechrep.report.results import number
 from speechrep.report.pictures import write_pictures
 
 
@@ -194,7 +196,7 @@ def test_the_page_holds_everything(page, recipe):
     for row in table["systems"]:
         assert row["system"] in read.text
         for entry in row["scores"].values():
-            assert methods.number(entry["value"]) in read.text
+            assert number(entry["value"]) in read.text
     images = [image["src"][:22] for image in read.all("img")]
     assert images == ["data:image/svg+xml;bas", "data:image/png;base64,"] + ["data:image/svg+xml;bas"] * 2
     assert all(image["alt"] for image in read.all("img")) and "random-apc" in read.text and "apc/small-0" in read.text

@@ -14,7 +14,8 @@ from speechrep.data.dump import dump
 from speechrep.data.folder import read_table, write_table
 from speechrep.data.trials import make_trials, read_trials
 from speechrep.errors import SpeechrepError
-from speechrep.report.methods import collect_methods, methods_markdown
+from speechrep.report.methods import collect_methods
+from speechrep.report.methods_table import methods_markdown
 from speechrep.report.results import number
 from speechrep.tasks import asv
 from speechrep.tasks.base import load_task

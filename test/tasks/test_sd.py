@@ -11,7 +11,8 @@ from speechrep.data.dataset import SpeechDataset, collate, take_inventory
 from speechrep.data.folder import DataFolder, read_table, write_table
 from speechrep.data.rttm import read_turns
 from speechrep.errors import SpeechrepError
-from speechrep.report.methods import collect_methods, methods_markdown
+from speechrep.report.methods import collect_methods
+from speechrep.report.methods_table import methods_markdown
 from speechrep.tasks import sd
 from speechrep.tasks.base import load_task
 from speechrep.tasks.predict import score_predictions
