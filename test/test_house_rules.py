@@ -216,6 +216,36 @@ def test_nothing_of_this_machine():
             machine_things(path.read_text(), str(path.relative_to(ROOT)))] == []
 
 
+def dead_links(source, path):
+    """Links of a page within the project whose file or heading is not there."""
+    found = []
+    for target, _, heading in (link.partition("#") for link in re.findall(r"\]\(([^)\s]+)\)", source)):
+        page = path.parent / target if target else path
+        if re.match(r"\w+:", target) or page.exists() and (not heading or heading in headings(page.read_text())):
+            continue
+        found.append(f"{path}: {target}{'#' * bool(heading)}{heading}")
+    return found
+
+
+def headings(source):
+    """The anchors of a page, as GitHub makes them of its headings."""
+    return [re.sub(r"[^\w\- ]", "", line.lstrip("# ").lower()).replace(" ", "-") for line in source.splitlines()
+            if re.match(r"#+ ", line)]
+
+
+def test_dead_links_are_found(tmp_path):
+    (tmp_path / "a.md").write_text("# A page, of two words\n")
+    good = "[1](a.md) [2](a.md#a-page-of-two-words) ![3](a.md) [4](https://example.org/x#y) [5](#own)\n# Own\n"
+    (tmp_path / "b.md").write_text(good + "[6](c.md) [7](a.md#a-page)")
+    page = tmp_path / "b.md"
+    assert dead_links(page.read_text(), page) == [f"{page}: c.md", f"{page}: a.md#a-page"]
+
+
+def test_links_of_pages_lead_somewhere():
+    pages = [*sources("speechrep", "egs", "test", "utils", "tools", kinds=("md",)), *ROOT.glob("*.md")]
+    assert len(pages) > 20 and [offence for page in pages for offence in dead_links(page.read_text(), page)] == []
+
+
 def yamls():
     return sorted(path for path in (ROOT / "egs").rglob("*.yaml") if path.parent.name == "conf")
 
