@@ -39,17 +39,20 @@ trap 'stop_with_children $(jobs -rp)' EXIT
 
 # Until one job ends, or it is time to tell how far they are.
 _wait() {
-  local ended="" status=0 took=0 name pid
+  local ended="" status=0 took=0 name pid gone=()
   if read -r -t "${tell_sec:-60}" -u "$_ends" ended status took; then
     _ended "$ended" "$status" "$took"
     return
   fi
   for name in "${_running[@]}"; do printf '  %s: %s\n' "$name" "$(_last_line "$name")"; done | sort
   [ "${planned:-1}" -eq 1 ] || _tell_all
-  # One that was killed itself, not what it runs, could say nothing.
   for pid in "${!_running[@]}"; do
-    kill -0 "$pid" 2>/dev/null || _ended "$pid" 1 0
+    kill -0 "$pid" 2>/dev/null || gone+=("$pid")
   done
+  [ "${#gone[@]}" -gt 0 ] || return 0
+  # Who ended by itself since has said how; who was killed itself, not what it runs, could say nothing.
+  while read -r -t 0.1 -u "$_ends" ended status took; do _ended "$ended" "$status" "$took"; done
+  for pid in "${gone[@]}"; do _ended "$pid" 1 0; done
 }
 
 # Those that run are half done on average.
