@@ -215,6 +215,19 @@ def test_a_job_that_could_not_say_how_it_ended(tmp_path):
     assert "shot failed; the end of exp/log/shot.log:\nlast words\n" in answer.stderr
 
 
+def test_a_job_that_ends_while_it_is_told_how_far_all_are(tmp_path):
+    """Well, or with an error of its own, beside one that was killed."""
+    answer = jobs(tmp_path, """
+        tell_sec=0.2 keep_going=true nj=3
+        _last_line() { while kill -0 "$!" 2>/dev/null; do sleep 0.05; done; }
+        background shot bash -c 'kill -9 $PPID'
+        background bad bash -c 'sleep 0.4; exit 3'
+        background good sleep 0.6
+        all_done""")
+    assert answer.returncode == 1 and "good: done in" in answer.stdout and "bad failed;" in answer.stderr
+    assert "good failed" not in answer.stderr and "shot failed;" in answer.stderr
+
+
 def test_many_short_jobs_are_all_seen_to_end(tmp_path):
     answer = jobs(tmp_path, """
         for i in {1..100}; do
