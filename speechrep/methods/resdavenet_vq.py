@@ -19,14 +19,15 @@ Before that, both means pass a batch norm, of which no layer depends, the projec
 frames of the train part: an untrained network gives nearly the same vector for everything, and what is learned first would
 be to make all of them one. The weights kept are the last: the contrast on dev rises soon, since it grows surer of what it
 gets wrong, while as much or more is found.
-Pictures are varied in training (flip, shift, zoom). `layers` repeats the frames of the coarser stages, so that all layers have
-the rate of the first stage, half that of the features. The paper begins with a picture network trained to classify: give its
-weights as `image_weights`; without, it begins from nothing.
+Pictures are varied in training (flip, shift, zoom) where their network learns. `layers` repeats the frames of the coarser
+stages, so that all layers have the rate of the first stage, half that of the features. The paper begins with a picture network
+trained to classify: give its weights as `image_weights`; without, it begins from nothing. With `image_trained: false` it
+stays as it came, and each picture goes through it once.
 """
 
+import hashlib
 import math
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
 import torch
@@ -35,18 +36,14 @@ from torch import nn
 
 from speechrep.data.dataset import SpeechDataset, spread, to_device
 from speechrep.data.inventory import Inventory
-from speechrep.errors import SpeechrepError
 from speechrep.methods.base import LAST, Batch, Method as BaseMethod
 from speechrep.metrics.retrieval import recall_ranks
 from speechrep.nn.batch_norm import BatchNorm
 from speechrep.nn.contrastive import symmetric_contrast
 from speechrep.nn.masking import pad_mask
+from speechrep.nn.pictures import load_weights, missing, picture_network, weights_file
 from speechrep.nn.quantizers import EMAQuantizer, code_counts, perplexity
-from speechrep.nn.resnet import ResNet, load_weights
 from speechrep.nn.triplet import triplet_ranking
-
-IMAGE_MEAN, IMAGE_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-"""Of ImageNet, which released picture networks expect."""
 
 BEGUN_SEC = 600.0
 """Seconds of the train part, with their pictures, whose means are looked at before training."""
@@ -73,14 +70,17 @@ class Config:
     """Of the moving averages of the codes."""
     joint_dim: int = 1024
     """Dimension of the joint space."""
-    image_layout: Literal["resnet18", "resnet34", "resnet50"] = "resnet50"
+    image_layout: Literal["resnet18", "resnet34", "resnet50", "efficientnet_lite0"] = "resnet50"
     """Layers of the picture network."""
     image_width: int = 64
-    """Channels of its first stage; 64 for released weights."""
+    """Channels of the first stage of a residual one; 64 for released weights."""
     image_px: int = 224
-    """Side in pixels to which pictures are scaled; below 128 the network begins with a small convolution."""
+    """Side in pixels to which pictures are scaled; below 128 a residual network begins with a small convolution."""
     image_weights: str = ""
-    """File of a state dict in torchvision's layout to begin from; empty: from nothing. Its norms stay as they are."""
+    """Weights to begin from, whose norms stay as they are: a file (see `nn.pictures.load_weights`), or imagenet, for those
+    of efficientnet_lite0 that the extra `vision` brings; empty: from nothing."""
+    image_trained: bool = True
+    """Whether the picture network learns too, or only what projects its means."""
     vary: float = 0.1
     """In training a picture is shifted by up to this share of its side, zoomed by as much, flipped half the time."""
     dropout: float = 0.0
@@ -99,6 +99,8 @@ class Config:
             raise ValueError(f"quantized {self.quantized}, wanted stages between 1 and {len(self.widths) - 1}")
         if self.kernel % 2 == 0:
             raise ValueError(f"kernel {self.kernel}, wanted an odd number")
+        if not self.image_trained and not self.image_weights:
+            raise ValueError("image_trained false without image_weights: a network that begins from nothing has to learn")
 
 
 class Block(nn.Module):
@@ -136,8 +138,6 @@ class Method(BaseMethod):
         c = config
         self.register_buffer("mean", torch.tensor(inventory.mean))
         self.register_buffer("std", torch.tensor(inventory.std))
-        self.register_buffer("image_mean", torch.tensor(IMAGE_MEAN)[:, None, None])
-        self.register_buffer("image_std", torch.tensor(IMAGE_STD)[:, None, None])
         self.front = nn.Linear(len(inventory.mean), c.widths[0])
         self.front_norm = nn.LayerNorm(c.widths[0])
         self.stages = nn.ModuleList(
@@ -145,16 +145,21 @@ class Method(BaseMethod):
                           for number in range(c.blocks)) for a, b in zip(c.widths, c.widths[1:]))
         self.codebooks = nn.ModuleDict({str(i): EMAQuantizer(c.codes, c.widths[i], c.decay) for i in c.quantized})
         self.speech_norm, self.speech_out = BatchNorm(c.widths[-1]), nn.Linear(c.widths[-1], c.joint_dim, bias=False)
-        self.pictures = ResNet(c.image_layout, c.image_width, "frozen" if c.image_weights else "group",
-                               small=c.image_px < 128 and not c.image_weights)
+        self.pictures = picture_network(c.image_layout, c.image_width, "frozen" if c.image_weights else "group",
+                                        small=c.image_px < 128 and not c.image_weights)
+        self.pictures.requires_grad_(c.image_trained)
+        self.register_buffer("image_mean", torch.tensor(self.pictures.rgb_mean)[:, None, None])
+        self.register_buffer("image_std", torch.tensor(self.pictures.rgb_std)[:, None, None])
         self.image_norm = BatchNorm(self.pictures.dim)
         self.image_out = nn.Linear(self.pictures.dim, c.joint_dim, bias=False)
         self.log_scale = nn.Parameter(torch.tensor(math.log(1 / 0.07)), requires_grad=c.loss == "infonce")
         # A checkpoint holds the weights; the file is wanted only where training begins.
         self.register_buffer("pretrained", torch.tensor(False))
-        if c.image_weights and Path(c.image_weights).is_file():
-            load_weights(self.pictures, c.image_weights)
+        if c.image_weights and (path := weights_file(c.image_weights, c.image_layout)):
+            load_weights(self.pictures, path)
             self.pretrained.fill_(True)
+        self._kept: dict[bytes, torch.Tensor] = {}
+        self.register_load_state_dict_post_hook(lambda method, _: method._kept.clear())
 
     @classmethod
     def losses_of(cls, config: Config) -> dict[str, tuple[str, ...]]:
@@ -197,7 +202,7 @@ class Method(BaseMethod):
         priority = torch.stack([F.pad(torch.rand(length, generator=draw), (0, size - length))
                                 for draw, length in zip(draws, lengths)]).to(device)
         image = batch["image"]
-        if self.training and vary:
+        if self.training and vary and self.config.image_trained:
             image = vary_pictures(image, drawn[:, :2] * 2 - 1, drawn[:, 2] * 2 - 1, drawn[:, 3] < 0.5, vary)
         return batch | {"seen": image, "impostor": drawn[:, 4], "frame_priority": priority}
 
@@ -214,8 +219,7 @@ class Method(BaseMethod):
         """feats [B, N, D], seen [B, 3, H, W], image_id [B] -> sums of the losses."""
         c = self.config
         if c.image_weights and not self.pretrained:
-            raise SpeechrepError(f"{c.image_weights}: no such file", "the weights of the picture network",
-                                 "mend model.image_weights, or leave it out to begin from nothing")
+            raise missing(c.image_weights, c.image_layout)
         stages, lengths, _, commitments = self.encode(batch["feats"], batch["feats_lengths"], batch["frame_priority"])
         speech, image = self.speech_vector(stages[-1], lengths[-1]), self.image_vector(batch["seen"])
         groups = batch["image_id"]
@@ -304,6 +308,18 @@ class Method(BaseMethod):
         return self.image_out(F.dropout(self.image_norm(self._picture_mean(image)), self.config.dropout, self.training))
 
     def _picture_mean(self, image: torch.Tensor) -> torch.Tensor:
+        if self.config.image_trained:
+            return self._seen_mean(image)
+        # By what they show, since pictures of two parts may have one number; one at a time, since what a picture gives
+        # in company differs in the last bit, and a training that goes on has other company.
+        keys = [hashlib.blake2b(row.tobytes()).digest() for row in image.cpu().numpy()]
+        with torch.no_grad():
+            for key, row in zip(keys, image):
+                if key not in self._kept:
+                    self._kept[key] = self._seen_mean(row[None])[0]
+        return torch.stack([self._kept[key] for key in keys]).to(image.device)
+
+    def _seen_mean(self, image: torch.Tensor) -> torch.Tensor:
         size = self.config.image_px
         if image.shape[-1] != size:
             image = F.interpolate(image, (size, size), mode="bilinear", antialias=True, align_corners=False)

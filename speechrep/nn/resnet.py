@@ -5,36 +5,15 @@ load as they are, with `norm="frozen"`: batch norm whose statistics and factors 
 take `norm="group"`, whose output does not depend on the batch.
 """
 
-from pathlib import Path
-
 import torch
 import torch.nn.functional as F
 from torch import nn
 
-from speechrep.errors import SpeechrepError
+from speechrep.nn.picture_norm import picture_norm
 
 LAYOUTS = {"resnet18": ("basic", (2, 2, 2, 2)), "resnet34": ("basic", (3, 4, 6, 3)),
            "resnet50": ("bottleneck", (3, 4, 6, 3))}
 """Name -> kind of block and blocks of each stage, as in table 1 of the paper."""
-
-NORM_GROUPS = 8
-
-
-class FrozenNorm(nn.Module):
-    """Batch norm with given statistics and factors, none of which is trained: [B, C, H, W] -> the same shape."""
-
-    def __init__(self, channels: int):
-        super().__init__()
-        for name, value in (("weight", 1.0), ("bias", 0.0), ("running_mean", 0.0), ("running_var", 1.0)):
-            self.register_buffer(name, torch.full((channels,), value))
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        scale = self.weight * (self.running_var + 1e-5).rsqrt()
-        return x * scale[:, None, None] + (self.bias - self.running_mean * scale)[:, None, None]
-
-
-def _norm(kind: str, channels: int) -> nn.Module:
-    return FrozenNorm(channels) if kind == "frozen" else nn.GroupNorm(min(NORM_GROUPS, channels), channels)
 
 
 class Basic(nn.Module):
@@ -45,9 +24,9 @@ class Basic(nn.Module):
     def __init__(self, channels: int, width: int, stride: int, norm: str):
         super().__init__()
         self.conv1 = nn.Conv2d(channels, width, 3, stride, 1, bias=False)
-        self.bn1 = _norm(norm, width)
+        self.bn1 = picture_norm(norm, width)
         self.conv2 = nn.Conv2d(width, width, 3, 1, 1, bias=False)
-        self.bn2 = _norm(norm, width)
+        self.bn2 = picture_norm(norm, width)
         self.downsample = _shortcut(channels, width, stride, norm)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -63,11 +42,11 @@ class Bottleneck(nn.Module):
     def __init__(self, channels: int, width: int, stride: int, norm: str):
         super().__init__()
         self.conv1 = nn.Conv2d(channels, width, 1, bias=False)
-        self.bn1 = _norm(norm, width)
+        self.bn1 = picture_norm(norm, width)
         self.conv2 = nn.Conv2d(width, width, 3, stride, 1, bias=False)
-        self.bn2 = _norm(norm, width)
+        self.bn2 = picture_norm(norm, width)
         self.conv3 = nn.Conv2d(width, 4 * width, 1, bias=False)
-        self.bn3 = _norm(norm, 4 * width)
+        self.bn3 = picture_norm(norm, 4 * width)
         self.downsample = _shortcut(channels, 4 * width, stride, norm)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -78,7 +57,7 @@ class Bottleneck(nn.Module):
 def _shortcut(channels: int, out: int, stride: int, norm: str) -> nn.Module | None:
     if stride == 1 and channels == out:
         return None
-    return nn.Sequential(nn.Conv2d(channels, out, 1, stride, bias=False), _norm(norm, out))
+    return nn.Sequential(nn.Conv2d(channels, out, 1, stride, bias=False), picture_norm(norm, out))
 
 
 class ResNet(nn.Module):
@@ -89,13 +68,16 @@ class ResNet(nn.Module):
     32nd.
     """
 
+    rgb_mean, rgb_std = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+    """What pictures in [0, 1] are standardised by, as the released networks expect."""
+
     def __init__(self, layout: str = "resnet18", width: int = 64, norm: str = "group", small: bool = False):
         super().__init__()
         kind, counts = LAYOUTS[layout]
         block = Basic if kind == "basic" else Bottleneck
         self.small = small
         self.conv1 = nn.Conv2d(3, width, 3, 2, 1, bias=False) if small else nn.Conv2d(3, width, 7, 2, 3, bias=False)
-        self.bn1 = _norm(norm, width)
+        self.bn1 = picture_norm(norm, width)
         channels = width
         for stage, count in enumerate(counts):
             blocks = []
@@ -114,22 +96,3 @@ class ResNet(nn.Module):
         if not self.small:
             x = F.max_pool2d(x, 3, 2, 1)
         return self.layer4(self.layer3(self.layer2(self.layer1(x))))
-
-
-def load_weights(network: ResNet, path: str | Path) -> None:
-    """Load a state dict of torchvision's layout, save its classifier, into a network of 64 channels and frozen norms.
-
-    Raises `SpeechrepError` if the file is missing or holds another layout.
-    """
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-        weights = {name: value for name, value in content.items()
-                   if not name.startswith("fc.") and not name.endswith("num_batches_tracked")}
-        network.load_state_dict(weights)
-    except FileNotFoundError:
-        raise SpeechrepError(f"{path}: no such file", "the weights of the picture encoder",
-                             "name the file in model.image_weights, or leave it out to train from scratch") from None
-    except (RuntimeError, AttributeError, ValueError, EOFError) as error:
-        raise SpeechrepError(f"{path}: not the weights of this network ({str(error).splitlines()[0]})",
-                             f"a state dict in torchvision's layout, one of {', '.join(LAYOUTS)}",
-                             "set model.image_layout to the one that the file holds") from None

@@ -9,6 +9,9 @@
 Pictures that are described by the same words in the same language are one as far as that description goes. Recall at
 1, 5 and 10, with the recall of a random order beside it; intervals are over pictures, since descriptions of one
 picture succeed and fail together.
+
+What takes many words in one language takes many in another: `speech_to_speech_by_length` orders the descriptions by how
+near their duration comes, each language's on its own scale. What finds no more than that need not have heard a word.
 """
 
 import sys
@@ -29,11 +32,11 @@ from speechrep.metrics.bootstrap import ratio_interval
 from speechrep.metrics.retrieval import recall_by_chance, recall_ranks
 from speechrep.metrics.score import metric, write_score
 from speechrep.provenance import provenance
-from speechrep.upstream import load_method
+from speechrep.upstream import RANDOM, load_method, source_of
 
 RECALL_AT = (1, 5, 10)
 BATCH_SEC = 100.0
-DIRECTIONS = ("speech_to_picture", "picture_to_speech", "speech_to_speech")
+DIRECTIONS = ("speech_to_picture", "picture_to_speech", "speech_to_speech", "speech_to_speech_by_length")
 
 
 class Described(NamedTuple):
@@ -48,6 +51,7 @@ class Described(NamedTuple):
     """The number of each description's picture [U]."""
     lang: list[str]
     text: list[str]
+    seconds: list[float]
 
 
 class Queries(NamedTuple):
@@ -91,7 +95,7 @@ def describe(method: Method, folder: DataFolder, dump: Path, device: str = "cpu"
     return Described(dataset.utts, F.normalize(torch.stack([speech[i] for i in range(len(dataset))]), dim=-1),
                      F.normalize(torch.stack([image[number] for number in seen]), dim=-1),
                      torch.tensor([place[numbers[i]] for i in range(len(dataset))]),
-                     [langs[utt] for utt in dataset.utts], [texts[utt] for utt in dataset.utts])
+                     [langs[utt] for utt in dataset.utts], [texts[utt] for utt in dataset.utts], dataset.seconds)
 
 
 def answers(items: Described) -> torch.Tensor:
@@ -110,31 +114,52 @@ def retrieve(items: Described) -> Iterator[Queries]:
     meant = answers(items)
     yield Queries("speech_to_picture", recall_ranks(items.speech @ items.image.T, meant), meant, items.picture,
                   items.utts)
-    rows_of = {lang: torch.tensor([row for row, other in enumerate(items.lang) if other == lang])
-               for lang in sorted(set(items.lang))}
-    for lang, rows in rows_of.items():
+    for rows in _by_language(items):
         asked = items.picture[rows]
         # Descriptions in this language that may mean the picture.
         right = meant[rows][:, asked].T
         yield Queries("picture_to_speech", recall_ranks(items.image[asked] @ items.speech[rows].T, right), right, asked,
                       [items.utts[row] for row in rows.tolist()])
-        for others in (others for other, others in rows_of.items() if other != lang):
+    yield from across_languages(items, "speech_to_speech")
+    yield from across_languages(items._replace(speech=by_length(items)), "speech_to_speech_by_length")
+
+
+def across_languages(items: Described, direction: str) -> Iterator[Queries]:
+    """Descriptions asked for by those in every other language."""
+    meant, of_language = answers(items), _by_language(items)
+    for rows in of_language:
+        for others in (others for others in of_language if others is not rows):
             right = meant[others][:, items.picture[rows]].T
             keep = right.any(1)
             if keep.any():
                 asking = rows[keep]
                 ranks = recall_ranks(items.speech[asking] @ items.speech[others].T, right[keep])
-                yield Queries("speech_to_speech", ranks, right[keep], items.picture[asking],
+                yield Queries(direction, ranks, right[keep], items.picture[asking],
                               [items.utts[row] for row in asking.tolist()])
 
 
-def score_pictures(checkpoint: Path, test: DataFolder, dump: Path, out: Path, system: str, seed: int,
+def by_length(items: Described) -> torch.Tensor:
+    """Vectors [U, 2] of length 1, the nearer the nearer the logarithms of two durations, standardised by language."""
+    log = torch.tensor(items.seconds, dtype=torch.float64).log()
+    for rows in _by_language(items):
+        log[rows] = (log[rows] - log[rows].mean()) / log[rows].std(correction=0).clamp_min(1e-9)
+    # On half a circle the dot product falls with the distance.
+    angle = log / log.abs().max().clamp_min(1e-9) * torch.pi / 2
+    return torch.stack([angle.cos(), angle.sin()], 1)
+
+
+def _by_language(items: Described) -> list[torch.Tensor]:
+    return [torch.tensor([row for row, other in enumerate(items.lang) if other == lang]) for lang in sorted(set(items.lang))]
+
+
+def score_pictures(checkpoint: str | Path, test: DataFolder, dump: Path, out: Path, system: str, seed: int,
                    device: str = "cpu") -> dict:
-    """Recalls of a checkpoint on the part `test`, into out/score.json and per_utt.tsv; returns the score.
+    """Recalls of a checkpoint, or of its network untrained (random:CHECKPOINT), on the part `test`, into out/score.json
+    and per_utt.tsv; returns the score.
 
     Raises `SpeechrepError` where the method has no pictures, or the part none.
     """
-    method = load_method(checkpoint, device)
+    method = load_method(source_of(str(checkpoint)), device, untrained=str(checkpoint).startswith(RANDOM))
     if not hasattr(method, "image_vector") or not hasattr(method, "utterance"):
         raise SpeechrepError(f"{checkpoint}: a method without pictures", "a method with `image_vector` and `utterance`",
                              "train one, such as resdavenet_vq, on a corpus with pictures")
@@ -147,7 +172,7 @@ def score_pictures(checkpoint: Path, test: DataFolder, dump: Path, out: Path, sy
         columns = torch.stack([torch.ones_like(hits[0]), *hits, *luck], 1).numpy()
         for row, values in zip(queries.picture.tolist(), columns):
             sums[queries.direction][row] += values
-        if queries.direction != "speech_to_speech":
+        if queries.direction in ("speech_to_picture", "picture_to_speech"):
             for utt, rank in zip(queries.utts, queries.ranks.tolist()):
                 per_utt[utt][f"{queries.direction}_rank"] = rank
     found = {}

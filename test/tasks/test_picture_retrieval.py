@@ -2,8 +2,10 @@
 
 from collections import defaultdict
 
+import numpy as np
 import pytest
 import torch
+from hypothesis import given, strategies as st
 from toy_corpus import folder, make_corpus
 
 from speechrep.data.dataset import SpeechDataset, take_inventory
@@ -11,16 +13,18 @@ from speechrep.data.folder import DataFolder, read_table, write_table
 from speechrep.errors import SpeechrepError
 from speechrep.files import read_json
 from speechrep.methods import resdavenet_vq
-from speechrep.tasks.picture_retrieval import Described, answers, describe, retrieve, score_pictures
+from speechrep.tasks.picture_retrieval import Described, answers, by_length, describe, retrieve, score_pictures
 from speechrep.train import loop
 from speechrep.train.distributed import World
+from speechrep.upstream import load_method
 
 
-def described(speech, image, picture, lang, text=None):
+def described(speech, image, picture, lang, text=None, seconds=None):
     """Vectors are given as numbers of axes."""
     axes = torch.eye(8)
     return Described([f"u{i}" for i in range(len(speech))], axes[torch.tensor(speech)], axes[torch.tensor(image)],
-                     torch.tensor(picture), lang, text or [f"text {i}" for i in range(len(speech))])
+                     torch.tensor(picture), lang, text or [f"text {i}" for i in range(len(speech))],
+                     seconds or [1.0] * len(speech))
 
 
 def ranks(items):
@@ -33,7 +37,18 @@ def ranks(items):
 def test_perfect_vectors_find_everything():
     items = described([0, 1, 2, 0, 1, 2], [0, 1, 2], [0, 1, 2, 0, 1, 2], ["en"] * 3 + ["fr"] * 3)
     found = ranks(items)
-    assert found == {"speech_to_picture": [0] * 6, "picture_to_speech": [0] * 6, "speech_to_speech": [0] * 6}
+    assert found == {"speech_to_picture": [0] * 6, "picture_to_speech": [0] * 6, "speech_to_speech": [0] * 6,
+                     "speech_to_speech_by_length": [2] * 6}
+
+
+def test_what_length_alone_finds():
+    """French takes twice as long for everything: the same order, and the same logarithms when standardised. Then its
+    longest and shortest change places."""
+    langs, pictures = ["en"] * 3 + ["fr"] * 3, [0, 1, 2, 0, 1, 2]
+    alike = described([0] * 6, [0, 1, 2], pictures, langs, seconds=[1.0, 2.0, 4.0, 2.0, 4.0, 8.0])
+    assert ranks(alike)["speech_to_speech_by_length"] == [0] * 6
+    turned = described([0] * 6, [0, 1, 2], pictures, langs, seconds=[1.0, 2.0, 4.0, 8.0, 4.0, 2.0])
+    assert ranks(turned)["speech_to_speech_by_length"] == [2, 0, 2, 2, 0, 2]
 
 
 def test_by_hand():
@@ -56,6 +71,17 @@ def test_the_same_words_mean_either_picture():
 def test_one_language_has_no_other():
     items = described([0, 1], [0, 1], [0, 1], ["en", "en"])
     assert set(ranks(items)) == {"speech_to_picture", "picture_to_speech"}
+
+
+@given(st.lists(st.floats(0.3, 20.0), min_size=6, max_size=6))
+def test_nearer_in_length_is_nearer(seconds):
+    items = described([0] * 6, [0], [0] * 6, ["en"] * 3 + ["fr"] * 3, seconds=seconds)
+    z = np.concatenate([(log - log.mean()) / max(log.std(), 1e-9) for log in np.split(np.log(seconds), 2)])
+    vectors = by_length(items).numpy()
+    distance, likeness = abs(z[:, None] - z), vectors @ vectors.T
+    clearly = distance[:, :, None] < distance[:, None] - 1e-3
+    assert (likeness[:, :, None] > likeness[:, None])[clearly].all()
+    assert np.allclose((vectors ** 2).sum(1), 1)
 
 
 @pytest.fixture(scope="module")
@@ -83,13 +109,24 @@ def test_from_checkpoint_to_score(trained, tmp_path):
     score = read_json(tmp_path / "score.json")
     assert score["task"] == "pictures" and score["part"] == "test" and score["seed"] == 3
     assert set(score["metrics"]) == {f"{way}_{k}" for k in (1, 5, 10)
-                                     for way in ("speech_to_picture", "picture_to_speech", "speech_to_speech")}
+                                     for way in ("speech_to_picture", "picture_to_speech", "speech_to_speech",
+                                                 "speech_to_speech_by_length")}
     # All eight texts differ, five pictures.
     assert score["metrics"]["speech_to_picture_1"]["chance"] == pytest.approx(20)
     assert score["metrics"]["speech_to_picture_5"]["value"] == score["metrics"]["speech_to_picture_5"]["chance"] == 100
     assert score["metrics"]["speech_to_picture_1"]["n"] == 8
     rows = (tmp_path / "per_utt.tsv").read_text().splitlines()
     assert len(rows) == 9 and "speech_to_picture_rank" in rows[0]
+
+
+def test_the_untrained_network_is_another(trained, tmp_path):
+    root, method = trained
+    score = score_pictures(f"random:{root / 'exp/best.pt'}", folder(root, "test"), root / "dump", tmp_path, "random", 0)
+    assert score["provenance"]["config"] == {"checkpoint": f"random:{root / 'exp/best.pt'}"}
+    data = folder(root, "test")
+    fresh = load_method(root / "exp/best.pt", untrained=True)
+    trained_vectors, vectors = (describe(m, data, root / "dump/logmel/test").speech for m in (method, fresh))
+    assert not torch.allclose(trained_vectors, vectors, atol=1e-3)
 
 
 def test_vectors_are_those_of_the_method(trained):
