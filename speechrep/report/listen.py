@@ -76,11 +76,11 @@ def choose(natural: DataFolder | None, found: list[Spoken], others: list[DataFol
                      count, "")
 
 
-def load(listening: Listening, budget: int = AUDIO_BYTES) -> None:
-    """Read and encode all clips: losslessly if they fit `budget` bytes together, else as MP3. What cannot be read keeps
-    its `problem`."""
+def load(clips: list[Clip], budget: int = AUDIO_BYTES) -> str:
+    """Read and encode clips: losslessly if they fit `budget` bytes together, else as MP3; returns the format. What cannot
+    be read keeps its `problem`."""
     sounds = []
-    for clip in listening.clips():
+    for clip in clips:
         try:
             samples, rate_hz = AudioReader(clip.folder).read(clip.utt)
         except SpeechrepError as error:
@@ -89,12 +89,12 @@ def load(listening: Listening, budget: int = AUDIO_BYTES) -> None:
         sounds.append((clip, samples[:int(MAX_CLIP_SEC * rate_hz)], rate_hz))
     for form, subtype, mime in CODECS:
         encoded = [encode(samples, rate_hz, form, subtype) for _, samples, rate_hz in sounds]
-        listening.codec = form
         if sum(map(len, encoded)) <= budget:
             break
     for (clip, samples, rate_hz), content in zip(sounds, encoded):
         clip.seconds = len(samples) / rate_hz
         clip.uri = data_uri(content, mime)
+    return form
 
 
 def encode(samples: np.ndarray, rate_hz: int, form: str = "FLAC", subtype: str = "PCM_16") -> bytes:

@@ -17,7 +17,7 @@ from speechrep.data.features import FeatureConfig, build_features, slaney_mel
 from speechrep.data.folder import DataFolder
 from speechrep.errors import SpeechrepError
 from speechrep.files import remove_leftovers, write_text
-from speechrep.report import collect, joint_space, listen, plots, results, table
+from speechrep.report import collect, found_pictures, joint_space, listen, plots, results, table
 from speechrep.upstream import Upstream
 
 MAX_MB = 25
@@ -68,7 +68,8 @@ def make_report(exp: Path, data: Path, dump: Path, out: Path, ctap: Path | None 
     said = credits_of(credits)
     say(f"{len(scores)} scores, {len(runs)} runs, {len(speech)} folders of synthesised speech in {exp}")
 
-    sections = [_results(scores), _listening(data, part, speech), _alignment(data, dump, part)]
+    sections = [_results(scores), _listening(data, part, speech), *_pictures(exp, data, scores),
+                _alignment(data, dump, part)]
     try:
         upstream = Upstream.open(str(ctap)) if ctap else None
         problem = ""
@@ -126,11 +127,31 @@ def _listening(data: Path, part: str, speech: list[collect.Spoken]) -> Section:
         section.problem = str(error)
         return section
     say(f"{len(listening.clips())} clips to listen to")
-    listen.load(listening)
+    listening.codec = listen.load(listening.clips())
     problems = [f"{clip.folder.path}: {clip.utt}: {clip.problem}" for clip in listening.clips() if clip.problem]
     section.content = {"listening": listening, "part": taken, "problems": problems, "kinds": collect.KINDS,
                        "max_sec": f"{listen.MAX_CLIP_SEC:g}", "groups": _by_source(listening.pairs)}
     return section
+
+
+def _pictures(exp: Path, data: Path, scores: list[dict[str, Any]]) -> list[Section]:
+    """What some descriptions found; none where nothing looked for pictures."""
+    score = found_pictures.choose(scores)
+    if score is None:
+        return []
+    section = Section("pictures", "Pictures found by what is said of them")
+    folder = _folder(data / score["part"])
+    if folder is None:
+        section.missing = f"No data folder {data / score['part']}, whose pictures these are. Stage 1 makes it."
+        return [section]
+    try:
+        rows = found_pictures.examples(exp / score["path"], folder)
+    except SpeechrepError as error:
+        section.problem = str(error)
+        return [section]
+    listen.load([row.clip for row in rows])
+    section.content = {"rows": rows, "score": score}
+    return [section]
 
 
 def _by_source(pairs: list[listen.Row]) -> list[list[listen.Row]]:

@@ -36,6 +36,8 @@ from speechrep.upstream import RANDOM, load_method, source_of
 
 RECALL_AT = (1, 5, 10)
 BATCH_SEC = 100.0
+SHOWN = 5
+"""So many pictures found by a description stand in per_utt.tsv."""
 DIRECTIONS = ("speech_to_picture", "picture_to_speech", "speech_to_speech", "speech_to_speech_by_length")
 
 
@@ -155,7 +157,7 @@ def _by_language(items: Described) -> list[torch.Tensor]:
 def score_pictures(checkpoint: str | Path, test: DataFolder, dump: Path, out: Path, system: str, seed: int,
                    device: str = "cpu") -> dict:
     """Recalls of a checkpoint, or of its network untrained (random:CHECKPOINT), on the part `test`, into out/score.json
-    and per_utt.tsv; returns the score.
+    and per_utt.tsv, which also holds the pictures that each description finds first, named by an utterance; returns the score.
 
     Raises `SpeechrepError` where the method has no pictures, or the part none.
     """
@@ -175,6 +177,10 @@ def score_pictures(checkpoint: str | Path, test: DataFolder, dump: Path, out: Pa
         if queries.direction in ("speech_to_picture", "picture_to_speech"):
             for utt, rank in zip(queries.utts, queries.ranks.tolist()):
                 per_utt[utt][f"{queries.direction}_rank"] = rank
+    first = {picture: utt for utt, picture in zip(reversed(items.utts), reversed(items.picture.tolist()))}
+    nearest = (items.speech @ items.image.T).topk(min(SHOWN, len(items.image))).indices
+    for utt, pictures in zip(items.utts, nearest.tolist()):
+        per_utt[utt]["found"] = " ".join(first[picture] for picture in pictures)
     found = {}
     for direction, by_picture in sums.items():
         if not by_picture:
