@@ -12,6 +12,8 @@ picture succeed and fail together.
 
 What takes many words in one language takes many in another: `speech_to_speech_by_length` orders the descriptions by how
 near their duration comes, each language's on its own scale. What finds no more than that need not have heard a word.
+And where pictures have a `category`, `speech_to_category_1` leaves out the pictures that a description may mean, and asks
+whether the first of the others is of its category.
 """
 
 import sys
@@ -150,8 +152,28 @@ def by_length(items: Described) -> torch.Tensor:
     return torch.stack([angle.cos(), angle.sin()], 1)
 
 
+def of_category(items: Described, category: list[str]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Which descriptions may not mean every picture [U], and of these, whether the nearest picture that they don't mean is
+    of their category [Q], and which share of those pictures is [Q]. category: of each description [U]."""
+    names = sorted(set(category))
+    said = torch.tensor([names.index(name) for name in category])
+    shown = torch.zeros(len(items.image), dtype=torch.long).index_copy(0, items.picture, said)
+    other = ~answers(items)
+    keep = other.any(1)
+    other, same = other[keep], shown == said[keep, None]
+    nearest = (items.speech[keep] @ items.image.T).masked_fill(~other, -torch.inf).argmax(1)
+    return keep, same.gather(1, nearest[:, None])[:, 0], (same & other).sum(1) / other.sum(1)
+
+
 def _by_language(items: Described) -> list[torch.Tensor]:
     return [torch.tensor([row for row, other in enumerate(items.lang) if other == lang]) for lang in sorted(set(items.lang))]
+
+
+def _share(count: np.ndarray, hits: np.ndarray, luck: np.ndarray) -> dict[str, float]:
+    """Queries, those that found, and how many would by chance, each a picture [P] -> the metric."""
+    value = ratio_interval(hits, count)
+    return metric(*(100 * v for v in value), n=int(count.sum()), unit="%", better="higher") | {
+        "chance": 100 * float(luck.sum() / count.sum())}
 
 
 def score_pictures(checkpoint: str | Path, test: DataFolder, dump: Path, out: Path, system: str, seed: int,
@@ -187,10 +209,13 @@ def score_pictures(checkpoint: str | Path, test: DataFolder, dump: Path, out: Pa
             continue
         table = np.stack([by_picture[picture] for picture in sorted(by_picture)])
         for place, k in enumerate(RECALL_AT, 1):
-            value = ratio_interval(table[:, place], table[:, 0])
-            chance = table[:, place + len(RECALL_AT)].sum() / table[:, 0].sum()
-            found[f"{direction}_{k}"] = metric(*(100 * v for v in value), n=int(table[:, 0].sum()), unit="%",
-                                               better="higher") | {"chance": 100 * float(chance)}
+            found[f"{direction}_{k}"] = _share(table[:, 0], table[:, place], table[:, place + len(RECALL_AT)])
+    if test.has("category"):
+        category = test.read("category")
+        keep, hits, luck = of_category(items, [category[utt] for utt in items.utts])
+        table = np.zeros((len(items.image), 3))
+        np.add.at(table, items.picture[keep].numpy(), torch.stack([torch.ones_like(luck), hits, luck], 1).numpy())
+        found["speech_to_category_1"] = _share(*table[table[:, 0] > 0].T)
     data = {test.path.name: {"utterances": len(items.utts), "pictures": len(items.image),
                              "languages": len(set(items.lang))}}
     notes = [] if "speech_to_speech_1" in found else ["one language: nothing to retrieve across languages"]

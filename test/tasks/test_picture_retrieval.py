@@ -13,7 +13,7 @@ from speechrep.data.folder import DataFolder, read_table, write_table
 from speechrep.errors import SpeechrepError
 from speechrep.files import read_json
 from speechrep.methods import resdavenet_vq
-from speechrep.tasks.picture_retrieval import Described, answers, by_length, describe, retrieve, score_pictures
+from speechrep.tasks.picture_retrieval import Described, answers, by_length, describe, of_category, retrieve, score_pictures
 from speechrep.train import loop
 from speechrep.train.distributed import World
 from speechrep.upstream import load_method
@@ -68,6 +68,16 @@ def test_the_same_words_mean_either_picture():
     assert ranks(items)["speech_to_picture"] == [0, 0, 0]
 
 
+def test_the_category_of_what_is_not_meant():
+    """Two birds and two tools, the first bird told by the same words as the second: left out, it leaves the tools only."""
+    items = described([0, 0, 2, 3], [0, 0, 2, 2], [0, 1, 2, 3], ["en"] * 4, ["a bird", "a bird", "a hammer", "a saw"])
+    keep, hits, chance = of_category(items, ["bird", "bird", "tool", "tool"])
+    assert keep.all() and hits.tolist()[:3] == [False, False, True]
+    assert chance.tolist() == pytest.approx([0, 0, 1 / 3, 1 / 3])
+    alone = described([0, 1], [0], [0, 0], ["en", "fr"])
+    assert not of_category(alone, ["bird", "bird"])[0].any()
+
+
 def test_one_language_has_no_other():
     items = described([0, 1], [0, 1], [0, 1], ["en", "en"])
     assert set(ranks(items)) == {"speech_to_picture", "picture_to_speech"}
@@ -117,6 +127,16 @@ def test_from_checkpoint_to_score(trained, tmp_path):
     assert score["metrics"]["speech_to_picture_1"]["n"] == 8
     rows = (tmp_path / "per_utt.tsv").read_text().splitlines()
     assert len(rows) == 9 and "speech_to_picture_rank" in rows[0]
+
+
+def test_categories_where_the_part_has_them(trained, tmp_path):
+    root, _ = trained
+    test = folder(root, "test")
+    some = test.subset(test.utts, tmp_path / "test")
+    some.write("category", dict(zip(test.utts, ["a", "b"] * 4)))
+    entry = score_pictures(root / "exp/best.pt", DataFolder(some.path), root / "dump", tmp_path, "toy", 0)["metrics"][
+        "speech_to_category_1"]
+    assert entry["n"] == 8 and 0 < entry["chance"] < 100 and entry["value"] % 12.5 == 0
 
 
 def test_the_untrained_network_is_another(trained, tmp_path):
