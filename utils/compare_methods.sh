@@ -11,8 +11,9 @@
 # $method names methods, separated by commas, or `all`; each is configured by
 # conf/METHOD.yaml, or where the recipe has none by mini's. hubert2 is HuBERT's second iteration, on units of the first,
 # hubert3 its third and so on; ctap, which learns from phones too, is the run of --method ctap at the quick size. All hear
-# the same hours of speech. Methods are trained side by side, as many as the cores have room for, one that builds on
-# another's units behind that; what each says goes to exp/log/pretrain-METHOD-SEED.log.
+# the same hours of speech, save that tuxpaint's resdavenet_vq hears more. Methods are trained side by side, as many as
+# the cores have room for, one that builds on another's units behind that; what each says goes to
+# exp/log/pretrain-METHOD-SEED.log.
 set -euo pipefail
 . "$(dirname "$0")/jobs.sh"
 stage=$1 names=$method device=${device:-auto}

@@ -82,7 +82,7 @@ if stage 4 "units: clusters of MFCC, for the methods that guess them" "1 min; CT
   "$methods" units
 fi
 
-if stage 5 "pretrain: the joint space, the durations, the vocoder" "9 min; other methods 5 min each"; then
+if stage 5 "pretrain: the joint space, the durations, the vocoder" "20 min; other methods 11, and 5 each"; then
   "$methods" pretrain "${set_args[@]}"
   speechrep pretrain --conf conf/resdavenet_vq.yaml --train data/train --dev data/dev --dump dump/logmel --seed "$seed" \
     --device "$device" --processes "$processes" --exp "exp/resdavenet_vq/$seed"

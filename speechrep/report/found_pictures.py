@@ -43,14 +43,15 @@ def choose(scores: list[dict[str, Any]]) -> dict[str, Any] | None:
 def examples(scored: Path, folder: DataFolder, rows: int = ROWS) -> list[Found]:
     """Descriptions of `folder`, evenly spread over its utterances, with what per_utt.tsv in `scored` says of them.
 
-    Raises `SpeechrepError` where the table is of other data, of an earlier version, or a picture is missing.
+    Raises `SpeechrepError` where the table is missing, of other data, of an earlier version, or a picture is missing.
     """
-    table = read_per_utt(scored / "per_utt.tsv")
+    path = scored / "per_utt.tsv"
+    table = read_per_utt(path) if path.is_file() else {}
     pictures, texts = folder.read("image.scp"), folder.read("text")
     languages = folder.read("utt2lang") if folder.has("utt2lang") else {}
     utts = sorted(table)
     if not utts or "found" not in table[utts[0]] or not set(utts) <= set(pictures):
-        raise SpeechrepError(f"{scored / 'per_utt.tsv'}: not what descriptions of {folder.path} find",
+        raise SpeechrepError(f"{path}: not what descriptions of {folder.path} find",
                              "utterances of that folder, with a column 'found'", "run `speechrep score pictures` again")
     chosen = [utts[i * len(utts) // rows] for i in range(rows)] if len(utts) > rows else utts
     count = len({pictures[utt] for utt in utts})
