@@ -9,7 +9,9 @@ A step is forward, loss, backward and AdamW, with dropout and without layerdrop,
 batches hold all lengths at once; "sorted" ones hold neighbours in length, as speechrep's sampler deals them. Every row
 counts seconds of speech, padding not counted. Our step draws its masks within the time measured; peers get theirs for
 nothing, save torchaudio's HuBERT and s3prl's, which draw their own. torchaudio has no loss for wav2vec 2.0, so that its row is
-the encoder alone with the mean square of its output as the loss; minimal-hubert has HuBERT of the base size alone. Prints a Markdown table; with --profile, where the time of each step goes.
+the encoder alone with the mean square of its output as the loss; minimal-hubert has HuBERT of the base size alone. The last
+column is the work of our step a second, for each row, over the fastest large matrix product at that precision: on a GPU, how much
+of it a training puts to use. Prints a Markdown table; with --profile, where the time of each step goes.
 """
 
 import argparse
@@ -21,6 +23,7 @@ from functools import partial
 
 import torch
 import torch.nn.functional as F
+from torch.utils.flop_counter import FlopCounterMode
 
 from speechrep.data.inventory import Inventory
 from speechrep.methods import hubert, wav2vec2
@@ -240,6 +243,31 @@ def median_time(step, rounds: int, clock) -> float:
     return statistics.median(times)
 
 
+def flops_of(step) -> int:
+    """Floating-point operations of the matrix products, convolutions and attention of a step, forward and backward."""
+    with FlopCounterMode(display=False) as counter:
+        step()
+    return counter.get_total_flops()
+
+
+def peak_flops(bf16: bool, device: torch.device, clock) -> float:
+    """FLOP/s of the fastest of some large square matrix products at the same precision, on the same device and clock."""
+    side = 8192 if device.type == "cuda" else 2048
+    a, b = torch.randn(2, side, side, device=device, dtype=torch.bfloat16 if bf16 else torch.float32)
+
+    def product():
+        a @ b
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+    product()
+    times = []
+    for _ in range(5):
+        start = clock()
+        product()
+        times.append(clock() - start)
+    return 2 * side ** 3 / min(times)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--size", choices=SIZES, default="base")
@@ -262,7 +290,7 @@ def main() -> None:
     device, size = torch.device(args.device), SIZES[args.size]
     print(f"{args.size}, {args.seconds:g} s a step, {device}, {torch.get_num_threads()} threads, {args.clock} time, "
           f"torch {torch.__version__}\n")
-    columns = ["s of speech a second", "ours is faster by"]
+    columns = ["s of speech a second", "ours is faster by", "FLOP/s, of the matmul peak"]
     if args.profile:
         columns = [*(f"{kind}, s" for kind in (*KINDS, "else")), "sum, s"]
     print("| " + " | ".join(["method", "batches", "precision", "implementation", *columns]) + " |\n|" + "---|" * 4
@@ -272,7 +300,9 @@ def main() -> None:
             data = batches(kind, args.seconds, device)
             speech = sum(float(batch["audio_lengths"].sum()) for batch in data) / RATE
             for precision in args.precision:
-                first = None
+                first = flops = None
+                bf16 = precision == "bf16"
+                peak = 0.0 if args.profile else peak_flops(bf16, device, clock)
                 for who in ["speechrep", *(who for who in args.peers if not lacks(who, name, size))]:
                     torch.manual_seed(0)
                     try:
@@ -280,7 +310,7 @@ def main() -> None:
                     except ImportError as error:
                         print(f"| {name} | {kind} | {precision} | {who} | not installed: {error.name} | |", flush=True)
                         continue
-                    step = step_of(model, loss, data, precision == "bf16", device)
+                    step = step_of(model, loss, data, bf16, device)
                     if args.profile:
                         spent = profile(step)
                         cells = " | ".join(f"{value:.2f}" for value in (*spent.values(), sum(spent.values())))
@@ -292,8 +322,11 @@ def main() -> None:
                         print(f"| {name} | {kind} | {precision} | {who} | fails: {str(error).splitlines()[0][:60]} | |", flush=True)
                         continue
                     first = first or speed
+                    # Of all by what ours computes, which is no padding: the work of the model, however it is done.
+                    flops = flops or flops_of(step)
                     print(f"| {name} | {kind} | {precision} | {who} | {speed:.1f} | "
-                          f"{'' if who == 'speechrep' else f'{first / speed:.2f} x'} |", flush=True)
+                          f"{'' if who == 'speechrep' else f'{first / speed:.2f} x'} | "
+                          f"{100 * flops / speech * speed / peak:.0f} % |", flush=True)
                     del model, loss, step
                     gc.collect()
 
