@@ -310,10 +310,10 @@ class Method(BaseMethod):
     def _picture_mean(self, image: torch.Tensor) -> torch.Tensor:
         if self.config.image_trained:
             return self._seen_mean(image)
-        # By what they show, since pictures of two parts may have one number; one at a time, since what a picture gives
-        # in company differs in the last bit, and a training that goes on has other company.
+        # By what they show, since pictures of two parts may have one number. One at a time and in full precision, since a
+        # training that goes on meets them in other company, and those seen before its first step within one.
         keys = [hashlib.blake2b(row.tobytes()).digest() for row in image.cpu().numpy()]
-        with torch.no_grad():
+        with torch.no_grad(), torch.autocast(image.device.type, enabled=False):
             for key, row in zip(keys, image):
                 if key not in self._kept:
                     self._kept[key] = self._seen_mean(row[None])[0]

@@ -215,6 +215,17 @@ def test_a_picture_network_that_stays_as_it_came(batch_and_inventory, tmp_path):
     assert not torch.allclose(method._picture_mean(batch["image"]), kept) and len(seen) == 10
 
 
+def test_a_picture_is_the_same_within_a_step_in_bf16(batch_and_inventory, tmp_path):
+    """Else a training that goes on, which has seen no picture before its first step, ends in other weights."""
+    batch, inventory = batch_and_inventory
+    torch.manual_seed(7)
+    torch.save(ResNet("resnet18", norm="frozen").state_dict(), tmp_path / "r18.pth")
+    chosen = {"image_weights": str(tmp_path / "r18.pth"), "image_width": 64, "image_px": 32, "image_trained": False}
+    with torch.autocast("cpu", torch.bfloat16):
+        within = make(inventory, **chosen)._picture_mean(batch["image"])
+    assert torch.equal(within, make(inventory, **chosen)._picture_mean(batch["image"]))
+
+
 def test_weights_of_the_package_where_it_is_missing(batch_and_inventory, monkeypatch):
     batch, inventory = batch_and_inventory
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
