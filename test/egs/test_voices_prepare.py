@@ -1,13 +1,14 @@
 """egs/voices: the data folders of two recipes as one."""
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
-from recipe_tree import load, tasks_of
+from recipe_tree import load, tasks_of, write
 
 from speechrep.config import read_yaml
 from speechrep.data.audio import read_wav, write_wav
@@ -119,6 +120,21 @@ def test_an_unprepared_corpus_is_refused(tmp_path):
                            str(tmp_path / "data")], capture_output=True, text=True, timeout=300,
                           env=os.environ | {"PYTHONPATH": str(ROOT)})
     assert done.returncode == 1 and "run stage 1 (prepare)" in done.stderr and "Traceback" not in done.stderr
+
+
+def test_a_method_that_a_corpus_has_not_is_no_matter_of_its_recipe(tmp_path):
+    """--method resdavenet_vq needs a configuration that klettres and mini lack; klettres is prepared all the same."""
+    shutil.copytree(ROOT / "egs/klettres", tmp_path / "egs/klettres", ignore=shutil.ignore_patterns("data", "downloads"))
+    (tmp_path / "utils").symlink_to(ROOT / "utils")
+    write(tmp_path / "tools/setup.sh", "#!/bin/sh").chmod(0o755)
+    for name in ("asterisk", "tuxpaint"):
+        (tmp_path / f"egs/{name}/data/test").mkdir(parents=True)
+        (tmp_path / f"egs/{name}/data/test/wav.scp").touch()
+    write(tmp_path / "egs/klettres/local/download.sh", "#!/bin/sh", "echo klettres is asked for", "exit 1")
+    (tmp_path / "egs/voices/local").mkdir(parents=True)
+    script = shutil.copy(ROOT / "egs/voices/local/download.sh", tmp_path / "egs/voices/local")
+    answer = subprocess.run([script], env={**os.environ, "method": "resdavenet_vq"}, capture_output=True, text=True, timeout=300)
+    assert answer.stdout.splitlines()[-1] == "klettres is asked for", answer.stderr
 
 
 def test_trials_stay_within_a_language(merged, tmp_path):

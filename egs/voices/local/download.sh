@@ -6,6 +6,8 @@
 # run.sh says in $skip_bad whether bad utterances are left out.
 set -euo pipefail
 cd "$(dirname "$0")/.."
+# run.sh exports these for its own stages; a recipe without them would take them for its own.
+unset method iteration
 for corpus in asterisk tuxpaint klettres ktuberling; do
   folder=
   for given in "$@"; do
