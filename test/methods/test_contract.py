@@ -19,7 +19,6 @@ SMALL = {path.stem: read_yaml(path) for path in sorted((Path(__file__).parent / 
 below, `steps` and `lr` where they are others, and what to change in `model` for that."""
 
 
-
 @pytest.fixture(scope="module")
 def corpus(tmp_path_factory):
     return make_corpus(tmp_path_factory.mktemp("toy"), {"train": 10, "dev": 2})
@@ -141,9 +140,10 @@ def test_ten_utterances_can_be_overfitted(name, corpus):
     assert history[-1] < wanted["share"] * history[0], history[::15]
 
 
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
 @pytest.mark.parametrize("name", sorted(SMALL))
-def test_a_stopped_run_goes_on_to_the_same_weights(name, corpus, tmp_path, monkeypatch):
-    config = loop.TrainConfig(steps=6, batch_sec=4, lr=1e-3, warmup=2, dev_every=3, save_every=100, precision="fp32",
+def test_a_stopped_run_goes_on_to_the_same_weights(name, precision, corpus, tmp_path, monkeypatch):
+    config = loop.TrainConfig(steps=6, batch_sec=4, lr=1e-3, warmup=2, dev_every=3, save_every=100, precision=precision,
                               ema=0.9)
 
     def run(exp: str) -> dict:
