@@ -65,7 +65,7 @@ class HeadConfig:
     """What the configuration of every task says of its upstream."""
 
     finetune: bool = False
-    """Train the upstream's weights too; False keeps it frozen and in eval mode."""
+    """Train the upstream's weights too; False keeps it frozen, in eval mode and in full precision."""
     finetune_from: int = 0
     """Where above 0, the upstream stays frozen in all that the layers below this number are made with (see
     `Upstream.parameters_from`): nothing is differentiated there."""
@@ -178,7 +178,10 @@ class BaseTask(Method):
             # In bf16 the error of what varies most would drown what varies least, which whitening brings out.
             with torch.autocast(batch["layers"].device.type, enabled=False):
                 return batch["layers"].movedim(2, -1) @ self.layer_scalars.softmax(0), batch["layers_lengths"]
-        with torch.set_grad_enabled(self.finetunes and torch.is_grad_enabled()):
+        device = self.layer_scalars.device.type
+        # One that is frozen gives what a cache would keep, so that no number depends on whether there was room for one.
+        with torch.set_grad_enabled(self.finetunes and torch.is_grad_enabled()), torch.autocast(
+                device, torch.get_autocast_dtype(device), torch.is_autocast_enabled(device) and self.config.finetune):
             layers, lengths = self.upstream.layers(batch)
         weights = self.layer_scalars.softmax(0)
         return sum(weight * layers[i] for weight, i in zip(weights, self.chosen)), lengths

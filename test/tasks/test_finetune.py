@@ -120,6 +120,21 @@ def test_below_a_layer_nothing_moves_and_nothing_is_drawn(root, name):
         assert task.upstream.method.training
 
 
+def test_mixed_precision_is_for_what_is_trained_alone(root):
+    """A frozen upstream is heard as it is kept in a cache, whatever the training's precision."""
+    upstream = Upstream.open(str(root / "hubert.pt"))
+    batch = collate([SpeechDataset(folder(root, "train"), root / "dump/logmel/train", upstream.inventory, upstream.needs)[i]
+                     for i in range(3)])
+    sid = find_task("sid")
+    for finetune in (False, True):
+        task = sid(sid.Config(within="", finetune=finetune), upstream, ("0\tspk0", "0\tspk1")).eval()
+        with torch.no_grad():
+            heard, _ = task.features(batch)
+            with torch.autocast("cpu", torch.bfloat16):
+                mixed, _ = task.features(batch)
+        assert torch.equal(mixed, heard) != finetune
+
+
 def test_gone_on_with_it_ends_at_the_same_weights(root):
     """The head is alone at first; what last.pt has of the optimiser is of what has been trained."""
     model = {"finetune": True, "finetune_from": 2, "finetune_after": 2, "within": ""}
