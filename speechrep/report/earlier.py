@@ -38,7 +38,7 @@ def join_earlier(columns: dict[str, dict], rows: list[dict[str, Any]], path: Pat
     says so in `earlier`.
 
     Raises `SpeechrepError` where the two cannot stand in one column: another unit or direction, or scores of another
-    number of utterances, pairs or trials, which are those of another test part.
+    number of utterances, pairs or trials, which are those of another test part (see `_check_counts`).
     """
     kept = read_earlier(path)
     for column in kept["columns"]:
@@ -47,17 +47,38 @@ def join_earlier(columns: dict[str, dict], rows: list[dict[str, Any]], path: Pat
             raise SpeechrepError(f"{path}: {column['key']} with {differing} '{column[differing]}', here '{own[differing]}'",
                                  "scores of the same kind", "leave this file out of the table")
         own["conditions"] += [told for told in column["conditions"] if told not in own["conditions"]]
-    counts = {key: entry["n"] for row in rows for key, entry in row["scores"].items()}
+    _check_counts(rows, kept["systems"], path)
     for row in kept["systems"]:
-        for key, entry in row["scores"].items():
-            if counts.get(key, entry["n"]) != entry["n"]:
-                raise SpeechrepError(f"{path}: {key} of {row['system']} is of n = {entry['n']}, here of {counts[key]}",
-                                     "scores of the same test part", "score these systems anew, or leave this file out")
         own = next((other for other in rows if other["system"] == row["system"]), None)
         if own is None:
             rows.append(row | {"earlier": path.name})
         elif _join_row(own, row):
             own["earlier"] = path.name
+
+
+def _check_counts(rows: list[dict[str, Any]], kept: list[dict[str, Any]], path: Path) -> None:
+    """Refuse scores of two test parts: those of a system on both sides, or all of one side and all of the other, are of
+    different numbers. Systems differ in theirs where frames are counted, of which some have twice as many."""
+    here, there = _counts(rows), _counts(kept)
+    for key in here.keys() & there.keys():
+        own, other = here[key], there[key]
+        differing = {system for system in other if own.get(system, other[system]) != other[system]}
+        if len({*own.values()}) == len({*other.values()}) == 1 and {*own.values()} != {*other.values()}:
+            differing |= other.keys()
+        if differing:
+            system = min(differing)
+            counted = own.get(system) or next(iter(own.values()))
+            raise SpeechrepError(f"{path}: {key} of {system} is of n = {other[system]}, here of {counted}",
+                                 "scores of the same test part", "score these systems anew, or leave this file out")
+
+
+def _counts(rows: list[dict[str, Any]]) -> dict[str, dict[str, int]]:
+    """Column -> system -> how many its score is of."""
+    found: dict[str, dict[str, int]] = {}
+    for row in rows:
+        for key, entry in row["scores"].items():
+            found.setdefault(key, {})[row["system"]] = entry["n"]
+    return found
 
 
 def _join_row(own: dict[str, Any], kept: dict[str, Any]) -> bool:

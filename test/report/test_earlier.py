@@ -91,13 +91,34 @@ def test_a_kept_table_alone(tmp_path, kept):
     assert [row["system"] for row in collect_methods(tmp_path / "nothing", kept)["systems"]] == ["cpc", "hubert", "mfcc"]
 
 
+@pytest.mark.parametrize("counts, refused", [
+    ({"hubert": 11, "cpc": 11, "mfcc": 11}, "cpc"), ({"hubert": 11}, "hubert"),
+    # Of frames MFCC have twice as many as a method, and a method perhaps fewer than another.
+    ({"mfcc": 20}, None), ({"cpc": 5, "mfcc": 20}, None)])
+def test_of_another_number_is_of_another_part(exp, kept, counts, refused):
+    table = read_json(kept)
+    for row in table["systems"]:
+        row["scores"][KEY]["n"] = counts.get(row["system"], 10)
+    write_json(kept, table)
+    if refused is None:
+        found = {row["system"]: row["scores"][KEY]["n"] for row in collect_methods(exp, kept)["systems"]}
+        assert found == {"hubert": 10, "mine": 10, "cpc": 10} | counts
+        return
+    with pytest.raises(SpeechrepError, match=f"of {refused} is of n = 11, here of 10"):
+        collect_methods(exp, kept)
+
+
+def test_one_method_of_another_rate_is_joined(tmp_path, kept):
+    """Where the kept systems differ in how many frames they have, another may."""
+    table = read_json(kept)
+    table["systems"][-1]["scores"][KEY]["n"] = 20
+    write_json(kept, table)
+    put(tmp_path / "exp", "mine", 0, 55.0, n=8)
+    assert [row["system"] for row in collect_methods(tmp_path / "exp", kept)["systems"]] == ["cpc", "hubert", "mine", "mfcc"]
+
+
 def test_what_cannot_be_joined(exp, kept, tmp_path):
     table = read_json(kept)
-    other = copy.deepcopy(table)
-    other["systems"][0]["scores"][KEY]["n"] = 11
-    write_json(tmp_path / "part.json", other)
-    with pytest.raises(SpeechrepError, match="n = 11, here of 10"):
-        collect_methods(exp, tmp_path / "part.json")
     other = copy.deepcopy(table)
     other["columns"][0]["better"] = "lower"
     write_json(tmp_path / "way.json", other)
