@@ -1,6 +1,7 @@
 """A kept table beside the scores of now: rows, seeds, and what cannot stand in one column."""
 
 import copy
+from pathlib import Path
 
 import pytest
 from scipy import stats
@@ -115,6 +116,17 @@ def test_one_method_of_another_rate_is_joined(tmp_path, kept):
     write_json(kept, table)
     put(tmp_path / "exp", "mine", 0, 55.0, n=8)
     assert [row["system"] for row in collect_methods(tmp_path / "exp", kept)["systems"]] == ["cpc", "hubert", "mine", "mfcc"]
+
+
+def test_the_table_of_voices_takes_a_method_beside_it(tmp_path):
+    kept = Path(__file__).resolve().parents[2] / "egs/voices/METHODS.json"
+    entry = metric(50.0, 49.0, 51.0, n=89677, unit="%", better="lower")
+    write_score(tmp_path / "tasks/mine-0/frame_phones/test/score.json", task="frame_phones", part="test", system="mine", seed=0,
+                metrics={"frame_error": entry}, provenance={})
+    found = collect_methods(tmp_path, kept)
+    assert len(found["systems"]) == len(read_json(kept)["systems"]) + 1
+    mine = next(row for row in found["systems"] if row["system"] == "mine")
+    assert mine["beats"]["mfcc"]["won"] == 1
 
 
 def test_what_cannot_be_joined(exp, kept, tmp_path):
