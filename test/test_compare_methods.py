@@ -128,6 +128,6 @@ def test_a_tag_names_trainings_units_and_systems_apart(tmp_path):
     for words in ("--exp exp/hubert/small-long-0", "--name hubert1-long-0 --upstream exp/hubert/small-long-0/best.pt",
                   "--exp exp/hubert2/small-long-0 --set model.units=hubert1-long-0",
                   "--upstream hubert-small-long=exp/hubert/small-long-{seed}/best.pt",
-                  "random-hubert=random:exp/hubert/small-long-{seed}/best.pt"):
+                  "random-hubert-small-long=random:exp/hubert/small-long-{seed}/best.pt"):
         assert f"{words} " in said or f"{words}\n" in said or f"{words}," in said, words
-    assert "small-0" not in said and "hubert1-0" not in said and "random-hubert2" not in said
+    assert "small-0" not in said and "hubert1-0" not in said and "random-hubert2" not in said and "random-hubert=" not in said

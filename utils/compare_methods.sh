@@ -63,8 +63,9 @@ systems() {
   for method in "${methods[@]}"; do
     exp="exp/$method/$(size "$method")-{seed}/best.pt"
     printf '%s-%s=%s,' "$method" "$(size "$method")" "$exp"
-    # Each iteration's network is the first's.
-    [[ $method = hubert[2-9] && ,$names, = *,hubert,* ]] || printf 'random-%s=random:%s,' "$method" "$exp"
+    # Each iteration's network is the first's. A tagged training may be of another network than the one before.
+    [[ $method = hubert[2-9] && ,$names, = *,hubert,* ]] ||
+      printf 'random-%s%s=random:%s,' "$method" "${tag:+-$(size "$method")}" "$exp"
   done
   echo mfcc,logmel
 }

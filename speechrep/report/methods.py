@@ -165,11 +165,16 @@ def _beats(row: dict[str, Any], rows: list[dict[str, Any]], columns: dict[str, d
 
 
 def floor_of(kind: str, system: str, names: list[str]) -> str | None:
-    """The system that `system` has to beat: mfcc; of untrained encoders, the one of its own method (of hubert2, HuBERT's second
-    iteration, hubert's), or else the first."""
+    """The system that `system` has to beat: mfcc; of untrained encoders, the one of its own training (random-apc-small-long
+    of apc-small-long) or of its method (random-apc of apc-small), of hubert2, HuBERT's second iteration, those of hubert,
+    or else the first."""
     own = [name for name in names if name == kind or name.startswith(f"{kind}-")]
-    same = [name for name in own if re.match(re.escape(name.removeprefix(f"{kind}-")) + r"\d*-", system)]
-    return max(same, key=len, default=None) or (own or [None])[0]
+    return max((name for name in own if _is_of(name.removeprefix(f"{kind}-"), system)), key=len, default=(own or [None])[0])
+
+
+def _is_of(own: str, system: str) -> bool:
+    method, _, training = map(re.escape, own.partition("-"))
+    return bool(re.match(rf"{re.escape(own)}\d*-", system) or re.fullmatch(rf"{method}\d*-{training}", system))
 
 
 def _better(one: dict, other: dict, way: str) -> tuple[bool, bool]:

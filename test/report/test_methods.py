@@ -135,6 +135,11 @@ def test_floors():
     assert [floor_of("random", name, names) for name in ("hubert-small", "hubert2-small", "cpc-base", "wavlm")] == [
         "random-hubert", "random-hubert", "random-cpc", "random-cpc"]
     assert floor_of("random", "hubert2-small", [*names, "random-hubert2"]) == "random-hubert2"
+    # A training with a tag has a network of its own.
+    tagged = [*names, "random-hubert-small-long"]
+    assert [floor_of("random", name, tagged) for name in ("hubert-small", "hubert-small-long", "hubert2-small-long")] == [
+        "random-hubert", "random-hubert-small-long", "random-hubert-small-long"]
+    assert floor_of("random", "hubert-small-long", names) == "random-hubert"
     assert floor_of("mfcc", "x", names) == "mfcc" and floor_of("random", "x", ["mfcc"]) is None
 
 
