@@ -12,6 +12,8 @@ from speechrep.report.listen import Clip, data_uri
 from speechrep.upstream import RANDOM
 
 ROWS = 12
+PLACE = "speech_to_picture_place"
+"""Column of per_utt.tsv."""
 
 
 @dataclass
@@ -50,13 +52,13 @@ def examples(scored: Path, folder: DataFolder, rows: int = ROWS) -> list[Found]:
     pictures, texts = folder.read("image.scp"), folder.read("text")
     languages = folder.read("utt2lang") if folder.has("utt2lang") else {}
     utts = sorted(table)
-    if not utts or "found" not in table[utts[0]] or not set(utts) <= set(pictures):
+    if not utts or not {"found", PLACE} <= table[utts[0]].keys() or not set(utts) <= set(pictures):
         raise SpeechrepError(f"{path}: not what descriptions of {folder.path} find",
-                             "utterances of that folder, with a column 'found'", "run `speechrep score pictures` again")
+                             f"utterances of that folder, with columns 'found' and '{PLACE}'", "run `speechrep score pictures` again")
     chosen = [utts[i * len(utts) // rows] for i in range(rows)] if len(utts) > rows else utts
     count = len({pictures[utt] for utt in utts})
     return [Found(Clip(folder, utt), texts[utt], languages.get(utt, ""), _uri(pictures[utt]),
-                  round(float(table[utt]["speech_to_picture_rank"])) + 1, count,
+                  round(float(table[utt][PLACE])), count,
                   [(_uri(pictures[other]), pictures[other] == pictures[utt]) for other in table[utt]["found"].split()])
             for utt in chosen]
 

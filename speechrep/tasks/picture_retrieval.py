@@ -179,7 +179,8 @@ def _share(count: np.ndarray, hits: np.ndarray, luck: np.ndarray) -> dict[str, f
 def score_pictures(checkpoint: str | Path, test: DataFolder, dump: Path, out: Path, system: str, seed: int,
                    device: str = "cpu") -> dict:
     """Recalls of a checkpoint, or of its network untrained (random:CHECKPOINT), on the part `test`, into out/score.json
-    and per_utt.tsv, which also holds the pictures that each description finds first, named by an utterance; returns the score.
+    and per_utt.tsv, which holds the place of the right one among all, 1 where it is found first, and the pictures that each
+    description finds first, named by an utterance; returns the score.
 
     Raises `SpeechrepError` where the method has no pictures, or the part none.
     """
@@ -198,7 +199,7 @@ def score_pictures(checkpoint: str | Path, test: DataFolder, dump: Path, out: Pa
             sums[queries.direction][row] += values
         if queries.direction in ("speech_to_picture", "picture_to_speech"):
             for utt, rank in zip(queries.utts, queries.ranks.tolist()):
-                per_utt[utt][f"{queries.direction}_rank"] = rank
+                per_utt[utt][f"{queries.direction}_place"] = rank + 1
     first = {picture: utt for utt, picture in zip(reversed(items.utts), reversed(items.picture.tolist()))}
     nearest = (items.speech @ items.image.T).topk(min(SHOWN, len(items.image))).indices
     for utt, pictures in zip(items.utts, nearest.tolist()):

@@ -23,7 +23,7 @@ def scored(recipe):
         write_score(recipe / "exp" / system / "score.json", task="pictures", part="test", system=system, seed=0,
                     metrics={"speech_to_picture_1": {"value": 0.0, "low": None, "high": None, "n": 8, "unit": "%",
                                                      "better": "higher"}},
-                    per_utt={utt: {"speech_to_picture_rank": 1.0, "found": f"{others[utt]} {utt}"} for utt in utts},
+                    per_utt={utt: {"speech_to_picture_place": 2.0, "found": f"{others[utt]} {utt}"} for utt in utts},
                     provenance={"config": {"checkpoint": source}})
     return recipe, test, others
 
@@ -61,11 +61,12 @@ def test_on_the_page(scored, tmp_path):
 
 def test_a_table_of_an_earlier_version_or_none(scored):
     recipe, test, _ = scored
-    (recipe / "exp/vq/per_utt.tsv").write_text("utt\tspeech_to_picture_rank\n" + f"{test.utts[0]}\t1\n")
-    for _ in range(2):
+    table = recipe / "exp/vq/per_utt.tsv"
+    for lines in (["utt\tspeech_to_picture_place", f"{test.utts[0]}\t1"],
+                  ["utt\tspeech_to_picture_rank\tfound", f"{test.utts[0]}\t0\t{test.utts[0]}"], None):
+        table.unlink() if lines is None else table.write_text("\n".join([*lines, ""]))
         with pytest.raises(SpeechrepError, match="not what descriptions of .*test find"):
             found_pictures.examples(recipe / "exp/vq", test)
-        (recipe / "exp/vq/per_utt.tsv").unlink(missing_ok=True)
 
 
 def test_a_picture_that_has_gone(scored):

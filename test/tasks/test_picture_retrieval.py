@@ -126,7 +126,12 @@ def test_from_checkpoint_to_score(trained, tmp_path):
     assert score["metrics"]["speech_to_picture_5"]["value"] == score["metrics"]["speech_to_picture_5"]["chance"] == 100
     assert score["metrics"]["speech_to_picture_1"]["n"] == 8
     rows = (tmp_path / "per_utt.tsv").read_text().splitlines()
-    assert len(rows) == 9 and "speech_to_picture_rank" in rows[0]
+    names = rows[0].split("\t")
+    places = [dict(zip(names, row.split("\t"))) for row in rows[1:]]
+    for way in ("speech_to_picture", "picture_to_speech"):
+        found = [int(row[f"{way}_place"]) for row in places]
+        assert len(found) == 8 and min(found) >= 1
+        assert score["metrics"][f"{way}_1"]["value"] == 100 * found.count(1) / 8
 
 
 def test_categories_where_the_part_has_them(trained, tmp_path):
