@@ -83,6 +83,27 @@ def ask(folder, script, stage, **settings):
     return (folder / "said").read_text()
 
 
+@pytest.mark.parametrize("options, run", [
+    (["--tag", "x"], "small-0"), (["--method", "apc"], None), (["--method", "apc,resdavenet_vq", "--tag", "x"], "small-x-0"),
+    (["--method", "all"], "small-0"), (["--method", "resdavenet_vq", "--upstream", "mfcc"], None)])
+def test_tuxpaint_looks_for_pictures_with_what_it_trained(tmp_path, options, run):
+    """Its stages 5 to 7, with a `speechrep` that notes its arguments."""
+    for name in ("utils", "egs/mini/conf", "egs/tuxpaint"):
+        shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("data", "dump", "exp", "downloads"))
+    for name, command in {"tools/setup.sh": "true", ".venv/bin/speechrep": f'echo "$* " >>{tmp_path}/said'}.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(f"#!/bin/bash\n{command}\n")
+        (tmp_path / name).chmod(0o755)
+    subprocess.run([tmp_path / "egs/tuxpaint/run.sh", "--stage", "5", "--stop-stage", "7", *options], check=True,
+                   capture_output=True, timeout=600)
+    said = (tmp_path / "said").read_text().splitlines()
+    pretrained = [line for line in said if line.startswith("pretrain --conf conf/resdavenet_vq.yaml")]
+    searched = [line for line in said if line.startswith("score pictures")]
+    assert len(pretrained) == len(searched) == (run is not None)
+    assert all(f" --exp exp/resdavenet_vq/{run} " in line for line in pretrained)
+    assert all(f" --checkpoint exp/resdavenet_vq/{run}/best.pt " in line for line in searched)
+
+
 def test_the_device_goes_to_whatever_has_one(tmp_path):
     for stage in ("units", "pretrain", "train", "score", "report"):
         ask(tmp_path, "compare_methods.sh", stage, device="cuda:1")

@@ -52,6 +52,13 @@ methods=$root/utils/ctap.sh
 evaluate=$methods
 [ -z "$upstream" ] || evaluate=$root/utils/evaluate.sh
 
+# The model of speech and pictures is trained beside CTAP, or as one of the methods that are compared.
+pictured=
+case $upstream,$method, in
+  ,ctap,) pictured=exp/resdavenet_vq/small-$seed ;;
+  ,all, | ,resdavenet_vq,* | ,*,resdavenet_vq,*) pictured=exp/resdavenet_vq/small${tag:+-$tag}-$seed ;;
+esac
+
 plan
 check_disk 1500 .
 
@@ -82,10 +89,10 @@ if stage 4 "units: clusters of MFCC, for the methods that guess them" "1 min; CT
   "$methods" units
 fi
 
-if stage 5 "pretrain: the joint space, the durations, the vocoder" "20 min; other methods 11, and 5 each"; then
+if stage 5 "pretrain: the joint space, the durations, the vocoder" "20 min; other methods 5 each, with pictures 11"; then
   "$methods" pretrain "${set_args[@]}"
-  speechrep pretrain --conf conf/resdavenet_vq.yaml --train data/train --dev data/dev --dump dump/logmel --seed "$seed" \
-    --device "$device" --processes "$processes" --exp "exp/resdavenet_vq/$seed"
+  [ "$method" != ctap ] || speechrep pretrain --conf conf/resdavenet_vq.yaml --train data/train --dev data/dev \
+    --dump dump/logmel --seed "$seed" --device "$device" --processes "$processes" --exp "$pictured"
 fi
 
 if stage 6 "downstream: recognition of phones, and other tasks on frozen features" "4 min"; then
@@ -94,8 +101,8 @@ fi
 
 if stage 7 "decode and score" "4 to 8 min"; then
   "$evaluate" score
-  speechrep score pictures --checkpoint "exp/resdavenet_vq/$seed/best.pt" --test data/test --dump dump \
-    --system resdavenet_vq --seed "$seed" --device "$device" --out "exp/resdavenet_vq/$seed/pictures"
+  [ -z "$pictured" ] || speechrep score pictures --checkpoint "$pictured/best.pt" --test data/test --dump dump \
+    --system resdavenet_vq --seed "$seed" --device "$device" --out "$pictured/pictures"
 fi
 
 if stage 8 "report: tables, plots and audio" "1 min"; then
