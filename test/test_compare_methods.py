@@ -83,10 +83,11 @@ def ask(folder, script, stage, **settings):
     return (folder / "said").read_text()
 
 
-@pytest.mark.parametrize("options, run", [
-    (["--tag", "x"], "small-0"), (["--method", "apc"], None), (["--method", "apc,resdavenet_vq", "--tag", "x"], "small-x-0"),
-    (["--method", "all"], "small-0"), (["--method", "resdavenet_vq", "--upstream", "mfcc"], None)])
-def test_tuxpaint_looks_for_pictures_with_what_it_trained(tmp_path, options, run):
+@pytest.mark.parametrize("options, runs", [
+    (["--tag", "x"], ["small-0"]), (["--seed", "1,2"], ["small-1", "small-2"]), (["--method", "apc"], []),
+    (["--method", "apc,resdavenet_vq", "--tag", "x", "--seed", "0,3"], ["small-x-0", "small-x-3"]),
+    (["--method", "all"], ["small-0"]), (["--method", "resdavenet_vq", "--upstream", "mfcc"], [])])
+def test_tuxpaint_looks_for_pictures_with_what_it_trained(tmp_path, options, runs):
     """Its stages 5 to 7, with a `speechrep` that notes its arguments."""
     for name in ("utils", "egs/mini/conf", "egs/tuxpaint"):
         shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("data", "dump", "exp", "downloads"))
@@ -97,11 +98,11 @@ def test_tuxpaint_looks_for_pictures_with_what_it_trained(tmp_path, options, run
     subprocess.run([tmp_path / "egs/tuxpaint/run.sh", "--stage", "5", "--stop-stage", "7", *options], check=True,
                    capture_output=True, timeout=600)
     said = (tmp_path / "said").read_text().splitlines()
-    pretrained = [line for line in said if line.startswith("pretrain --conf conf/resdavenet_vq.yaml")]
-    searched = [line for line in said if line.startswith("score pictures")]
-    assert len(pretrained) == len(searched) == (run is not None)
-    assert all(f" --exp exp/resdavenet_vq/{run} " in line for line in pretrained)
-    assert all(f" --checkpoint exp/resdavenet_vq/{run}/best.pt " in line for line in searched)
+    for verb, option, path in (("pretrain --conf conf/resdavenet_vq.yaml", "--exp", "exp/resdavenet_vq/{}"),
+                               ("score pictures", "--checkpoint", "exp/resdavenet_vq/{}/best.pt")):
+        lines = [line.split() for line in said if line.startswith(verb)]
+        assert sorted(words[words.index(option) + 1] for words in lines) == [path.format(run) for run in runs]
+        assert all(words[words.index("--seed") + 1] == run.rpartition("-")[2] for words, run in zip(sorted(lines), runs))
 
 
 def test_the_device_goes_to_whatever_has_one(tmp_path):

@@ -26,7 +26,7 @@
 # --vocoder VOCODER     what speech is made with: griffin-lim, or neural, the one that stage 5 trains
 # --vocoder-conf FILE   the configuration of that one: conf/vocoder.yaml
 # --labelled-min N      learn from the phones of only so many minutes of one voice (minimal supervision), in rows of its own
-# --seed N              seed of everything that is drawn
+# --seed N              seed of everything that is drawn; several by commas: one after another, into one table
 # --set KEY=VALUE       override a value of --conf; may be repeated
 # --tag NAME            keep this training beside the others, such as one with another --set: exp/METHOD/SIZE-NAME-SEED
 set -euo pipefail
@@ -55,9 +55,10 @@ evaluate=$methods
 # The model of speech and pictures is trained beside CTAP, or as one of the methods that are compared.
 pictured=
 case $upstream,$method, in
-  ,ctap,) pictured=exp/resdavenet_vq/small-$seed ;;
-  ,all, | ,resdavenet_vq,* | ,*,resdavenet_vq,*) pictured=exp/resdavenet_vq/small${tag:+-$tag}-$seed ;;
+  ,ctap,) pictured=exp/resdavenet_vq/small ;;
+  ,all, | ,resdavenet_vq,* | ,*,resdavenet_vq,*) pictured=exp/resdavenet_vq/small${tag:+-$tag} ;;
 esac
+IFS=, read -ra seeds <<<"$seed"
 
 plan
 check_disk 1500 .
@@ -91,8 +92,12 @@ fi
 
 if stage 5 "pretrain: the joint space, the durations, the vocoder" "20 min; other methods 5 each, with pictures 11"; then
   "$methods" pretrain "${set_args[@]}"
-  [ "$method" != ctap ] || speechrep pretrain --conf conf/resdavenet_vq.yaml --train data/train --dev data/dev \
-    --dump dump/logmel --seed "$seed" --device "$device" --processes "$processes" --exp "$pictured"
+  if [ "$method" = ctap ]; then
+    for own in "${seeds[@]}"; do
+      speechrep pretrain --conf conf/resdavenet_vq.yaml --train data/train --dev data/dev --dump dump/logmel --seed "$own" \
+        --device "$device" --processes "$processes" --exp "$pictured-$own"
+    done
+  fi
 fi
 
 if stage 6 "downstream: recognition of phones, and other tasks on frozen features" "4 min"; then
@@ -101,8 +106,12 @@ fi
 
 if stage 7 "decode and score" "4 to 8 min"; then
   "$evaluate" score
-  [ -z "$pictured" ] || speechrep score pictures --checkpoint "$pictured/best.pt" --test data/test --dump dump \
-    --system resdavenet_vq --seed "$seed" --device "$device" --out "$pictured/pictures"
+  if [ -n "$pictured" ]; then
+    for own in "${seeds[@]}"; do
+      speechrep score pictures --checkpoint "$pictured-$own/best.pt" --test data/test --dump dump --system resdavenet_vq \
+        --seed "$own" --device "$device" --out "$pictured-$own/pictures"
+    done
+  fi
 fi
 
 if stage 8 "report: tables, plots and audio" "1 min"; then
