@@ -83,6 +83,18 @@ def ask(folder, script, stage, **settings):
     return (folder / "said").read_text()
 
 
+def test_what_another_is_to_come_before_is_asked_for_at_once(tmp_path, capfd):
+    """Discrete BERT learns from units of vq-wav2vec: trained before, or in the same run."""
+    with pytest.raises(subprocess.CalledProcessError):
+        ask(tmp_path, "compare_methods.sh", "pretrain", method="apc,discrete_bert", seed="0,1")
+    assert "no exp/vq_wav2vec/small-0/best.pt, from whose units discrete_bert learns" in capfd.readouterr().err
+    assert not (tmp_path / "said").exists()
+    for seed in (0, 1):
+        (tmp_path / f"exp/vq_wav2vec/small-{seed}").mkdir(parents=True)
+        (tmp_path / f"exp/vq_wav2vec/small-{seed}/best.pt").touch()
+    assert ask(tmp_path, "compare_methods.sh", "pretrain", method="apc,discrete_bert", seed="0,1").count("pretrain --conf") == 4
+
+
 @pytest.mark.parametrize("options, runs", [
     (["--tag", "x"], ["small-0"]), (["--seed", "1,2"], ["small-1", "small-2"]), (["--method", "apc"], []),
     (["--method", "apc,resdavenet_vq", "--tag", "x", "--seed", "0,3"], ["small-x-0", "small-x-3"]),

@@ -108,7 +108,16 @@ case $stage in
     IFS=, read -ra seeds <<<"$seed"
     heads=()
     for method in "${methods[@]}"; do
-      [[ ,$names, = *,"$(before "$method")",* ]] || heads+=("$method")
+      from=$(before "$method")
+      [[ ,$names, != *,"$from",* ]] || continue
+      heads+=("$method")
+      for own in "${seeds[@]}"; do
+        [ -z "$from" ] || [ -f "exp/$from/$(size "$from")-$own/best.pt" ] || {
+          echo "compare_methods.sh: no exp/$from/$(size "$from")-$own/best.pt, from whose units $method learns; wanted: $from" \
+            "among the methods (--method $from,$method), or trained before" >&2
+          exit 2
+        }
+      done
     done
     planned=$((${#seeds[@]} * ${#heads[@]}))
     for seed in "${seeds[@]}"; do
