@@ -54,7 +54,8 @@ def examples(scored: Path, folder: DataFolder, rows: int = ROWS) -> list[Found]:
     utts = sorted(table)
     if not utts or not {"found", PLACE} <= table[utts[0]].keys() or not set(utts) <= set(pictures):
         raise SpeechrepError(f"{path}: not what descriptions of {folder.path} find",
-                             f"utterances of that folder, with columns 'found' and '{PLACE}'", "run `speechrep score pictures` again")
+                             f"utterances of that folder, with columns 'found' and '{PLACE}'",
+                             "run `speechrep score pictures` again")
     chosen = [utts[i * len(utts) // rows] for i in range(rows)] if len(utts) > rows else utts
     count = len({pictures[utt] for utt in utts})
     return [Found(Clip(folder, utt), texts[utt], languages.get(utt, ""), _uri(pictures[utt]),
