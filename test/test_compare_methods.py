@@ -35,14 +35,15 @@ def recipe(tmp_path_factory):
     return recipe
 
 
-def run(recipe, stage, method, nj=2, seed="0"):
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "2", "method": method, "task": "intent",
+def run(recipe, stage, method, nj=2, seed="0", task="intent", fails=False):
+    """What it says, on stderr where it is to fail."""
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "2", "method": method, "task": task,
                                 "seed": seed, "nj": str(nj), "processes": "1"}
     environment["PATH"] = f"{recipe.parents[1] / 'bin'}:{environment['PATH']}"
     answer = subprocess.run([ROOT / "utils/compare_methods.sh", stage], cwd=recipe, env=environment, capture_output=True,
                             text=True, timeout=300)
-    assert answer.returncode == 0, answer.stderr[-3000:]
-    return answer.stdout
+    assert (answer.returncode != 0) == fails, answer.stderr[-3000:]
+    return answer.stderr if fails else answer.stdout
 
 
 def test_from_units_to_the_table(recipe):
@@ -71,6 +72,11 @@ def test_several_seeds(recipe):
     assert read_json(recipe / "exp/apc/small-4/done.json")["provenance"]["config"]["seed"] == 4
 
 
+def test_nothing_is_trained_for_a_task_without_labels(recipe):
+    assert "qbe: " in run(recipe, "pretrain", "apc", seed="7", task="intent,qbe", fails=True)
+    assert not (recipe / "exp/apc/small-7").exists()
+
+
 def ask(folder, script, stage, **settings):
     """Run a stage with a `speechrep` that notes its arguments; all that was noted in the folder up to now."""
     program = folder / "bin/speechrep"
@@ -88,7 +94,7 @@ def test_what_another_is_to_come_before_is_asked_for_at_once(tmp_path, capfd):
     with pytest.raises(subprocess.CalledProcessError):
         ask(tmp_path, "compare_methods.sh", "pretrain", method="apc,discrete_bert", seed="0,1")
     assert "no exp/vq_wav2vec/small-0/best.pt, from whose units discrete_bert learns" in capfd.readouterr().err
-    assert not (tmp_path / "said").exists()
+    assert "pretrain" not in (tmp_path / "said").read_text()
     for seed in (0, 1):
         (tmp_path / f"exp/vq_wav2vec/small-{seed}").mkdir(parents=True)
         (tmp_path / f"exp/vq_wav2vec/small-{seed}/best.pt").touch()

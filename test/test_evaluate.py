@@ -310,4 +310,4 @@ def test_a_sweep_in_the_row(top, monkeypatch, capsys):
 def test_stages_are_named(top):
     for words, code in ((["unheard"], 2), ([], 2)):
         done = start([top / "utils/evaluate.sh", *words], top / "egs/toy")
-        assert "wanted: train, score or report" in done.communicate(timeout=600)[1] and done.returncode == code
+        assert "wanted: tasks, train, score or report" in done.communicate(timeout=600)[1] and done.returncode == code

@@ -104,6 +104,8 @@ case $stage in
         *) pretrain "$1" "$(conf "$1")" "${@:2}" ;;
       esac
     }
+    # A task that the corpus has no labels for is told of before methods are trained for it.
+    [ "${task:-all}" = all ] || "$(dirname "${BASH_SOURCE[0]}")/evaluate.sh" tasks >/dev/null
     nj=$(side_by_side)
     IFS=, read -ra seeds <<<"$seed"
     heads=()

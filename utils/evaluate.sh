@@ -2,7 +2,7 @@
 # The whole row of any upstream: every task that the corpus has labels for. Run it in a recipe's folder, behind its
 # stages 1 to 3; the stages 6 to 8 of run.sh call it for every --upstream, and utils/compare_methods.sh for its methods.
 #
-#   utils/evaluate.sh train|score|report [MORE ...]
+#   utils/evaluate.sh tasks|train|score|report [MORE ...]
 #
 # Systems are trained and scored side by side, as many as the cores have room for, each on its share of them; what each
 # says goes to exp/log/STAGE-SYSTEM-SEED.log, or STAGE-SYSTEM-SEED-TASK.log.
@@ -72,6 +72,9 @@ each() { # KIND [OPTION ...]
 }
 
 case $stage in
+  tasks)
+    speechrep suite tasks "${options[@]}" "${asked[@]}" --task "$task"
+    ;;
   train)
     speechrep suite tasks "${options[@]}" "${asked[@]}" --task "$task"
     all_jobs=$nj nj=$(side_by_side)
@@ -89,7 +92,7 @@ case $stage in
     speechrep suite report "$@"
     ;;
   *)
-    echo "evaluate.sh: no stage '$stage'; wanted: train, score or report" >&2
+    echo "evaluate.sh: no stage '$stage'; wanted: tasks, train, score or report" >&2
     exit 2
     ;;
 esac

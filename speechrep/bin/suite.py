@@ -55,6 +55,8 @@ def add_arguments(parser):
                              "model.test_chooses=true; er model.reference_dev=true; ks model.balanced=true; sd "
                              "model.chunk_overlap=0, model.best_by=frames and model.test_chooses=true; sf "
                              "model.end_symbol=true; sid model.within= and model.crop_sec=8")
+    made["tasks"].add_argument("--names", action="store_true", help="whatever the corpus has: only the names of --task, "
+                               "each of which must be a task")
     for own in (made["extract"], made["train"], made["score"]):
         own.add_argument("--upstream", required=True, help="specs by commas, each SPEC or NAME=SPEC")
         own.add_argument("--seed", default="0", help="a number, or several by commas (default: %(default)s)")
@@ -78,7 +80,12 @@ def main(args):
 
 
 def tasks(args):
-    """Name every task that the corpus can run on stdout, and on stderr why not the others."""
+    """Name every task that the corpus can run on stdout, and on stderr why not the others; with --names all that there
+    are."""
+    if args.names:
+        from speechrep.tasks.suite import task_list
+        print(*task_list(_confs(args), args.task), sep="\n")
+        return
     for job in _told_jobs(args):
         print(job.name)
 
@@ -242,8 +249,12 @@ def _jobs(args):
     from pathlib import Path
 
     from speechrep.tasks.suite import find_jobs
-    return find_jobs(Path(args.data), [Path(folder) for folder in args.conf or ["conf"]], args.task, args.set,
-                     args.superb_compatible)
+    return find_jobs(Path(args.data), _confs(args), args.task, args.set, args.superb_compatible)
+
+
+def _confs(args):
+    from pathlib import Path
+    return [Path(folder) for folder in args.conf or ["conf"]]
 
 
 def _told_jobs(args):

@@ -58,6 +58,20 @@ def task_confs(folders: list[Path]) -> dict[str, Path]:
     return found
 
 
+def task_list(confs: list[Path], wanted: str = "all") -> list[str]:
+    """The tasks that `wanted` names (see `find_jobs`), whatever a corpus has labels for. Raises `SpeechrepError` for a name
+    that is no task."""
+    trained, zero_shot = task_confs(confs), zero_shot_tasks()
+    if wanted == "all":
+        return [name for name in sorted(trained) if not name.endswith(LEFT_OUT)] + sorted(zero_shot)
+    names = list(dict.fromkeys(name for name in wanted.split(",") if name))
+    unknown = next((name for name in names if name not in trained and name not in zero_shot), None)
+    if unknown is not None:
+        raise SpeechrepError(f"task {unknown}", f"all, or some of {', '.join((*trained, *zero_shot))}",
+                             f"name one of them, or write {confs[0]}/{unknown}.yaml")
+    return names
+
+
 def find_jobs(data: Path, confs: list[Path], wanted: str = "all", overrides: list[str] | None = None,
               superb: bool = False) -> tuple[list[Job], dict[str, str]]:
     """What to run on the folders in `data`, trained tasks first, and name -> reason for what cannot be run.
@@ -67,17 +81,10 @@ def find_jobs(data: Path, confs: list[Path], wanted: str = "all", overrides: lis
     task, for a named task that cannot run, and if nothing can.
     """
     trained, zero_shot = task_confs(confs), zero_shot_tasks()
-    names = [name for name in sorted(trained) if not name.endswith(LEFT_OUT)] + sorted(zero_shot) if wanted == "all" \
-        else list(dict.fromkeys(name for name in wanted.split(",") if name))
     jobs, reasons = [], {}
-    for name in names:
-        if name in trained:
-            found = _trained(name, trained[name], data, overrides or [], superb)
-        elif name in zero_shot:
-            found = _zero_shot(name, zero_shot[name], data)
-        else:
-            raise SpeechrepError(f"task {name}", f"all, or some of {', '.join((*trained, *zero_shot))}",
-                                 f"name one of them, or write {confs[0]}/{name}.yaml")
+    for name in task_list(confs, wanted):
+        found = _trained(name, trained[name], data, overrides or [], superb) if name in trained \
+            else _zero_shot(name, zero_shot[name], data)
         if isinstance(found, Job):
             jobs.append(found)
         else:
