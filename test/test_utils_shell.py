@@ -297,6 +297,7 @@ def test_a_script_that_stops_takes_its_jobs_with_it(tmp_path):
     (["--method", "hubert,hubret"], "--method hubret; wanted: ctap, all, or a method"),
     (["--method", "hubert2,apc", "--set", "model.dims=3"], "unknown key 'dims'"),
     (["--task", "asr,asrr"], "task asrr"), (["--upstream", "mfcc", "--task", "asrr", "--stage", "1"], "task asrr"),
+    (["--upstream", "mfcc,random:exp/none-{seed}.pt", "--seed", "3,4"], "exp/none-3.pt: no such file or folder"),
     (["--set", "train.steps=many"], "train.steps"), (["--stage", "3", "--set", "trian.steps=3"], "did you mean 'train'")])
 def test_what_a_later_stage_would_refuse_is_refused_before_any(options, refused):
     answer = subprocess.run([ROOT / "egs/mini/run.sh", *options], capture_output=True, text=True)

@@ -2,8 +2,8 @@
 #
 #   check_options     stops here for a value of an option that recipes share which a later stage would refuse, hours on
 #
-# It looks at those that are set among $nj, $processes, $device, $vocoder, $vocoder_conf, $tag, $method, $iteration, $task and $conf, and
-# where something is to be learned behind other stages, at the configurations with "${set_args[@]}".
+# It looks at those that are set among $nj, $processes, $device, $vocoder, $vocoder_conf, $tag, $method, $iteration, $task, $upstream and
+# $conf, and where something is to be learned behind other stages, at the configurations with "${set_args[@]}".
 
 _wrong() { # FOUND WANTED
   echo "${0##*/}: $1; wanted: $2" >&2
@@ -51,8 +51,9 @@ check_options() {
       confs+=("$found")
     done
   fi
-  if [ "$stage" -lt 6 ] && [ "$stop_stage" -ge 6 ] && [ "${task:-all}" != all ]; then
-    speechrep suite tasks --names --conf conf --conf ../mini/conf --task "$task" >/dev/null || exit
+  if [ "$stage" -lt 6 ] && [ "$stop_stage" -ge 6 ] && { [ "${task:-all}" != all ] || [[ ${upstream:-mfcc} != mfcc ]]; }; then
+    speechrep suite tasks --names --conf conf --conf ../mini/conf --task "${task:-all}" --upstream "${upstream:-}" \
+      --seed "${seed:-0}" >/dev/null || exit
   fi
   # Where the first thing is to learn, that tells by itself.
   if [ "$stage" -lt 5 ] && [ "$stop_stage" -ge 5 ] && [ -z "${upstream:-}" ]; then

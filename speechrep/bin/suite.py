@@ -56,7 +56,9 @@ def add_arguments(parser):
                              "model.chunk_overlap=0, model.best_by=frames and model.test_chooses=true; sf "
                              "model.end_symbol=true; sid model.within= and model.crop_sec=8")
     made["tasks"].add_argument("--names", action="store_true", help="whatever the corpus has: only the names of --task, "
-                               "each of which must be a task")
+                               "each of which must be a task, as what --upstream names must be there")
+    made["tasks"].add_argument("--upstream", default="", help="with --names: specs by commas, each SPEC or NAME=SPEC")
+    made["tasks"].add_argument("--seed", default="0", help="with --names: a number, or several by commas (default: 0)")
     for own in (made["extract"], made["train"], made["score"]):
         own.add_argument("--upstream", required=True, help="specs by commas, each SPEC or NAME=SPEC")
         own.add_argument("--seed", default="0", help="a number, or several by commas (default: %(default)s)")
@@ -84,7 +86,10 @@ def tasks(args):
     are."""
     if args.names:
         from speechrep.tasks.suite import task_list
-        print(*task_list(_confs(args), args.task), sep="\n")
+        names = task_list(_confs(args), args.task)
+        if args.upstream:
+            _systems(args)
+        print(*names, sep="\n")
         return
     for job in _told_jobs(args):
         print(job.name)
@@ -270,17 +275,21 @@ def _told_jobs(args):
     return jobs
 
 
-def _rows(args):
-    """(system, the jobs that it can do) in order; says on stderr which it cannot."""
-    import sys
-
+def _systems(args):
+    """What --upstream and --seed name, all of which is there."""
     from speechrep.errors import SpeechrepError
     from speechrep.tasks.systems import find_systems
     try:
         seeds = [int(word) for word in args.seed.split(",")]
     except ValueError:
         raise SpeechrepError(f"--seed {args.seed}", "a whole number, or several by commas") from None
-    systems = find_systems(args.upstream, seeds)
+    return find_systems(args.upstream, seeds)
+
+
+def _rows(args):
+    """(system, the jobs that it can do) in order; says on stderr which it cannot."""
+    import sys
+    systems = _systems(args)
     jobs, rows = _told_jobs(args), []
     for system in systems:
         left_out = set()
