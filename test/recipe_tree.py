@@ -79,19 +79,31 @@ def tasks_of(recipe: str, data: Path, *options: str) -> list[str]:
     return said.getvalue().split()
 
 
-def run_recipe(recipe: str, top: Path, *options: str) -> Path:
-    """egs/RECIPE/run.sh in a checkout below `top`, new or used before, whose set-up is this environment; it must succeed.
-    Returns its folder."""
-    shutil.copytree(ROOT / "utils", top / "utils", dirs_exist_ok=True)
-    shutil.copytree(EGS / "mini/conf", top / "egs/mini/conf", dirs_exist_ok=True)
-    shutil.copytree(EGS / recipe, top / "egs" / recipe, dirs_exist_ok=True,
-                    ignore=shutil.ignore_patterns("data", "dump", "exp", "downloads"))
-    for name, command in {"tools/setup.sh": "true", ".venv/bin/python": f'exec {sys.executable} "$@"',
-                          ".venv/bin/speechrep": f'exec {speechrep_at_once()} "$@"'}.items():
+def _checkout(recipe: str, top: Path, programs: dict[str, str]) -> Path:
+    """egs/RECIPE/run.sh in a checkout below `top`, new or used before, with `programs`: path -> command."""
+    for name in ("utils", "egs/mini/conf", f"egs/{recipe}"):
+        shutil.copytree(ROOT / name, top / name, dirs_exist_ok=True,
+                        ignore=shutil.ignore_patterns("data", "dump", "exp", "downloads"))
+    for name, command in {"tools/setup.sh": "true", **programs}.items():
         (top / name).parent.mkdir(parents=True, exist_ok=True)
         (top / name).write_text(f"#!/bin/bash\n{command}\n")
         (top / name).chmod(0o755)
-    done = subprocess.run([top / "egs" / recipe / "run.sh", *options], cwd="/", capture_output=True, text=True, timeout=1200,
+    return top / "egs" / recipe / "run.sh"
+
+
+def run_recipe(recipe: str, top: Path, *options: str) -> Path:
+    """egs/RECIPE/run.sh in a checkout below `top`, new or used before, whose set-up is this environment; it must succeed.
+    Returns its folder."""
+    script = _checkout(recipe, top, {".venv/bin/python": f'exec {sys.executable} "$@"',
+                                     ".venv/bin/speechrep": f'exec {speechrep_at_once()} "$@"'})
+    done = subprocess.run([script, *options], cwd="/", capture_output=True, text=True, timeout=1200,
                           env=dict(os.environ, PYTHONPATH=str(ROOT), OMP_NUM_THREADS="1"))
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-3000:]
-    return top / "egs" / recipe
+    return script.parent
+
+
+def verbs_of_recipe(recipe: str, top: Path, *options: str) -> list[list[str]]:
+    """The arguments of every `speechrep` that egs/RECIPE/run.sh calls, none of which does anything."""
+    script = _checkout(recipe, top, {".venv/bin/speechrep": f'echo "$*" >>{top}/said'})
+    subprocess.run([script, *options], check=True, capture_output=True, timeout=600)
+    return [line.split() for line in (top / "said").read_text().splitlines()]

@@ -3,7 +3,7 @@
 from collections import Counter
 
 import pytest
-from recipe_tree import load, problems, run_recipe, tasks_of, write, write_sound
+from recipe_tree import load, problems, run_recipe, tasks_of, verbs_of_recipe, write, write_sound
 
 from speechrep.data.folder import DataFolder
 from speechrep.errors import SpeechrepError
@@ -98,3 +98,18 @@ def test_run_as_far_as_prepared(tree, tmp_path):
     assert (made / "data/emotion/utt2session").read_text()
     assert tasks_of("iemocap", made / "data") == ["er"]
     assert tasks_of("iemocap", made / "data", "--task", "er_superb") == ["er_superb"]
+
+
+def test_every_fold_of_every_system_in_every_seed(tmp_path):
+    specs = {"mfcc": "mfcc", "hubert": "some/hubert-{seed}.pt"}
+    said = verbs_of_recipe("iemocap", tmp_path, "--stage", "6", "--stop-stage", "7", "--seed", "0,1", "--folds", "2,4",
+                           "--upstream", "mfcc,hubert=some/hubert-{seed}.pt")
+    runs = [(spec.replace("{seed}", seed), f"exp/tasks/{name}-{seed}/er") for seed in "01" for name, spec in specs.items()]
+    trained = [[words[words.index(option) + 1] for option in ("--upstream", "--exp", "--seed", "--set")]
+               for words in said if words[0] == "train"]
+    assert trained == [[spec, f"{exp}/fold{fold}", exp[-4], f"model.fold={fold}"] for spec, exp in runs for fold in "24"]
+    assert [words[words.index("--checkpoint") + 1] for words in said if words[0] == "decode"] == [
+        f"{exp}/fold{fold}/best.pt" for _, exp in runs for fold in "24"]
+    joined = [words for words in said if words[:2] == ["score", "predictions"]]
+    assert [(words[words.index("--out") + 1], *words[-2:]) for words in joined] == [
+        (f"{exp}/test", f"{exp}/fold2/test", f"{exp}/fold4/test") for _, exp in runs]
