@@ -300,7 +300,7 @@ def test_a_script_that_stops_takes_its_jobs_with_it(tmp_path):
     (["--upstream", "mfcc,random:exp/none-{seed}.pt", "--seed", "3,4"], "exp/none-3.pt: no such file or folder"),
     (["--set", "train.steps=many"], "train.steps"), (["--stage", "3", "--set", "trian.steps=3"], "did you mean 'train'")])
 def test_what_a_later_stage_would_refuse_is_refused_before_any(options, refused):
-    answer = subprocess.run([ROOT / "egs/mini/run.sh", *options], capture_output=True, text=True)
+    answer = subprocess.run([ROOT / "egs/mini/run.sh", *options], capture_output=True, text=True, timeout=300)
     assert answer.returncode in (1, 2) and refused in answer.stderr and "== stage" not in answer.stdout
 
 
